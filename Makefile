@@ -1,0 +1,43 @@
+# Every target does its own set-up. `make demo` is the main job on real input; `make test` is what must pass.
+SHELL := /bin/bash
+.PHONY: setup engines demo test test-fast lint bench docs clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# target: //p' Makefile
+
+# target: make demo       lock, build for two platforms, train, score, retrain, rebuild; ends with a table
+demo: engines
+	.venv/bin/python tools/demo.py
+
+# target: make test       all tests, with real engines (they are installed when you are root)
+test: engines
+	.venv/bin/python -m pytest -n 2 --dist loadgroup tests
+
+# target: make test-fast  the tests without engines or network
+test-fast: setup
+	.venv/bin/python -m pytest -q -n 2 -m "not engine and not network" tests
+
+# target: make lint       ruff, mypy --strict, import contracts
+lint: setup
+	.venv/bin/ruff check src tests tools bench examples
+	.venv/bin/ruff format --check src tests tools bench examples
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-cache
+
+# target: make bench      all benchmarks, or ONLY=build; prints tables, appends to .bench/results.jsonl
+bench: engines
+	.venv/bin/python -m bench $(if $(ONLY),--only $(ONLY))
+
+# target: make docs       writes docs/reference from the commands
+docs: setup
+	.venv/bin/python tools/reference.py
+
+setup:
+	@tools/setup.sh
+
+engines:
+	@tools/setup.sh engines
+
+clean:
+	rm -rf .venv .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis

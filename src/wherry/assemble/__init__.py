@@ -1,0 +1,1 @@
+"""From a lock and the project's files to an image: planning layers, writing them, building the config and manifest."""

@@ -1,0 +1,1 @@
+"""Reading a project: files people wrote, to one `Declaration`."""

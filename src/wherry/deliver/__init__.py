@@ -1,0 +1,1 @@
+"""What an update moves, and what it costs."""

@@ -1,0 +1,1 @@
+"""Resolving a declaration to exact artefacts, per platform."""

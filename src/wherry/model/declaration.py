@@ -1,0 +1,132 @@
+"""What the author asks for: the value behind `wherry.toml`, `[tool.wherry]`, or a bare folder.
+
+Paths are POSIX and relative to the project's folder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from wherry.model.platform import Platform
+from wherry.model.reference import Reference
+
+
+class Bytecode(Enum):
+    """What happens to `.pyc` files (docs/explanation: bytecode)."""
+
+    LAYER = "layer"
+    CACHE = "cache"
+    NONE = "none"
+
+
+class Compression(Enum):
+    GZIP = "gzip"
+    ZSTD = "zstd"
+
+
+class EnvironmentKind(Enum):
+    """Which reader made the environment; the first two are resolved by uv, the last two are resolved already."""
+
+    REQUIREMENTS = "requirements.txt"
+    PYPROJECT = "pyproject.toml"
+    PYLOCK = "pylock.toml"
+    UV_LOCK = "uv.lock"
+    EMPTY = "empty"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """One line as uv reads it. `text` is PEP 508 without options; `hashes` are ``sha256:…``; `where` is ``file:line``."""
+
+    text: str
+    name: str
+    hashes: tuple[str, ...] = ()
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexOptions:
+    """Index options found in a requirements file. They may hold credentials: never put them in a lock, log or image."""
+
+    index_url: str | None = None
+    extra_index_urls: tuple[str, ...] = ()
+    find_links: tuple[str, ...] = ()
+    no_index: bool = False
+    pre: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """The Python packages asked for.
+
+    `files` are the files read, first the one named (then `-r`, `-c` …). `requirements` and `constraints` are filled for
+    REQUIREMENTS and PYPROJECT, sorted as written. For PYLOCK and UV_LOCK the file itself is what the lock stage reads,
+    with `extras` and `groups`.
+    """
+
+    kind: EnvironmentKind
+    files: tuple[str, ...] = ()
+    requirements: tuple[Requirement, ...] = ()
+    constraints: tuple[Requirement, ...] = ()
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    indexes: IndexOptions = IndexOptions()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DebianBase:
+    """A base unpacked from Debian's signed packages. `suite` is ``bookworm`` or ``trixie``."""
+
+    suite: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceBase:
+    """A base that somebody published; the lock pins it by digest."""
+
+    reference: Reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeSelection:
+    """Which of the project's files go into the code layer. Patterns are gitignore patterns; `include` empty means all."""
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFile:
+    """A file, or a folder, that gets a layer of its own. A missing one is an error unless `optional`."""
+
+    path: str
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """Everything the author said, defaults filled in. `origin` is the file it came from, for error messages."""
+
+    root: Path
+    origin: str
+    name: str
+    python: str | None  # "3.11"; None: what the base brings
+    base: DebianBase | ReferenceBase
+    platforms: tuple[Platform, ...]
+    environment: Environment
+    system_packages: tuple[str, ...] = ()
+    code: CodeSelection = CodeSelection()
+    models: tuple[ModelFile, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    volumes: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    bytecode: Bytecode = Bytecode.LAYER
+    compression: Compression = Compression.GZIP
+    user: str = "10001:10001"
+    workdir: str = "/app"
+    debian_mirror: str | None = None  # [debian] mirror; configuration, never locked
+    layers_from: tuple[str, ...] = ()  # images to look in for locked layers

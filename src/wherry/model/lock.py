@@ -1,0 +1,107 @@
+"""The lock: exactly what an image is made of, per platform, without saying where it lies (docs/spec/lock.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from wherry.errors import LockError
+from wherry.model.digest import DiffId, Digest
+from wherry.model.platform import Platform
+
+LOCK_VERSION = 1
+
+
+class LayerKind(Enum):
+    """What a layer holds, in the order in which layers lie: by rate of change, slowest first."""
+
+    BASE = "base"
+    INTERPRETER = "interpreter"
+    WHEEL = "wheel"  # one big wheel
+    WHEELS = "wheels"  # the small ones together
+    BYTECODE = "bytecode"
+    CODE = "code"
+    MODEL = "model"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedDeb:
+    """A Debian package. `section` is ``base``, ``interpreter`` or ``system`` (asked for by the author)."""
+
+    name: str
+    version: str
+    architecture: str
+    file: str  # the file's own name, no folder
+    size: int
+    sha256: Digest
+    part: LayerKind = LayerKind.BASE  # BASE or INTERPRETER: the layer it goes to
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedWheel:
+    """A wheel. `requires` are the normalised names of the locked wheels that it asks for on this platform."""
+
+    name: str  # normalised (PEP 503)
+    version: str
+    file: str
+    size: int
+    sha256: Digest
+    requires: tuple[str, ...] = ()
+    requested: bool = False  # named by the author, not only by another wheel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedBase:
+    """A base given as a reference: the manifest of this platform and its layers, all by digest."""
+
+    manifest: Digest
+    config: Digest
+    diff_ids: tuple[DiffId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedInterpreter:
+    """The Python that runs the wheels. `source` is ``debian`` or ``base``; `path` is where it lies in the image."""
+
+    source: str
+    version: str  # full: 3.11.2
+    path: str
+
+    @property
+    def minor(self) -> str:
+        return ".".join(self.version.split(".")[:2])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedLayer:
+    """One layer of the plan. `members` name packages as ``name version``; `diff_id` comes with the first build."""
+
+    name: str
+    kind: LayerKind
+    members: tuple[str, ...]
+    diff_id: DiffId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformLock:
+    platform: Platform
+    base: LockedBase | None  # None: from debs
+    interpreter: LockedInterpreter
+    debs: tuple[LockedDeb, ...]
+    wheels: tuple[LockedWheel, ...]
+    layers: tuple[LockedLayer, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """`declaration` is the digest of what the lock answers (docs/spec/lock.md, "The declaration's digest")."""
+
+    declaration: Digest
+    platforms: tuple[PlatformLock, ...]
+
+    def for_platform(self, platform: Platform) -> PlatformLock:
+        for locked in self.platforms:
+            if locked.platform == platform:
+                return locked
+        have = ", ".join(str(locked.platform) for locked in self.platforms)
+        raise LockError(f"the lock has no platform {platform}, only {have}", where="wherry.lock", hint="wherry lock")

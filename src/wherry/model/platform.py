@@ -1,0 +1,62 @@
+"""One name for a platform: OCI's os/architecture/variant. Debian's and uv's names derive from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wherry.errors import DeclarationError
+
+_DEBIAN = {
+    "amd64": "amd64",
+    "arm64": "arm64",
+    "arm": "armhf",
+    "386": "i386",
+    "ppc64le": "ppc64el",
+    "s390x": "s390x",
+    "riscv64": "riscv64",
+}
+_MACHINE = {
+    "amd64": "x86_64",
+    "arm64": "aarch64",
+    "arm": "armv7l",
+    "386": "i686",
+    "ppc64le": "ppc64le",
+    "s390x": "s390x",
+    "riscv64": "riscv64",
+}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Platform:
+    """``linux/amd64``, ``linux/arm64``, ``linux/arm/v7`` …"""
+
+    os: str
+    architecture: str
+    variant: str = ""
+
+    @classmethod
+    def parse(cls, text: str, where: str | None = None) -> Platform:
+        """Read ``os/architecture[/variant]``; also the machine names x86_64 and aarch64 alone."""
+        alone = {"x86_64": "linux/amd64", "amd64": "linux/amd64", "aarch64": "linux/arm64", "arm64": "linux/arm64"}
+        parts = alone.get(text, text).split("/")
+        if len(parts) not in (2, 3) or not all(parts) or parts[0] != "linux" or parts[1] not in _DEBIAN:
+            raise DeclarationError(f"unknown platform {text!r}", where=where, hint="linux/amd64, linux/arm64")
+        variant = parts[2] if len(parts) == 3 else ""
+        if parts[1] == "arm64" and variant == "v8":
+            variant = ""  # OCI: v8 is what arm64 means
+        if parts[1] == "arm" and not variant:
+            variant = "v7"
+        return cls(parts[0], parts[1], variant)
+
+    @property
+    def debian(self) -> str:
+        """Debian's architecture name, such as ``arm64`` or ``armhf``."""
+        return _DEBIAN[self.architecture]
+
+    @property
+    def machine(self) -> str:
+        """The kernel's machine name as wheel tags use it, such as ``x86_64``."""
+        return _MACHINE[self.architecture]
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)

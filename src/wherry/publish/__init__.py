@@ -1,0 +1,1 @@
+"""Destinations: where an image goes."""

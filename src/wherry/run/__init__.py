@@ -1,0 +1,1 @@
+"""Jobs: running something in an image or an environment."""
