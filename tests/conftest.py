@@ -1,0 +1,40 @@
+"""What all tests share: private store and cache, and the rule that in CI a missing tool is a failure."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def cannot_run(reason: str) -> None:
+    """Skip, and say why; in CI fail instead."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def require_tool(*names: str) -> None:
+    missing = [name for name in names if shutil.which(name) is None]
+    if missing:
+        cannot_run(f"not installed: {', '.join(missing)} (tools/setup.sh engines)")
+
+
+@pytest.fixture(autouse=True)
+def private_places(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test touches the store or the cache of the person who runs it."""
+    home = tmp_path_factory.mktemp("places")
+    monkeypatch.setenv("WHERRY_STORE", str(home / "store"))
+    monkeypatch.setenv("WHERRY_CACHE", str(home / "cache"))
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """Real files of other projects; they lie beside the checkout and are never copied into it."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("no shared data beside this checkout")
+    return SHARED_DATA
