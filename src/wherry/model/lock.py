@@ -22,6 +22,7 @@ class LayerKind(Enum):
     BYTECODE = "bytecode"
     CODE = "code"
     MODEL = "model"
+    FOREIGN = "foreign"  # made by another tool; never in a plan of ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
