@@ -1,0 +1,215 @@
+"""Compresses and decompresses streams: gzip, zstd, identity (docs/adr/0002-compression.md).
+
+Rules: equal input gives equal output for one `codec_version`, however the input was cut into pieces: a compressor
+passes its library blocks of one fixed size. The gzip header holds no name, no time and no host. zstd runs in one
+thread, because its bytes depend on that. Reading goes by the magic bytes, since media types lie, and never gives
+more than the caller's limit. The libraries are imported on first use: a rebuild that compresses nothing loads none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+from wherry.errors import FormatError
+
+GZIP_MAGIC = b"\x1f\x8b"
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+DEFAULT_LEVEL = {"gzip": 2, "zstd": 10, "identity": 0}
+
+_BLOCK = 1 << 18  # bytes passed to a library at a time
+_ZSTD_WINDOW_LOG = 27  # 128 MiB: what a foreign zstd stream may make a reader hold
+# RFC 1952: deflate, no flags, mtime 0, no extra flags, unknown operating system.
+_GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+
+
+class Compressor(Protocol):
+    """Takes bytes, gives what is ready; `finish` gives the rest."""
+
+    def write(self, data: bytes) -> bytes: ...
+
+    def finish(self) -> bytes: ...
+
+
+def compressor(codec: str, level: int | None = None) -> Compressor:
+    """A new compressor for ``gzip``, ``zstd`` or ``identity``."""
+    chosen = DEFAULT_LEVEL.get(codec, 0) if level is None else level
+    if codec == "gzip":
+        return _Gzip(chosen)
+    if codec == "zstd":
+        return _zstd_compressor(chosen)
+    if codec == "identity":
+        return _Identity()
+    raise FormatError(f"unknown compression {codec!r}", hint="gzip, zstd or identity")
+
+
+def codec_version(codec: str) -> str:
+    """Library and version on which the bytes depend, such as ``isal 1.8.0``; part of every cache key."""
+    if codec == "gzip":
+        from importlib.metadata import version  # lazily: only a compressing build asks
+
+        return f"isal {version('isal')}"
+    if codec == "zstd":
+        return f"zstd {_zstd().zstd_version}"
+    return "identity"
+
+
+class _Blocks:
+    """Cuts what is written into blocks of one size, so that output never depends on the writer's chunks."""
+
+    def __init__(self, sink: Callable[[bytes], bytes], end: Callable[[bytes], bytes]) -> None:
+        self._sink = sink
+        self._end = end
+        self._pending = bytearray()
+
+    def write(self, data: bytes) -> bytes:
+        self._pending += data
+        if len(self._pending) < _BLOCK:
+            return b""
+        out = []
+        whole = len(self._pending) - len(self._pending) % _BLOCK
+        with memoryview(self._pending) as view:
+            for start in range(0, whole, _BLOCK):
+                out.append(self._sink(bytes(view[start : start + _BLOCK])))
+        del self._pending[:whole]
+        return b"".join(out)
+
+    def finish(self) -> bytes:
+        rest = bytes(self._pending)
+        self._pending.clear()
+        return self._end(rest)
+
+
+class _Gzip(_Blocks):
+    def __init__(self, level: int) -> None:
+        from isal import isal_zlib  # lazily: a C extension that only a compressing build needs
+
+        self._deflate: Any = isal_zlib.compressobj(level, isal_zlib.DEFLATED, -15)
+        self._crc32: Any = isal_zlib.crc32
+        self._checksum = 0
+        self._size = 0
+        self._started = False
+        super().__init__(self._compress, self._close)
+
+    def _compress(self, block: bytes) -> bytes:
+        self._checksum = self._crc32(block, self._checksum)
+        self._size += len(block)
+        out: bytes = self._deflate.compress(block)
+        if self._started:
+            return out
+        self._started = True
+        return _GZIP_HEADER + out
+
+    def _close(self, rest: bytes) -> bytes:
+        body: bytes = self._compress(rest) + self._deflate.flush()
+        return body + self._checksum.to_bytes(4, "little") + (self._size & 0xFFFFFFFF).to_bytes(4, "little")
+
+
+def _zstd() -> Any:
+    try:
+        from compression import zstd  # type: ignore[import-not-found,unused-ignore]  # Python 3.14
+    except ImportError:
+        from backports import zstd
+    return zstd
+
+
+def _zstd_compressor(level: int) -> Compressor:
+    zstd = _zstd()
+    option = zstd.CompressionParameter
+    engine = zstd.ZstdCompressor(
+        options={option.compression_level: level, option.nb_workers: 0, option.checksum_flag: 1, option.content_size_flag: 0}
+    )
+    return _Blocks(engine.compress, lambda rest: engine.compress(rest, mode=engine.FLUSH_FRAME))
+
+
+class _Identity:
+    def write(self, data: bytes) -> bytes:
+        return data
+
+    def finish(self) -> bytes:
+        return b""
+
+
+def codec_of(magic: bytes) -> str:
+    """Which codec a stream's first four bytes tell."""
+    if magic.startswith(GZIP_MAGIC):
+        return "gzip"
+    if magic.startswith(ZSTD_MAGIC) or (len(magic) >= 4 and magic[1:4] == b"\x2a\x4d\x18" and magic[0] >> 4 == 5):
+        return "zstd"  # the latter is a skippable frame (RFC 8878, 3.1.2)
+    return "identity"
+
+
+def decompress(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
+    """Give a stream's uncompressed bytes. More than `limit` of them, damage or an early end is a `FormatError`."""
+    source = iter(chunks)
+    first = b""
+    for chunk in source:
+        first += chunk
+        if len(first) >= 4:
+            break
+    codec = codec_of(first)
+    total = 0
+    for piece in _READERS[codec](_resume(first, source)):
+        total += len(piece)
+        if total > limit:
+            raise FormatError(f"a {codec} stream holds more than the {limit} bytes allowed")
+        if piece:
+            yield piece
+
+
+def _resume(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    if first:
+        yield first
+    yield from rest
+
+
+def _inflate(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    from isal import isal_zlib  # lazily, as above
+
+    return _expand(
+        chunks, "gzip", lambda: isal_zlib.decompressobj(wbits=31), (isal_zlib.error,), lambda engine: engine.unconsumed_tail
+    )
+
+
+def _unzstd(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    zstd = _zstd()
+    options = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
+    return _expand(chunks, "zstd", lambda: zstd.ZstdDecompressor(options=options), (zstd.ZstdError,), lambda _: b"")
+
+
+def _expand(
+    chunks: Iterator[bytes],
+    codec: str,
+    new_engine: Callable[[], Any],
+    errors: Any,
+    unread: Callable[[Any], bytes],
+) -> Iterator[bytes]:
+    """Run a decompressor over all members (gzip) or frames (zstd) of a stream, never more than a block out at a time."""
+    engine: Any = None
+    try:
+        for chunk in chunks:
+            data = chunk
+            while True:
+                if engine is None:
+                    if not data or not data.strip(b"\0"):
+                        break  # nothing, or padding, between members
+                    engine = new_engine()
+                piece = engine.decompress(data, _BLOCK)
+                yield piece
+                if engine.eof:
+                    data, engine = engine.unused_data, None
+                else:
+                    data = unread(engine)
+                    if not data and len(piece) < _BLOCK:
+                        break
+    except errors as error:
+        raise FormatError(f"a damaged {codec} stream: {error}") from error
+    if engine is not None:
+        raise FormatError(f"a {codec} stream ends too early")
+
+
+_READERS: dict[str, Callable[[Iterator[bytes]], Iterator[bytes]]] = {
+    "gzip": _inflate,
+    "zstd": _unzstd,
+    "identity": lambda chunks: chunks,
+}

@@ -1,0 +1,83 @@
+"""What the store needs of a POSIX system: locks that die with their owner, and files that survive a power cut.
+
+The only module that imports `fcntl`. Locks are flock(2): the kernel drops them when a process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from wherry.errors import StoreError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextmanager
+def explain_os_errors(where: Path) -> Iterator[None]:
+    """Turn an `OSError` into a `StoreError` that says which place and what to do."""
+    try:
+        yield
+    except OSError as error:
+        place = str(error.filename or where)
+        if error.errno in _FULL:
+            raise StoreError(
+                f"the disk is full ({error.strerror})",
+                where=str(where),
+                hint="wherry image prune, or WHERRY_STORE on another disk",
+            ) from error
+        hint = "check the folder's owner and permissions" if isinstance(error, PermissionError) else None
+        raise StoreError(error.strerror or str(error), where=place, hint=hint) from error
+
+
+@contextmanager
+def hold_lock(path: Path, *, exclusive: bool, wait: bool = True) -> Iterator[bool]:
+    """Hold a lock on the file `path`, which is made if needed. Yields False when it is taken and `wait` is False."""
+    with explain_os_errors(path):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        with explain_os_errors(path):
+            locked = lock_handle(handle, exclusive=exclusive, wait=wait)
+        yield locked
+    finally:
+        os.close(handle)
+
+
+def lock_handle(handle: int, *, exclusive: bool, wait: bool) -> bool:
+    """Lock an open file until it is closed; False when somebody else has it and `wait` is False."""
+    flags = (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB)
+    try:
+        fcntl.flock(handle, flags)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def sync_folder(path: str | Path) -> None:
+    """Make renames in a folder durable."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomically(path: Path, data: bytes, scratch: Path) -> None:
+    """Replace a small file as a whole or not at all; `scratch` is a folder of the same file system."""
+    temporary = scratch / f"{os.getpid()}-{os.urandom(8).hex()}"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        lock_handle(handle, exclusive=True, wait=False)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
