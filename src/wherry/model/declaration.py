@@ -130,3 +130,4 @@ class Declaration:
     workdir: str = "/app"
     debian_mirror: str | None = None  # [debian] mirror; configuration, never locked
     layers_from: tuple[str, ...] = ()  # images to look in for locked layers
+    notes: tuple[str, ...] = ()  # what was seen and not followed, for the command line to say
