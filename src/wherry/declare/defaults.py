@@ -1,0 +1,174 @@
+"""What is assumed where the author wrote nothing. Each default is a pure look at the project's folder and the host.
+
+Rules: the same folder on the same kind of host gives the same answer; nothing is run or imported. `wherry init` writes
+these answers down, with the reason for each.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import Version
+
+from wherry.declare.grammar import SUITES
+from wherry.declare.pyproject import table_at
+from wherry.model.declaration import DebianBase, ModelFile, ReferenceBase
+from wherry.model.platform import Platform
+from wherry.model.reference import Reference
+
+MODEL_SUFFIXES = (
+    ".pkl",
+    ".pickle",
+    ".joblib",
+    ".skops",
+    ".onnx",
+    ".safetensors",
+    ".gguf",
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".h5",
+    ".keras",
+    ".tflite",
+    ".mlmodel",
+    ".cbm",
+    ".ubj",
+)
+MODEL_LIMIT = 16  # of the 40 layers that an image may have
+_NO_MODELS_IN = ("tests", "test", "node_modules", "site-packages", "__pycache__", "build", "dist")
+_SCRIPTS = ("main.py", "app.py", "serve.py", "server.py", "run.py", "predict.py", "score.py", "inference.py")
+_PYTHONS = ("3.11", "3.13", "3.12", "3.14")  # in the order of preference: Debian's own first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """What of this machine the defaults depend on."""
+
+    platform: Platform
+    has_apt: bool
+
+
+def read_host(apt: Path = Path("/etc/apt")) -> Host:
+    """This machine. A machine of an unknown kind builds for linux/amd64."""
+    machine = {"aarch64": "arm64", "arm64": "arm64"}.get(platform.machine().lower(), "amd64")
+    return Host(platform=Platform("linux", machine), has_apt=has_apt_sources(apt))
+
+
+def has_apt_sources(apt: Path) -> bool:
+    """Whether an apt configuration names at least one archive."""
+    try:
+        parts = sorted((apt / "sources.list.d").iterdir()) if (apt / "sources.list.d").is_dir() else []
+        for path in (apt / "sources.list", *parts):
+            if path.suffix in (".list", ".sources") and path.is_file():
+                text = path.read_text("utf-8", "replace")
+                if re.search(r"^\s*(deb\s|Types:.*\bdeb\b)", text, re.MULTILINE):
+                    return True
+    except OSError:
+        return False
+    return False
+
+
+def default_name(root: Path, pyproject: Mapping[str, Any]) -> str:
+    """From pyproject.toml or the folder, in the letters that an image's name may have."""
+    written = table_at(pyproject, "project").get("name")
+    return normalise_name(written if isinstance(written, str) else root.name)
+
+
+def normalise_name(text: str) -> str:
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")
+    return name[:128].strip("-") or "project"
+
+
+def default_python(root: Path, pyproject: Mapping[str, Any]) -> str | None:
+    """From .python-version or ``requires-python``; None when neither says."""
+    pinned = root / ".python-version"
+    if pinned.is_file() and (found := re.match(r"\s*(?:cpython-?)?(3\.[0-9]{1,2})(?![0-9])", pinned.read_text("utf-8", "replace"))):
+        return found.group(1)
+    requires = table_at(pyproject, "project").get("requires-python")
+    if not isinstance(requires, str):
+        return None
+    try:
+        allowed = SpecifierSet(requires)
+    except InvalidSpecifier:
+        return None
+    # A patch level that every later patch of the same minor satisfies as well: `>=3.11.4` allows 3.11.
+    return next((minor for minor in _PYTHONS if allowed.contains(Version(f"{minor}.99"))), None)
+
+
+def default_base(python: str | None, *, debian: bool) -> DebianBase | ReferenceBase:
+    """Debian's packages where they can be had and bring that Python, else the slim image of that Python."""
+    if debian:
+        for suite, brings in SUITES.items():
+            if python in (None, brings):
+                return DebianBase(suite=suite)
+    return ReferenceBase(reference=Reference.parse(f"docker.io/library/python:{python or '3.11'}-slim"))
+
+
+def python_of_base(base: DebianBase | ReferenceBase) -> str | None:
+    """The Python that a base brings, as far as its name tells."""
+    if isinstance(base, DebianBase):
+        return SUITES[base.suite]
+    if base.reference.repository == "library/python" and (found := re.match(r"3\.[0-9]+", base.reference.tag or "")):
+        return found.group(0)
+    return None
+
+
+def default_models(root: Path) -> tuple[tuple[ModelFile, ...], tuple[str, ...]]:
+    """Files with a model's suffix: the largest `MODEL_LIMIT` of them, by path; and a note about the rest."""
+    found = sorted(_model_files(root, ""), key=lambda item: (-item[1], item[0]))
+    kept = sorted(path for path, _ in found[:MODEL_LIMIT])
+    notes: tuple[str, ...] = ()
+    if len(found) > MODEL_LIMIT:
+        notes = (f"{len(found)} files look like models; the {MODEL_LIMIT} largest get a layer each: name them in wherry.toml",)
+    return tuple(ModelFile(path=path) for path in kept), notes
+
+
+def _model_files(root: Path, folder: str) -> Iterator[tuple[str, int]]:
+    """Regular files, hidden folders and environments left out. .gitignore is not asked: models often are not in git."""
+    try:
+        with os.scandir(root / folder) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+    except OSError:
+        return  # the walk over the code reports it
+    if any(entry.name == "pyvenv.cfg" or entry.name == "conda-meta" for entry in entries):
+        return
+    for entry in entries:
+        path = f"{folder}/{entry.name}" if folder else entry.name
+        if entry.name.startswith(".") or not entry.name.isprintable():
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            if entry.name not in _NO_MODELS_IN:
+                yield from _model_files(root, path)
+        elif entry.name.lower().endswith(MODEL_SUFFIXES) and entry.is_file(follow_symlinks=False):
+            yield path, entry.stat(follow_symlinks=False).st_size
+
+
+def default_entrypoint(root: Path) -> tuple[str, ...]:
+    """``python main.py`` and the like, or ``python -m PACKAGE`` for the one package with a ``__main__.py``; else nothing."""
+    for script in _SCRIPTS:
+        if (root / script).is_file():
+            return ("python", script)
+    if (root / "__main__.py").is_file():
+        return ("python", "__main__.py")
+    for folder in (root / "src", root):
+        packages = sorted(path.parent.name for path in folder.glob("*/__main__.py"))
+        packages = [name for name in packages if name.isidentifier() and name not in _NO_MODELS_IN]
+        if len(packages) == 1:
+            return ("python", "-m", packages[0])
+    return ()
+
+
+def default_env(root: Path) -> tuple[tuple[str, str], ...]:
+    """A src/ folder with packages is put on the path, because the project itself is not installed."""
+    if any((root / "src").glob("*/__init__.py")):
+        return (("PYTHONPATH", "/app/src"),)
+    return ()

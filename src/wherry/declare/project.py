@@ -1,0 +1,107 @@
+"""Reading a project's folder to one `Declaration`: wherry.toml, else ``[tool.wherry]``, else the bare folder.
+
+Start of the stage. Everything wrong is a `DeclarationError`; nothing is written, run or asked for on the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wherry.declare.defaults import (
+    Host,
+    default_base,
+    default_entrypoint,
+    default_env,
+    default_models,
+    default_name,
+    default_python,
+    python_of_base,
+    read_host,
+)
+from wherry.declare.environment import read_environment
+from wherry.declare.grammar import Written, parse_written
+from wherry.declare.pyproject import read_toml, table_at
+from wherry.errors import DeclarationError
+from wherry.model.declaration import DebianBase, Declaration, ReferenceBase
+
+OWN_FILE = "wherry.toml"
+TOOL_TABLE = "pyproject.toml: tool.wherry"
+BARE = "the folder"
+
+
+def read_declaration(root: Path, env: Mapping[str, str], *, host: Host | None = None) -> Declaration:
+    """What the project at `root` asks for, defaults filled in.
+
+    `env` replaces ``${NAME}`` in requirements files. `host` is what the defaults depend on; None means this machine.
+    """
+    if not root.is_dir():
+        raise DeclarationError("there is no such folder" if not root.exists() else "not a folder", where=str(root))
+    root = root.resolve()
+    pyproject = read_toml(root / "pyproject.toml", "pyproject.toml") if (root / "pyproject.toml").is_file() else {}
+    written, origin, notes = read_written(root, pyproject)
+    host = host or read_host()
+    base, python = _base_and_python(root, written, pyproject, host, origin)
+    environment, environment_notes = read_environment(root, written.environment, env)
+    models, model_notes = (written.models, ()) if written.models is not None else default_models(root)
+    return Declaration(
+        root=root,
+        origin=origin,
+        name=written.name or default_name(root, pyproject),
+        python=python,
+        base=base,
+        platforms=written.platforms or (host.platform,),
+        environment=environment,
+        system_packages=written.system_packages,
+        code=written.code,
+        models=models,
+        entrypoint=default_entrypoint(root) if written.entrypoint is None else written.entrypoint,
+        env=_with_defaults(written.env, default_env(root)),
+        labels=written.labels,
+        volumes=written.volumes,
+        ports=written.ports,
+        bytecode=written.bytecode,
+        compression=written.compression,
+        user=written.user,
+        workdir=written.workdir,
+        debian_mirror=written.debian_mirror,
+        layers_from=written.layers_from,
+        notes=notes + environment_notes + model_notes,
+    )
+
+
+def read_written(root: Path, pyproject: Mapping[str, Any]) -> tuple[Written, str, tuple[str, ...]]:
+    """What the author wrote, where, and a note when it is written twice."""
+    has_table = "wherry" in table_at(pyproject, "tool")
+    if (root / OWN_FILE).is_file():
+        notes = (f"{TOOL_TABLE} is not read, {OWN_FILE} is",) if has_table else ()
+        return parse_written(read_toml(root / OWN_FILE, OWN_FILE), OWN_FILE), OWN_FILE, notes
+    if has_table:
+        table = table_at(pyproject, "tool")["wherry"]
+        if not isinstance(table, Mapping):
+            raise DeclarationError("not a table", where=TOOL_TABLE)
+        return parse_written(table, TOOL_TABLE), TOOL_TABLE, ()
+    return Written(), BARE, ()
+
+
+def _base_and_python(
+    root: Path, written: Written, pyproject: Mapping[str, Any], host: Host, origin: str
+) -> tuple[DebianBase | ReferenceBase, str | None]:
+    """A base that was written decides over the Python, unless the two contradict each other."""
+    if written.base is None:
+        python = written.python or default_python(root, pyproject)
+        base = default_base(python, debian=host.has_apt or written.debian_mirror is not None)
+        return base, python_of_base(base)
+    brings = python_of_base(written.base)
+    if written.python and brings and written.python != brings:
+        raise DeclarationError(
+            f"python is {written.python}, but the base brings {brings}",
+            where=origin,
+            hint=f'python = "{brings}", or base = "docker.io/library/python:{written.python}-slim"',
+        )
+    return written.base, written.python or brings
+
+
+def _with_defaults(written: tuple[tuple[str, str], ...], defaults: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted({**dict(defaults), **dict(written)}.items()))

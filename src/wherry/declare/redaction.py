@@ -1,0 +1,24 @@
+"""What may be shown of a line that somebody wrote: never a user name, a password or a token in a URL.
+
+Rule: every message about a requirements file or an index goes through `redact`.
+"""
+
+from __future__ import annotations
+
+import re
+
+_USERINFO = re.compile(r"(?<=//)[^/?#\s]*@")
+_QUERY = re.compile(r"\?[^\s#;\"']*")
+_LIMIT = 120
+
+
+def redact(text: str) -> str:
+    """`text` without the credentials and queries of its URLs, on one line, cut to a readable length."""
+    shown = _QUERY.sub("?…", _USERINFO.sub("…@", text))
+    shown = "".join(char if char.isprintable() else "�" for char in shown)
+    return shown if len(shown) <= _LIMIT else shown[: _LIMIT - 1] + "…"
+
+
+def strip_credentials(url: str) -> str:
+    """`url` without its user name and password."""
+    return _USERINFO.sub("", url)

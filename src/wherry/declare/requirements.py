@@ -1,0 +1,235 @@
+"""requirements.txt as found in the wild, to requirements, constraints and index options.
+
+The grammar is pip's: hashes, markers, extras, nested ``-r`` and ``-c`` (relative to the file that names them), index
+options, options of a single requirement. What it refuses, by name and all at once: editable installs, folders, archives
+and version control (their content is not fixed by a digest), URLs without a sha256, ``-r`` of a URL. Lines are never
+shown with credentials.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wherry.declare.conda import HINT as CONDA_HINT
+from wherry.declare.conda import is_explicit_list
+from wherry.declare.redaction import redact
+from wherry.declare.refusals import Refusal, refuse
+from wherry.declare.requirement import Refused, name_in_url, parse_requirement_line
+from wherry.declare.requirement_lines import decode_requirements, logical_lines
+from wherry.errors import DeclarationError
+from wherry.model.declaration import IndexOptions, Requirement
+
+_SIZE_LIMIT = 16 << 20
+_DEPTH_LIMIT = 32
+
+# Options of a whole file. True: takes a value.
+_OPTIONS = {
+    "-r": True,
+    "--requirement": True,
+    "-c": True,
+    "--constraint": True,
+    "-e": True,
+    "--editable": True,
+    "-i": True,
+    "--index-url": True,
+    "--extra-index-url": True,
+    "-f": True,
+    "--find-links": True,
+    "--no-index": False,
+    "--pre": False,
+    "--no-binary": True,
+    "--only-binary": True,
+    "--prefer-binary": False,
+    "--require-hashes": False,
+    "--trusted-host": True,
+    "--use-feature": True,
+    "--config-settings": True,
+    "--always-unzip": False,
+    "-Z": False,
+    "--use-wheel": False,
+    "--no-use-wheel": False,
+    "--allow-external": True,
+    "--allow-all-external": False,
+    "--allow-unverified": True,
+    "--process-dependency-links": False,
+    "--no-deps": False,
+    "--no-build-isolation": False,
+}
+_LONG = {"-r": "--requirement", "-c": "--constraint", "-e": "--editable", "-i": "--index-url", "-f": "--find-links"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequirementsFile:
+    """What a requirements file and all files it names ask for; `files` in the order of reading, relative to the root."""
+
+    files: tuple[str, ...]
+    requirements: tuple[Requirement, ...]
+    constraints: tuple[Requirement, ...]
+    indexes: IndexOptions
+    notes: tuple[str, ...] = ()
+
+
+def read_requirements(root: Path, file: str, env: Mapping[str, str]) -> RequirementsFile:
+    """Read ``root/file`` and what it names. Every problem of content is in one `DeclarationError`."""
+    reader = _Reader(root=root, env=env)
+    reader.read_file(file, asked_by=None, constraint=False, chain=())
+    refuse(reader.refusals)
+    return RequirementsFile(
+        files=tuple(dict.fromkeys(reader.files)),
+        requirements=tuple(reader.requirements),
+        constraints=tuple(reader.constraints),
+        indexes=IndexOptions(
+            index_url=reader.index_url,
+            extra_index_urls=tuple(dict.fromkeys(reader.extra_index_urls)),
+            find_links=tuple(dict.fromkeys(reader.find_links)),
+            no_index=reader.no_index,
+            pre=reader.pre,
+        ),
+        notes=tuple(dict.fromkeys(reader.notes)),
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Reader:
+    root: Path
+    env: Mapping[str, str]
+    files: list[str] = field(default_factory=list)
+    done: set[tuple[str, bool]] = field(default_factory=set)
+    requirements: list[Requirement] = field(default_factory=list)
+    constraints: list[Requirement] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    index_url: str | None = None
+    extra_index_urls: list[str] = field(default_factory=list)
+    find_links: list[str] = field(default_factory=list)
+    no_index: bool = False
+    pre: bool = False
+
+    def read_file(self, file: str, *, asked_by: str | None, constraint: bool, chain: tuple[str, ...]) -> None:
+        if file in chain:
+            steps = " → ".join((*chain[chain.index(file) :], file))
+            raise DeclarationError(f"the files name each other in a circle: {steps}", where=asked_by, hint="remove one -r")
+        if len(chain) >= _DEPTH_LIMIT:
+            raise DeclarationError(f"-r nested deeper than {_DEPTH_LIMIT} files", where=asked_by)
+        if (file, constraint) in self.done:
+            return
+        self.done.add((file, constraint))
+        self.files.append(file)
+        text = decode_requirements(_read_bytes(self.root, file, asked_by), file)
+        if is_explicit_list(text):
+            raise DeclarationError("this is conda's list of packages (@EXPLICIT), not pip's", where=file, hint=CONDA_HINT)
+        for number, line in logical_lines(text, self.env):
+            self.read_line(line, f"{file}:{number}", file=file, constraint=constraint, chain=(*chain, file))
+
+    def read_line(self, line: str, where: str, *, file: str, constraint: bool, chain: tuple[str, ...]) -> None:
+        if line.startswith("-"):
+            for option, value in _split_options(line, where):
+                if option in ("--requirement", "--constraint"):
+                    nested = _nested_path(file, value, where)
+                    is_constraint = constraint or option == "--constraint"
+                    self.read_file(nested, asked_by=where, constraint=is_constraint, chain=chain)
+                else:
+                    self.take_option(option, value, where, file)
+            return
+        try:
+            requirement = parse_requirement_line(line, where)
+        except Refused as refused:
+            self.refusals.append(refused.refusal)
+            return
+        (self.constraints if constraint else self.requirements).append(requirement)
+
+    def take_option(self, option: str, value: str, where: str, file: str) -> None:
+        if option == "--editable":
+            self.refusals.append(refuse_editable(value, where))
+        elif option == "--index-url":
+            self.index_url = value
+        elif option == "--extra-index-url":
+            self.extra_index_urls.append(value)
+        elif option == "--find-links":
+            self.find_links.append(_find_links_place(file, value))
+        elif option == "--no-index":
+            self.no_index = True
+        elif option == "--pre":
+            self.pre = True
+        elif option in ("--no-binary", "--no-use-wheel") and value != ":none:":
+            self.notes.append(f"{where}: {option} is not followed: only wheels are taken")
+        elif option in ("--no-deps", "--trusted-host", "--config-settings", "--no-build-isolation"):
+            self.notes.append(f"{where}: {option} has no meaning here and is not followed")
+
+
+def refuse_editable(value: str, where: str) -> Refusal:
+    """An ``-e`` line, named as well as it can be."""
+    name = name_in_url(value) or redact(value)
+    if value in (".", "./", "file:.") or value.startswith((".[", "file:.[")):
+        return Refusal(
+            where=where,
+            subject=f"-e {redact(value)}",
+            reason="the project's own folder is not installed",
+            remedy="remove the line: the folder's code goes into the image as it is (set PYTHONPATH in [env] for a src/ folder)",
+        )
+    return Refusal(
+        where=where,
+        subject=name,
+        reason="an editable install is not fixed by a digest",
+        remedy=f"a released version ({name}==1.2.3), or a wheel: name @ https://…/name-1.2.3-py3-none-any.whl#sha256=…",
+    )
+
+
+def _read_bytes(root: Path, file: str, asked_by: str | None) -> bytes:
+    path = root / file
+    try:
+        if not path.is_file():
+            what = "is not a file" if path.exists() else "there is no such file"
+            raise DeclarationError(f"{redact(file)}: {what}", where=asked_by)
+        if path.stat().st_size > _SIZE_LIMIT:
+            raise DeclarationError(f"{redact(file)}: larger than {_SIZE_LIMIT >> 20} MiB", where=asked_by)
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a file name"
+        raise DeclarationError(f"{redact(file)}: cannot be read: {reason}", where=asked_by) from error
+
+
+def _split_options(line: str, where: str) -> list[tuple[str, str]]:
+    """``--long=value``, ``--long value``, ``-s value`` and ``-svalue``, several to a line as pip allows."""
+    try:
+        words = shlex.split(line)
+    except ValueError as error:
+        raise DeclarationError("a quotation mark is not closed", where=where) from error
+    found = []
+    while words:
+        word = words.pop(0)
+        option, equals, value = word.partition("=") if word.startswith("--") else (word[:2], word[2:3], word[2:])
+        if not word.startswith("--") and value.startswith("="):
+            value = value[1:]
+        if option not in _OPTIONS:
+            hint = "one requirement or option to a line" if not word.startswith("-") else None
+            raise DeclarationError(f"unknown option {redact(option)}", where=where, hint=hint)
+        if _OPTIONS[option] and not equals:
+            if not words:
+                raise DeclarationError(f"{option} needs a value", where=where)
+            value = words.pop(0)
+        found.append((_LONG.get(option, option), value))
+    return found
+
+
+def _nested_path(file: str, value: str, where: str) -> str:
+    if "://" in value:
+        raise DeclarationError(
+            f"{redact(value)}: a requirements file on the network is not read, it can change at any time",
+            where=where,
+            hint="save it beside this one and name the copy",
+        )
+    if not value or posixpath.isabs(value):
+        raise DeclarationError(f"{redact(value)!r} is not a path relative to this file", where=where)
+    return posixpath.normpath(posixpath.join(posixpath.dirname(file), value.replace("\\", "/")))
+
+
+def _find_links_place(file: str, value: str) -> str:
+    """A relative folder is relative to the file that names it; a URL or an absolute path stays."""
+    if "://" in value or value.startswith("file:") or posixpath.isabs(value):
+        return value
+    return posixpath.normpath(posixpath.join(posixpath.dirname(file), value))
