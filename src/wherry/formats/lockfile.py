@@ -1,0 +1,292 @@
+"""Reads and writes `wherry.lock` (docs/spec/lock.md): TOML, one small table per package, the same value the same bytes.
+
+Refused: an unknown version, an unknown or missing key, two entries of one name, and every character that could make a
+value into a URL, a host with a path, or a credential. Both directions check alike, so what is written can be read.
+An error names the entry: ``wherry.lock: platform[0].wheel[3].sha256``. tomllib and dataclasses only: a rebuild reads it.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from typing import TypeVar
+
+from wherry.errors import FormatError, LockError, WherryError
+from wherry.model.digest import DiffId, Digest
+from wherry.model.lock import (
+    LOCK_VERSION,
+    LayerKind,
+    Lock,
+    LockedBase,
+    LockedDeb,
+    LockedInterpreter,
+    LockedLayer,
+    LockedWheel,
+    PlatformLock,
+)
+from wherry.model.platform import Platform
+
+HEADER = "# What this project's images are made of. Written by `wherry lock`; keep it under version control, do not edit it.\n"
+MAX_LOCK = 16 * 1024 * 1024  # characters; a lock of a thousand wheels on four platforms is 2 MB
+MAX_SIZE = 2**53 - 1  # bytes of one file; every reader of JSON or TOML holds it exactly
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._+-]*[A-Za-z0-9+])?")
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~!_:-]*")
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~!_%-]*\.(?:whl|deb)")
+_HEX = re.compile(r"[0-9a-f]{64}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_MEMBER = re.compile(rf"{_NAME.pattern} {_VERSION.pattern}")
+_LAYER = re.compile(r"[a-z0-9][a-z0-9._+-]*")
+_PATH = re.compile(r"(?:/[A-Za-z0-9_.+-]+)+")
+_WORD = re.compile(r"[a-z][a-z0-9-]*")
+
+Table = Mapping[str, object]
+T = TypeVar("T")
+
+
+class _MalformedError(Exception):
+    """What is wrong, and the path to it, which grows at its head as the error climbs."""
+
+    def __init__(self, what: str, *path: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.path = list(path)
+
+
+def parse_lock(text: str, where: str = "wherry.lock") -> Lock:
+    """Read a lockfile. Damage is a `FormatError`; a version of the format that we do not know is a `LockError`."""
+    if len(text) > MAX_LOCK:
+        raise FormatError(f"is larger than {MAX_LOCK} characters", where=where)
+    hint = "take the file back from version control, or write it anew: wherry lock"
+    try:
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
+        raise FormatError(f"is not TOML: {str(error)[:200]}", where=where, hint=hint) from None
+    version = document.get("version")
+    if isinstance(version, int) and not isinstance(version, bool) and version != LOCK_VERSION:
+        raise LockError(f"lock version {version} is unknown, only {LOCK_VERSION} is known", where=where, hint="a newer wherry")
+    try:
+        return _read_lock(document)
+    except _MalformedError as error:
+        place = ".".join(error.path)
+        raise FormatError(error.what, where=f"{where}: {place}" if place else where, hint=hint) from None
+
+
+def render_lock(lock: Lock) -> str:
+    """Write a lockfile. A value that may not stand in one, such as a file name that is a URL, is a `LockError`."""
+    lines = [HEADER.rstrip("\n"), f"version = {LOCK_VERSION}", f"declaration = {_quote(str(lock.declaration))}"]
+    for platform in lock.platforms:
+        lines += _platform_lines(platform)
+    text = "\n".join(lines) + "\n"
+    try:
+        reread = parse_lock(text)
+    except WherryError as error:
+        raise LockError(f"this cannot be locked: {error.what}", where=error.where) from None
+    if reread != lock:  # pragma: no cover - the law that the tests hold
+        raise LockError("this cannot be locked: it would read back as something else")
+    return text
+
+
+def _platform_lines(locked: PlatformLock) -> Iterator[str]:
+    interpreter = locked.interpreter
+    yield from ("", "[[platform]]", f"platform = {_quote(str(locked.platform))}")
+    yield (
+        f"interpreter = {{ source = {_quote(interpreter.source)}, version = {_quote(interpreter.version)},"
+        f" path = {_quote(interpreter.path)} }}"
+    )
+    if locked.base is not None:
+        yield from ("", "[platform.base]", f"manifest = {_quote(str(locked.base.manifest))}")
+        yield f"config = {_quote(str(locked.base.config))}"
+        yield from _array_lines("diff_ids", map(str, locked.base.diff_ids))
+    for deb in locked.debs:
+        yield from ("", "[[platform.deb]]", f"name = {_quote(deb.name)}", f"version = {_quote(deb.version)}")
+        yield from (f"architecture = {_quote(deb.architecture)}", f"file = {_quote(deb.file)}")
+        yield from (f"size = {deb.size}", f"sha256 = {_quote(deb.sha256.hex)}", f"part = {_quote(deb.part.value)}")
+    for wheel in locked.wheels:
+        yield from ("", "[[platform.wheel]]", f"name = {_quote(wheel.name)}", f"version = {_quote(wheel.version)}")
+        yield from (f"file = {_quote(wheel.file)}", f"size = {wheel.size}", f"sha256 = {_quote(wheel.sha256.hex)}")
+        if wheel.requires:
+            yield f"requires = [{', '.join(map(_quote, wheel.requires))}]"
+        if wheel.requested:
+            yield "requested = true"
+    for layer in locked.layers:
+        yield from ("", "[[platform.layer]]", f"name = {_quote(layer.name)}", f"kind = {_quote(layer.kind.value)}")
+        yield from _array_lines("members", layer.members)
+        if layer.diff_id is not None:
+            yield f"diff_id = {_quote(str(layer.diff_id))}"
+
+
+def _array_lines(key: str, values: Iterable[str]) -> Iterator[str]:
+    """One value on the key's own line, more of them one a line: so a bump is one line of a diff."""
+    quoted = [_quote(value) for value in values]
+    if len(quoted) < 2:
+        yield f"{key} = [{''.join(quoted)}]"
+        return
+    yield f"{key} = ["
+    yield from (f"  {value}," for value in quoted)
+    yield "]"
+
+
+def _quote(text: str) -> str:
+    if not text.isprintable() or '"' in text or "\\" in text:
+        raise LockError(f"this cannot be locked: {text[:80]!r}")
+    return f'"{text}"'
+
+
+def _read_lock(document: Table) -> Lock:
+    _only(document, {"version", "declaration"}, {"platform"})
+    version = document["version"]
+    if isinstance(version, bool) or version != LOCK_VERSION:
+        raise _MalformedError(f"must be the number {LOCK_VERSION}", "version")
+    platforms = _read_tables(document, "platform", _read_platform)
+    _no_twins("platform", (str(locked.platform) for locked in platforms))
+    return Lock(declaration=Digest.parse(_text(document, "declaration", _DIGEST)), platforms=platforms)
+
+
+def _read_platform(table: Table) -> PlatformLock:
+    _only(table, {"platform", "interpreter"}, {"base", "deb", "wheel", "layer"})
+    try:
+        platform = Platform.parse(_text(table, "platform"))
+    except WherryError as error:
+        raise _MalformedError(error.what, "platform") from None
+    if str(platform) != table["platform"]:
+        raise _MalformedError(f"must be written {platform}", "platform")
+    debs = _read_tables(table, "deb", _read_deb)
+    wheels = _read_tables(table, "wheel", _read_wheel)
+    layers = _read_tables(table, "layer", _read_layer)
+    _no_twins("deb", (deb.name for deb in debs))
+    _no_twins("wheel", (wheel.name for wheel in wheels))
+    _no_twins("layer", (layer.name for layer in layers))
+    base = _climb("base", _read_base, table["base"]) if "base" in table else None
+    interpreter = _climb("interpreter", _read_interpreter, table["interpreter"])
+    return PlatformLock(platform=platform, base=base, interpreter=interpreter, debs=debs, wheels=wheels, layers=layers)
+
+
+def _read_base(table: Table) -> LockedBase:
+    _only(table, {"manifest", "config", "diff_ids"})
+    return LockedBase(
+        manifest=Digest.parse(_text(table, "manifest", _DIGEST)),
+        config=Digest.parse(_text(table, "config", _DIGEST)),
+        diff_ids=tuple(DiffId.parse(text) for text in _texts(table, "diff_ids", _DIGEST)),
+    )
+
+
+def _read_interpreter(table: Table) -> LockedInterpreter:
+    _only(table, {"source", "version", "path"})
+    path = _text(table, "path", _PATH)
+    if any(part in (".", "..") for part in path.split("/")):
+        raise _MalformedError("must be an absolute path without dots", "path")
+    return LockedInterpreter(source=_text(table, "source", _WORD), version=_text(table, "version", _VERSION), path=path)
+
+
+def _read_deb(table: Table) -> LockedDeb:
+    _only(table, {"name", "version", "architecture", "file", "size", "sha256", "part"})
+    part = _kind(table, "part")
+    if part not in (LayerKind.BASE, LayerKind.INTERPRETER):
+        raise _MalformedError("must be base or interpreter", "part")
+    return LockedDeb(
+        name=_text(table, "name", _NAME),
+        version=_text(table, "version", _VERSION),
+        architecture=_text(table, "architecture", _WORD),
+        file=_text(table, "file", _FILE),
+        size=_size(table),
+        sha256=Digest(_text(table, "sha256", _HEX)),
+        part=part,
+    )
+
+
+def _read_wheel(table: Table) -> LockedWheel:
+    _only(table, {"name", "version", "file", "size", "sha256"}, {"requires", "requested"})
+    requested = table.get("requested", False)
+    if not isinstance(requested, bool):
+        raise _MalformedError("must be true or false", "requested")
+    return LockedWheel(
+        name=_text(table, "name", _NAME),
+        version=_text(table, "version", _VERSION),
+        file=_text(table, "file", _FILE),
+        size=_size(table),
+        sha256=Digest(_text(table, "sha256", _HEX)),
+        requires=_texts(table, "requires", _NAME) if "requires" in table else (),
+        requested=requested,
+    )
+
+
+def _read_layer(table: Table) -> LockedLayer:
+    _only(table, {"name", "kind", "members"}, {"diff_id"})
+    return LockedLayer(
+        name=_text(table, "name", _LAYER),
+        kind=_kind(table, "kind"),
+        members=_texts(table, "members", _MEMBER),
+        diff_id=DiffId.parse(_text(table, "diff_id", _DIGEST)) if "diff_id" in table else None,
+    )
+
+
+def _read_tables(table: Table, key: str, read: Callable[[Table], T]) -> tuple[T, ...]:
+    values = table.get(key, [])
+    if not isinstance(values, list):
+        raise _MalformedError("must be an array of tables", key)
+    return tuple(_climb(f"{key}[{number}]", read, value) for number, value in enumerate(values))
+
+
+def _climb(step: str, read: Callable[[Table], T], value: object) -> T:
+    if not isinstance(value, dict):
+        raise _MalformedError("must be a table", step)
+    try:
+        return read(value)
+    except _MalformedError as error:
+        error.path.insert(0, step)
+        raise
+
+
+def _only(table: Table, needed: Set[str], allowed: Set[str] = frozenset()) -> None:
+    missing = sorted(needed - table.keys())
+    if missing:
+        raise _MalformedError("is missing", missing[0])
+    unknown = sorted(table.keys() - needed - allowed)
+    if unknown:
+        raise _MalformedError(f"has the unknown key {unknown[0][:80]!r}")
+
+
+def _no_twins(key: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for number, name in enumerate(names):
+        if name in seen:
+            raise _MalformedError(f"{name} stands here a second time", f"{key}[{number}]")
+        seen.add(name)
+
+
+def _text(table: Table, key: str, pattern: re.Pattern[str] | None = None) -> str:
+    return _checked(table[key], pattern, key)
+
+
+def _texts(table: Table, key: str, pattern: re.Pattern[str]) -> tuple[str, ...]:
+    values = table[key]
+    if not isinstance(values, list):
+        raise _MalformedError("must be an array of strings", key)
+    return tuple(_checked(value, pattern, f"{key}[{number}]") for number, value in enumerate(values))
+
+
+def _checked(value: object, pattern: re.Pattern[str] | None, step: str) -> str:
+    if not isinstance(value, str):
+        raise _MalformedError("must be a string", step)
+    if len(value) > 1024 or (pattern is not None and pattern.fullmatch(value) is None):
+        raise _MalformedError(f"must not be {value[:80]!r}", step)
+    return value
+
+
+def _size(table: Table) -> int:
+    value = table["size"]
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MAX_SIZE:
+        raise _MalformedError("must be a number of bytes", "size")
+    return value
+
+
+def _kind(table: Table, key: str) -> LayerKind:
+    try:
+        kind = LayerKind(_text(table, key))
+    except ValueError:
+        raise _MalformedError(f"is unknown: {str(table[key])[:80]!r}", key) from None
+    if kind is LayerKind.FOREIGN:
+        raise _MalformedError("must not be foreign", key)
+    return kind
