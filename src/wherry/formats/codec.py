@@ -15,7 +15,7 @@ from wherry.errors import FormatError
 
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-DEFAULT_LEVEL = {"gzip": 2, "zstd": 10, "identity": 0}
+DEFAULT_LEVEL = {"gzip": 5, "zstd": 10, "identity": 0}
 
 _BLOCK = 1 << 18  # bytes passed to a library at a time
 _ZSTD_WINDOW_LOG = 27  # 128 MiB: what a foreign zstd stream may make a reader hold
@@ -44,13 +44,12 @@ def compressor(codec: str, level: int | None = None) -> Compressor:
 
 
 def codec_version(codec: str) -> str:
-    """Library and version on which the bytes depend, such as ``isal 1.8.0``; part of every cache key."""
+    """Library and version on which the bytes depend, such as ``zlib-ng 2.3.3, blocks of 262144``; part of every cache key."""
     if codec == "gzip":
-        from importlib.metadata import version  # lazily: only a compressing build asks
-
-        return f"isal {version('isal')}"
+        zlib_ng = _zlib_ng()
+        return f"zlib-ng {zlib_ng.ZLIBNG_RUNTIME_VERSION}, blocks of {_BLOCK}"
     if codec == "zstd":
-        return f"zstd {_zstd().zstd_version}"
+        return f"zstd {_zstd().zstd_version}, blocks of {_BLOCK}"
     return "identity"
 
 
@@ -82,10 +81,9 @@ class _Blocks:
 
 class _Gzip(_Blocks):
     def __init__(self, level: int) -> None:
-        from isal import isal_zlib  # lazily: a C extension that only a compressing build needs
-
-        self._deflate: Any = isal_zlib.compressobj(level, isal_zlib.DEFLATED, -15)
-        self._crc32: Any = isal_zlib.crc32
+        zlib_ng = _zlib_ng()
+        self._deflate: Any = zlib_ng.compressobj(level, zlib_ng.DEFLATED, -15)
+        self._crc32: Any = zlib_ng.crc32
         self._checksum = 0
         self._size = 0
         self._started = False
@@ -103,6 +101,12 @@ class _Gzip(_Blocks):
     def _close(self, rest: bytes) -> bytes:
         body: bytes = self._compress(rest) + self._deflate.flush()
         return body + self._checksum.to_bytes(4, "little") + (self._size & 0xFFFFFFFF).to_bytes(4, "little")
+
+
+def _zlib_ng() -> Any:
+    from zlib_ng import zlib_ng
+
+    return zlib_ng
 
 
 def _zstd() -> Any:
@@ -164,17 +168,14 @@ def _resume(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _inflate(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    from isal import isal_zlib  # lazily, as above
-
-    return _expand(
-        chunks, "gzip", lambda: isal_zlib.decompressobj(wbits=31), (isal_zlib.error,), lambda engine: engine.unconsumed_tail
-    )
+    zlib_ng = _zlib_ng()
+    return _expand(chunks, "gzip", lambda: zlib_ng.decompressobj(wbits=31), zlib_ng.error, lambda engine: engine.unconsumed_tail)
 
 
 def _unzstd(chunks: Iterator[bytes]) -> Iterator[bytes]:
     zstd = _zstd()
     options = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
-    return _expand(chunks, "zstd", lambda: zstd.ZstdDecompressor(options=options), (zstd.ZstdError,), lambda _: b"")
+    return _expand(chunks, "zstd", lambda: zstd.ZstdDecompressor(options=options), zstd.ZstdError, lambda _: b"")
 
 
 def _expand(
