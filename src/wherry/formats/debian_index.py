@@ -22,6 +22,7 @@ _RELATION = re.compile(
     rf"\s*(?P<name>{_NAME})(?::(?P<arch>[a-z0-9-]+))?\s*(?:\(\s*(?P<op><<|<=|=|>=|>>|<|>)\s*(?P<version>[^\s)]+)\s*\))?"
     r"\s*(?:\[(?P<arches>[^\]]*)\])?\s*(?:<[^>]*>\s*)*"
 )
+_PROVIDED = re.compile(rb"(?:^|,)\s*([a-z0-9][a-z0-9+.\-]*)")
 _OLD_OPERATORS = {"<": "<=", ">": ">="}
 
 
@@ -65,7 +66,7 @@ class Relation:
 class BinaryPackage:
     """A paragraph of Packages or of dpkg's status; there `filename` and `sha256` are absent.
 
-    `depends` are groups of alternatives, Pre-Depends first.
+    `depends` are groups of alternatives, Pre-Depends first. `archive` is where the paragraph was read.
     """
 
     name: str
@@ -78,6 +79,7 @@ class BinaryPackage:
     filename: str
     size: int
     sha256: Digest | None
+    archive: str = ""
 
 
 def parse_fields(paragraph: bytes, where: str) -> dict[str, str]:
@@ -154,7 +156,7 @@ def _parse_date(text: str, where: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def parse_package(paragraph: bytes, where: str) -> BinaryPackage:
+def parse_package(paragraph: bytes, where: str, archive: str = "") -> BinaryPackage:
     """Read one paragraph of Packages or status."""
     fields = parse_fields(paragraph, where)
     for wanted in ("package", "version", "architecture"):
@@ -182,6 +184,7 @@ def parse_package(paragraph: bytes, where: str) -> BinaryPackage:
         filename=filename,
         size=int(size),
         sha256=Digest.parse(f"sha256:{sha256}") if sha256 else None,
+        archive=archive,
     )
 
 
@@ -222,3 +225,39 @@ def read_status(data: bytes, where: str) -> Iterator[BinaryPackage]:
         status = re.search(rb"^Status:[ \t]*(.*)$", paragraph, re.MULTILINE | re.IGNORECASE)
         if status is not None and status[1].split()[-1:] == [b"installed"]:
             yield parse_package(paragraph, where)
+
+
+class PackageIndex:
+    """The paragraphs of several Packages files, by name; parsed when asked for, since a lock needs few of them."""
+
+    def __init__(self) -> None:
+        self._paragraphs: dict[str, list[tuple[str, bytes]]] = {}
+        self._providers: dict[str, set[str]] = {}
+
+    def add(self, chunks: Iterable[bytes], archive: str, where: str) -> None:
+        """Take in one Packages file."""
+        for paragraph in split_paragraphs(chunks, where):
+            head, _, _ = paragraph.partition(b"\n")
+            if not head.startswith(b"Package: "):
+                raise FormatError(f"a paragraph that does not begin with Package: {head[:80]!r}", where=where)
+            name = head[9:].strip().decode("utf-8", "replace")
+            self._paragraphs.setdefault(name, []).append((archive, paragraph))
+            start = paragraph.find(b"\nProvides: ")
+            if start >= 0:
+                for virtual in _PROVIDED.findall(paragraph[start + 11 : paragraph.find(b"\n", start + 1) % (1 << 62)]):
+                    self._providers.setdefault(virtual.decode(), set()).add(name)
+
+    def candidates(self, name: str) -> tuple[BinaryPackage, ...]:
+        """All versions there are, in no order, each once."""
+        found = {}
+        for archive, paragraph in self._paragraphs.get(name, ()):
+            package = parse_package(paragraph, name, archive)
+            found.setdefault((package.version, package.architecture), package)
+        return tuple(found.values())
+
+    def providers(self, name: str) -> tuple[str, ...]:
+        """The names of the packages that provide `name`, sorted."""
+        return tuple(sorted(self._providers.get(name, ())))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._paragraphs
