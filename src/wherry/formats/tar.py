@@ -82,30 +82,36 @@ def _sort_key(path: str) -> tuple[str, ...]:
 
 def write_tar(entries: Iterable[TarEntry], sink: Sink) -> None:
     """Write the entries and the two closing blocks to `sink`, streaming. The order is the caller's."""
+    for piece in stream_tar(entries):
+        sink(piece)
+
+
+def stream_tar(entries: Iterable[TarEntry]) -> Iterator[bytes]:
+    """The same tar, piece by piece, for who pulls."""
     for entry in entries:
-        sink(_render_headers(entry))
+        yield _render_headers(entry)
         if entry.kind is EntryKind.FILE:
-            _write_content(entry, sink)
-    sink(bytes(2 * BLOCK))
+            yield from _stream_content(entry)
+    yield bytes(2 * BLOCK)
 
 
-def _write_content(entry: TarEntry, sink: Sink) -> None:
+def _stream_content(entry: TarEntry) -> Iterator[bytes]:
     if isinstance(entry.content, bytes):
         written = len(entry.content)
-        sink(entry.content)
+        yield entry.content
     else:
         written = 0
         for chunk in entry.content():
             written += len(chunk)
             if written > entry.size:
                 break
-            sink(chunk)
+            yield chunk
     if written != entry.size:
         raise FormatError(
             f"{entry.path}: expected {entry.size} bytes, the content has {'more' if written > entry.size else written}"
         )
     if written % BLOCK:
-        sink(bytes(BLOCK - written % BLOCK))
+        yield bytes(BLOCK - written % BLOCK)
 
 
 def _render_headers(entry: TarEntry) -> bytes:
