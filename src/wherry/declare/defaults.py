@@ -6,11 +6,10 @@ these answers down, with the reason for each.
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,31 +18,12 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
 from wherry.declare.grammar import SUITES
+from wherry.declare.model_files import NO_MODELS_IN
 from wherry.declare.pyproject import table_at
-from wherry.model.declaration import DebianBase, ModelFile, ReferenceBase
+from wherry.model.declaration import DebianBase, ReferenceBase
 from wherry.model.platform import Platform
 from wherry.model.reference import Reference
 
-MODEL_SUFFIXES = (
-    ".pkl",
-    ".pickle",
-    ".joblib",
-    ".skops",
-    ".onnx",
-    ".safetensors",
-    ".gguf",
-    ".pt",
-    ".pth",
-    ".ckpt",
-    ".h5",
-    ".keras",
-    ".tflite",
-    ".mlmodel",
-    ".cbm",
-    ".ubj",
-)
-MODEL_LIMIT = 16  # of the 40 layers that an image may have
-_NO_MODELS_IN = ("tests", "test", "node_modules", "site-packages", "__pycache__", "build", "dist")
 _SCRIPTS = ("main.py", "app.py", "serve.py", "server.py", "run.py", "predict.py", "score.py", "inference.py")
 _PYTHONS = ("3.11", "3.13", "3.12", "3.14")  # in the order of preference: Debian's own first
 
@@ -122,36 +102,6 @@ def python_of_base(base: DebianBase | ReferenceBase) -> str | None:
     return None
 
 
-def default_models(root: Path) -> tuple[tuple[ModelFile, ...], tuple[str, ...]]:
-    """Files with a model's suffix: the largest `MODEL_LIMIT` of them, by path; and a note about the rest."""
-    found = sorted(_model_files(root, ""), key=lambda item: (-item[1], item[0]))
-    kept = sorted(path for path, _ in found[:MODEL_LIMIT])
-    notes: tuple[str, ...] = ()
-    if len(found) > MODEL_LIMIT:
-        notes = (f"{len(found)} files look like models; the {MODEL_LIMIT} largest get a layer each: name them in wherry.toml",)
-    return tuple(ModelFile(path=path) for path in kept), notes
-
-
-def _model_files(root: Path, folder: str) -> Iterator[tuple[str, int]]:
-    """Regular files, hidden folders and environments left out. .gitignore is not asked: models often are not in git."""
-    try:
-        with os.scandir(root / folder) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
-    except OSError:
-        return  # the walk over the code reports it
-    if any(entry.name == "pyvenv.cfg" or entry.name == "conda-meta" for entry in entries):
-        return
-    for entry in entries:
-        path = f"{folder}/{entry.name}" if folder else entry.name
-        if entry.name.startswith(".") or not entry.name.isprintable():
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            if entry.name not in _NO_MODELS_IN:
-                yield from _model_files(root, path)
-        elif entry.name.lower().endswith(MODEL_SUFFIXES) and entry.is_file(follow_symlinks=False):
-            yield path, entry.stat(follow_symlinks=False).st_size
-
-
 def default_entrypoint(root: Path) -> tuple[str, ...]:
     """``python main.py`` and the like, or ``python -m PACKAGE`` for the one package with a ``__main__.py``; else nothing."""
     for script in _SCRIPTS:
@@ -161,7 +111,7 @@ def default_entrypoint(root: Path) -> tuple[str, ...]:
         return ("python", "__main__.py")
     for folder in (root / "src", root):
         packages = sorted(path.parent.name for path in folder.glob("*/__main__.py"))
-        packages = [name for name in packages if name.isidentifier() and name not in _NO_MODELS_IN]
+        packages = [name for name in packages if name.isidentifier() and name not in NO_MODELS_IN]
         if len(packages) == 1:
             return ("python", "-m", packages[0])
     return ()

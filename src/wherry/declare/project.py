@@ -14,7 +14,6 @@ from wherry.declare.defaults import (
     default_base,
     default_entrypoint,
     default_env,
-    default_models,
     default_name,
     default_python,
     python_of_base,
@@ -22,6 +21,7 @@ from wherry.declare.defaults import (
 )
 from wherry.declare.environment import read_environment
 from wherry.declare.grammar import Written, parse_written
+from wherry.declare.model_files import default_models
 from wherry.declare.pyproject import read_toml, table_at
 from wherry.errors import DeclarationError
 from wherry.model.declaration import DebianBase, Declaration, ReferenceBase
@@ -83,6 +83,15 @@ def read_written(root: Path, pyproject: Mapping[str, Any]) -> tuple[Written, str
             raise DeclarationError("not a table", where=TOOL_TABLE)
         return parse_written(table, TOOL_TABLE), TOOL_TABLE, ()
     return Written(), BARE, ()
+
+
+def watched_files(declaration: Declaration) -> tuple[str, ...]:
+    """Files outside the code layer whose change, coming or going can change the declaration; relative to the root.
+
+    Besides them the defaults depend on the code's files (an entrypoint) and on `default_models`.
+    """
+    fixed = (OWN_FILE, "pyproject.toml", ".python-version", "uv.lock", "pylock.toml", "requirements.txt", ".dockerignore")
+    return tuple(dict.fromkeys((*fixed, *declaration.environment.files)))
 
 
 def _base_and_python(

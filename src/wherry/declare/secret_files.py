@@ -1,0 +1,78 @@
+"""Files that never enter an image: secrets by name or by what they hold, and what tools leave lying about.
+
+It knows names first; a file is opened only where the name alone does not tell (a certificate may be public, an .npmrc
+harmless). At most 1 MiB of such a file is read. Imports stay lean for the 0.1 s rebuild.
+"""
+
+from __future__ import annotations
+
+import re
+
+_READ_LIMIT = 1 << 20
+
+# Left out without a word: nobody wants them in an image.
+_LITTER = frozenset(
+    {
+        ".git", ".hg", ".svn", ".bzr", ".venv", "__pycache__", "__pypackages__", ".wherry", ".ipynb_checkpoints", ".DS_Store",
+        ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".tox", ".nox", "wherry.lock", "wherry.toml",
+    }
+)  # fmt: skip
+_LITTER_SUFFIXES = (".pyc", ".pyo")
+
+_SECRET_NAMES = frozenset(
+    {
+        ".env", ".envrc", "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", ".netrc", "_netrc", ".pypirc", ".git-credentials",
+        ".pgpass", ".my.cnf", ".htpasswd", ".dockercfg", ".ssh", ".gnupg", ".s3cfg", ".boto",
+    }
+)  # fmt: skip
+_SECRET_PREFIXES = (".env.", ".env-", ".env_")
+_SECRET_SUFFIXES = (".key", ".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".ppk")
+_SECRET_PATHS = (
+    ".aws/credentials",
+    ".aws/config",
+    ".kube/config",
+    ".docker/config.json",
+    ".azure/accessTokens.json",
+    ".azure/msal_token_cache.json",
+    ".config/gcloud/application_default_credentials.json",
+    ".streamlit/secrets.toml",
+)
+
+_PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY")
+_GOOGLE_KEY = re.compile(rb"\"private_key\"\s*:|\"client_secret\"\s*:|\"refresh_token\"\s*:")
+_NPM_TOKEN = re.compile(rb"_(?:authToken|auth|password)\s*=\s*(?!\s|\$\{)")
+_URL_CREDENTIAL = re.compile(rb"://(?!git@)[^/\s@$'\"]*[^/\s@$'\"{}]@")
+# Names that tell too little: what inside makes them a secret.
+_LOOK_INSIDE = (
+    (re.compile(r".*\.(?:pem|crt|cer|der|ovpn)"), _PRIVATE_KEY),
+    (re.compile(r".*(?:credential|service[-_]?account|client[-_]?secret|gcp|google).*\.json"), _GOOGLE_KEY),
+    (re.compile(r"\.npmrc|\.yarnrc(?:\.yml)?"), _NPM_TOKEN),
+    (re.compile(r"(?:pip\.(?:conf|ini)|uv\.toml|\.condarc|(?:.*requirements|constraints).*\.(?:txt|in))"), _URL_CREDENTIAL),
+)
+
+
+def is_litter(name: str) -> bool:
+    """Version control, caches, virtual environments, wherry's own files: by the last part of the path."""
+    return name in _LITTER or name.endswith(_LITTER_SUFFIXES) or name.startswith("wherry.lock.")
+
+
+def is_secret_name(path: str) -> bool:
+    """Whether the name alone says: this is a secret. `path` is POSIX, without a slash at its end."""
+    name = path.rpartition("/")[2]
+    lowered = name.lower()
+    return (
+        lowered in _SECRET_NAMES
+        or lowered.startswith(_SECRET_PREFIXES)
+        or lowered.endswith(_SECRET_SUFFIXES)
+        or any(path == known or path.endswith(f"/{known}") for known in _SECRET_PATHS)
+    )
+
+
+def holds_secret(name: str, file: str) -> bool:
+    """Whether a file, whose name does not tell, holds a private key, a token or a credential. OSError passes through."""
+    lowered = name.lower()
+    for names, content in _LOOK_INSIDE:
+        if names.fullmatch(lowered):
+            with open(file, "rb") as opened:  # noqa: PTH123 (pathlib costs start-up time here)
+                return content.search(opened.read(_READ_LIMIT)) is not None
+    return False
