@@ -1,0 +1,113 @@
+"""What changed between two states of a project, in the author's words: packages with both versions, files by their path.
+
+Pure. Members of layers are read as docs/spec/layers.md writes them: ``name version`` for packages, a path for the rest.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from wherry.model.declaration import Environment
+from wherry.model.lock import LayerKind
+
+# Kinds whose members are packages; the same package may move from one of these layers to another.
+PACKAGES = frozenset({LayerKind.BASE, LayerKind.INTERPRETER, LayerKind.WHEEL, LayerKind.WHEELS})
+_NAMED = 4  # so many changes stand in a cause; the rest is counted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A thing that is not the same at both ends. None: it is absent there; empty: it is there and has no version."""
+
+    name: str
+    base: str | None
+    target: str | None
+
+    @property
+    def text(self) -> str:
+        """``pandas 2.2.2 → 2.2.3``, ``scipy 1.17.1 added``, ``six removed``, ``models/model.pkl``."""
+        if self.base is None:
+            return f"{self.name} {self.target} added" if self.target else f"{self.name} added"
+        if self.target is None:
+            return f"{self.name} removed"
+        if self.base == self.target:
+            return f"{self.name} {self.target}".rstrip()
+        return f"{self.name} {self.base or '(any)'} → {self.target or '(any)'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """What made bytes move. Changes that share a layer share its bytes: a split between them would be invented."""
+
+    text: str
+    size: int
+    kind: LayerKind
+    layers: tuple[str, ...]
+    changes: tuple[Change, ...]
+
+
+def join_changes(changes: Sequence[Change]) -> str:
+    """The changes in one line; a long list is cut and the rest counted."""
+    named = ", ".join(change.text for change in changes[:_NAMED])
+    return named if len(changes) <= _NAMED else f"{named} and {len(changes) - _NAMED} more"
+
+
+def split_member(member: str) -> tuple[str, str]:
+    """Name and version of a package; a member without a version keeps its whole text."""
+    name, space, version = member.rpartition(" ")
+    return (name, version) if space else (member, "")
+
+
+def versions_of(members: Iterable[str]) -> dict[str, str]:
+    return dict(split_member(member) for member in members)
+
+
+def compare_versions(base: Mapping[str, str], target: Mapping[str, str]) -> tuple[Change, ...]:
+    """One change for each name that is not the same on both sides, sorted by name."""
+    return tuple(
+        Change(name=name, base=base.get(name), target=target.get(name))
+        for name in sorted(base.keys() | target.keys())
+        if base.get(name) != target.get(name)
+    )
+
+
+def merge_causes(causes: Iterable[Cause]) -> tuple[Cause, ...]:
+    """Causes of one text and kind become one; the largest comes first. The sum of the sizes stays."""
+    groups: dict[tuple[str, LayerKind], list[Cause]] = defaultdict(list)
+    for cause in causes:
+        groups[cause.text, cause.kind].append(cause)
+    merged = [
+        Cause(
+            text=text,
+            size=sum(cause.size for cause in group),
+            kind=kind,
+            layers=tuple(layer for cause in group for layer in cause.layers),
+            changes=tuple(dict.fromkeys(change for cause in group for change in cause.changes)),
+        )
+        for (text, kind), group in groups.items()
+    ]
+    return tuple(sorted(merged, key=lambda cause: (-cause.size, cause.text, cause.kind.value)))
+
+
+def diff_environments(base: Environment, target: Environment) -> tuple[Change, ...]:
+    """The requirements that are asked for otherwise; constraints count as ``constraint NAME``.
+
+    A `Change`'s versions are what stands behind the name: ``>=2,<3``, extras and markers included.
+    """
+    return compare_versions(_asked(base), _asked(target))
+
+
+def _asked(environment: Environment) -> dict[str, str]:
+    asked: dict[str, list[str]] = defaultdict(list)
+    for prefix, group in (("", environment.requirements), ("constraint ", environment.constraints)):
+        for requirement in group:
+            asked[prefix + requirement.name].append(_behind_name(requirement.text))
+    return {name: " or ".join(sorted(texts)) for name, texts in asked.items()}
+
+
+def _behind_name(text: str) -> str:
+    """A requirement's text without its name, which PEP 508 puts first."""
+    end = next((at for at, letter in enumerate(text) if not (letter.isalnum() or letter in "._-")), len(text))
+    return text[end:].strip()
