@@ -1,9 +1,42 @@
-"""The entry point."""
+"""The entry point: small, so that what is asked most often is answered before anything heavy is imported.
+
+A rebuild of a known project goes straight to `wherry.rebuild`; everything else to the command line proper. Errors of
+ours become two lines and an exit code here, and nowhere else.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
+
+from wherry.errors import WherryError
 
 
 def main() -> None:
-    sys.exit(0)
+    """Run the command line; never returns."""
+    try:
+        code = _run(sys.argv[1:])
+        sys.stdout.flush()
+    except WherryError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:
+        # Whoever read our output went away; give the interpreter nothing to flush into the closed pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments[:1] == ["build"]:
+        from wherry.cli.quick import rebuild_quickly
+
+        if rebuild_quickly(arguments[1:]):
+            return 0
+    from wherry.cli.app import app
+
+    result = app(args=arguments, standalone_mode=False, prog_name="wherry")
+    return result if isinstance(result, int) else 0

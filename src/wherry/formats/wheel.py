@@ -9,11 +9,14 @@ RECORD does not name or names wrongly, sizes that lie, and wheels that unpack to
 from __future__ import annotations
 
 import base64
+import configparser
+import csv
 import hashlib
 import io
 import os
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, cast
@@ -35,6 +38,8 @@ _MAX_SMALL = 1 << 20  # what is read whole: scripts with a shebang, metadata
 _MAX_METADATA = 64 << 20  # RECORD of the largest wheels has some 20,000 lines
 _MAX_RATIO = 200
 _RATIO_FREE = 64 << 20
+# What zipfile lets through when an archive is damaged, encrypted or compressed in a way it does not know.
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError, RuntimeError)
 _UNRECORDED = ("RECORD", "RECORD.jws", "RECORD.p7s")
 
 
@@ -61,15 +66,7 @@ def plan_wheel(archive: zipfile.ZipFile, name: str, minor: str) -> WheelLayout:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # shipped __pycache__ is left out: we make our own
             installer.install(source, destination, {"INSTALLER": b"wherry\n"})
-    except (
-        InstallerError,
-        InvalidRecordEntry,
-        ValueError,
-        KeyError,
-        AssertionError,
-        zipfile.BadZipFile,
-        NotImplementedError,
-    ) as error:
+    except (InstallerError, InvalidRecordEntry, KeyError, AssertionError, configparser.Error, csv.Error, *_ZIP_ERRORS) as error:
         raise FormatError(f"not a sound wheel: {error}", where=name, hint="tell its publisher; lock another version") from error
     return destination.layout()
 
@@ -110,7 +107,7 @@ class _Member:
                 while chunk := stream.read(_CHUNK):
                     digest.update(chunk)
                     yield chunk
-        except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
+        except _ZIP_ERRORS as error:
             raise FormatError(f"damaged: {error}", where=where) from error
         if base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode() != self.recorded.value.rstrip("="):
             raise FormatError("its contents differ from RECORD", where=where)

@@ -1,0 +1,215 @@
+"""Makes the locked layers of one platform: found again where they were made before, else written, in parallel.
+
+A layer is looked for by the diff_id that the lock names, then by what it is made of; only then are its inputs fetched.
+A layer that comes out with another diff_id than the lock's is an error, never another image.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from wherry.assemble.bytecode import HostInterpreter, compile_sources
+from wherry.assemble.debian import debian_entries
+from wherry.assemble.layers import LayerBlob, LayerCache, write_layer
+from wherry.assemble.skeleton import skeleton_entries
+from wherry.assemble.wheels import Clash, PlannedWheels, is_test, plan_wheels
+from wherry.errors import LockError, TrustError
+from wherry.formats.tar import EntryKind, TarEntry, add_parents
+from wherry.model.declaration import Compression
+from wherry.model.image import BuiltLayer
+from wherry.model.lock import LayerKind, LockedDeb, LockedLayer, LockedWheel, PlatformLock
+from wherry.store.disk import DiskStore
+
+
+class Inputs(Protocol):
+    """Where the locked files come from; each call may fetch. All are asked for from several threads."""
+
+    def wheels(self, wheels: Sequence[LockedWheel]) -> Mapping[str, Path]:
+        """The wheels' files by name. One that is nowhere is a `LockError`."""
+        ...
+
+    def debs(self, debs: Sequence[LockedDeb]) -> Sequence[tuple[LockedDeb, Path]]: ...
+
+    def interpreter(self) -> HostInterpreter:
+        """The image's interpreter, runnable on this host."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembly:
+    """The layers in the lock's order, and the files that two wheels both wanted to bring."""
+
+    layers: tuple[BuiltLayer, ...]
+    clashes: tuple[Clash, ...]
+
+
+def assemble_layers(
+    locked: PlatformLock,
+    inputs: Inputs,
+    store: DiskStore,
+    cache: Path,
+    compression: Compression,
+    progress: Callable[[str, int, int], None],
+) -> Assembly:
+    """Find or make every layer of the plan."""
+    layer_cache = LayerCache(cache, store, compression)
+    found = {layer.name: blob for layer in locked.layers if (blob := _find_by_diff_id(layer, layer_cache))}
+    with ExitStack() as stack:
+        work = _Work(locked, inputs, store, layer_cache, compression, stack, found)
+        missing = [layer for layer in locked.layers if layer.name not in found]
+        made = _make_all(missing, work.make, f"{locked.platform}: layers", progress)
+        blobs = {**found, **made}
+        clashes = work.clashes
+    return Assembly(layers=tuple(_built(layer, blobs[layer.name]) for layer in locked.layers), clashes=clashes)
+
+
+def _make_all(
+    missing: Sequence[LockedLayer], make: Callable[[LockedLayer], LayerBlob], title: str, progress: Callable[[str, int, int], None]
+) -> dict[str, LayerBlob]:
+    made: dict[str, LayerBlob] = {}
+    if not missing:
+        return made
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        waiting = {layer.name: pool.submit(make, layer) for layer in missing}
+        try:
+            for name, future in waiting.items():
+                made[name] = future.result()
+                progress(title, len(made), len(missing))
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return made
+
+
+def _find_by_diff_id(layer: LockedLayer, cache: LayerCache) -> LayerBlob | None:
+    return cache.find(cache.by_diff_id(layer.diff_id)) if layer.diff_id else None
+
+
+def _built(layer: LockedLayer, blob: LayerBlob) -> BuiltLayer:
+    return BuiltLayer(
+        name=layer.name,
+        kind=layer.kind,
+        diff_id=blob.diff_id,
+        digest=blob.digest,
+        size=blob.size,
+        media_type=blob.media_type,
+        members=layer.members,
+    )
+
+
+class _Work:
+    """What making one platform's layers shares: the opened wheels and the fetched packages."""
+
+    def __init__(
+        self,
+        locked: PlatformLock,
+        inputs: Inputs,
+        store: DiskStore,
+        cache: LayerCache,
+        compression: Compression,
+        stack: ExitStack,
+        found: Mapping[str, LayerBlob],
+    ) -> None:
+        self._locked = locked
+        self._inputs = inputs
+        self._store = store
+        self._cache = cache
+        self._compression = compression
+        self._minor = locked.interpreter.minor
+        missing = [layer for layer in locked.layers if layer.name not in found]
+        self._planned = self._plan(stack, missing)
+        kinds = {layer.kind for layer in missing}
+        wanted = {LayerKind.BASE, LayerKind.INTERPRETER} & kinds or any(layer.name == "bytecode-python" for layer in missing)
+        self._debs = inputs.debs(locked.debs) if wanted else ()
+        self._interpreter = inputs.interpreter() if LayerKind.BYTECODE in kinds else None
+
+    @property
+    def clashes(self) -> tuple[Clash, ...]:
+        return self._planned.clashes
+
+    def _plan(self, stack: ExitStack, missing: Sequence[LockedLayer]) -> PlannedWheels:
+        """Open all wheels when one wheel's layer must be made: which file is whose is known only from all."""
+        made_of_wheels = (LayerKind.WHEEL, LayerKind.WHEELS, LayerKind.BYTECODE)
+        if not any(layer.kind in made_of_wheels for layer in missing):
+            return PlannedWheels(layouts={}, dropped={}, clashes=())
+        needed = [wheel for wheel in self._locked.wheels if any(wheel in self._members(layer) for layer in missing)]
+        spared = [wheel for wheel in self._locked.wheels if wheel not in needed]
+        paths = dict(self._inputs.wheels(needed))
+        for wheel in spared:
+            try:
+                paths.update(self._inputs.wheels([wheel]))
+            except LockError:
+                continue  # it has vanished, but its layer is here, and that is enough
+        return plan_wheels([(wheel, paths[wheel.name]) for wheel in self._locked.wheels if wheel.name in paths], self._minor, stack)
+
+    def _members(self, layer: LockedLayer) -> tuple[LockedWheel, ...]:
+        named = set(layer.members)
+        return tuple(wheel for wheel in self._locked.wheels if f"{wheel.name} {wheel.version}" in named)
+
+    def make(self, layer: LockedLayer) -> LayerBlob:
+        key = self._cache.key(self._ingredients(layer))
+        blob = self._cache.find(key)
+        if blob is None:
+            blob = self._write(layer)
+            self._cache.remember(key, blob)
+        if layer.diff_id is not None and blob.diff_id != layer.diff_id:
+            raise TrustError(
+                f"layer {layer.name!r} came out as {blob.diff_id}, the lock says {layer.diff_id}",
+                where=f"wherry.lock: {self._locked.platform}",
+                hint="wherry lock --upgrade-package of its members, if this version of wherry is to make it anew",
+            )
+        self._cache.remember(self._cache.by_diff_id(blob.diff_id), blob)
+        return blob
+
+    def _ingredients(self, layer: LockedLayer) -> list[str]:
+        """Names all that decides a layer's bytes."""
+        given = [layer.kind.value, self._minor]
+        if layer.kind in (LayerKind.BASE, LayerKind.INTERPRETER):
+            given += [str(self._locked.platform), self._locked.interpreter.path]
+            given += [str(deb.sha256) for deb in self._locked.debs]
+        for wheel in self._members(layer):
+            given.append(str(wheel.sha256))
+            given += sorted(self._planned.dropped.get(wheel.name, ()))
+        if layer.kind is LayerKind.BYTECODE:
+            given.append(self._locked.interpreter.version)
+            given += [str(deb.sha256) for deb in self._locked.debs if layer.name == "bytecode-python"]
+        return given
+
+    def _write(self, layer: LockedLayer) -> LayerBlob:
+        if layer.kind is LayerKind.BYTECODE:
+            return self._write_bytecode(layer)
+        if layer.kind is LayerKind.BASE:
+            entries = debian_entries(self._debs, LayerKind.BASE)
+        elif layer.kind is LayerKind.INTERPRETER:
+            python = debian_entries(self._debs, LayerKind.INTERPRETER) if self._debs else []
+            entries = add_parents([*_without_directories(python), *skeleton_entries(self._locked.interpreter)])
+        else:
+            entries = add_parents(entry for wheel in self._members(layer) for entry in self._planned.entries(wheel.name))
+        return write_layer(entries, self._store, self._compression)
+
+    def _write_bytecode(self, layer: LockedLayer) -> LayerBlob:
+        if self._interpreter is None:
+            raise AssertionError("an interpreter was fetched for every plan with bytecode")
+        if layer.name == "bytecode-python":
+            groups = [self._standard_library()]
+        else:
+            groups = [list(self._planned.python_sources(wheel.name)) for wheel in self._members(layer)]
+        with ExitStack() as stack:
+            compiled = [entry for group in groups for entry in stack.enter_context(compile_sources(group, self._interpreter))]
+            return write_layer(add_parents(compiled), self._store, self._compression)
+
+    def _standard_library(self) -> list[TarEntry]:
+        entries = debian_entries(self._debs, LayerKind.INTERPRETER)
+        return [
+            entry for entry in entries if entry.kind is EntryKind.FILE and entry.path.endswith(".py") and not is_test(entry.path)
+        ]
+
+
+def _without_directories(entries: Iterable[TarEntry]) -> list[TarEntry]:
+    return [entry for entry in entries if entry.kind is not EntryKind.DIRECTORY]

@@ -1,0 +1,67 @@
+"""The command line's tree. Commands are modules that load when they are named, so that `--help` stays quick."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_group
+
+# Name → modules that register it, and the line that `wherry --help` shows (a test holds it equal to the command's own).
+COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
+    "init": (("init",), "Look at a project and write its wherry.toml."),
+    "lock": (("lock",), "Resolve the project to exact packages, for every platform, into wherry.lock."),
+    "build": (("build",), "Build the project's image."),
+    "run": (("run",), "Run a command, or the entrypoint, in the project's image."),
+    "shell": (("shell",), "Open a shell in an image, also in one that has none."),
+    "diff": (("diff",), "Show what changed between two images, locks or environments, and what it costs to move."),
+    "push": (("push",), "Push the project's image to a registry."),
+    "image": (("image", "pull"), "List, inspect, move and remove images."),
+}
+
+
+def _load(name: str) -> Any:
+    app = typer.Typer(rich_markup_mode=None)
+    app.callback()(lambda: None)
+    for module in COMMANDS[name][0]:
+        import_module(f"wherry.cli.{module}").register(app)
+    return get_group(app).commands[name]
+
+
+class LazyGroup(TyperGroup):
+    """Knows its commands by name and loads one when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return _load(cmd_name) if cmd_name in COMMANDS else None
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback(
+    epilog="A folder with a requirements file is enough: wherry build, then wherry run. Each command has --help with examples."
+)
+def describe(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+) -> None:
+    """Carry a Python ML project, exactly as its author ran it, to every place it has to work."""
+    if version:
+        from wherry import __version__
+
+        typer.echo(f"wherry {__version__}")
+        raise typer.Exit

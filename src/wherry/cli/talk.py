@@ -1,0 +1,61 @@
+"""What commands say: results on stdout, talk on stderr, progress bars on stderr when a person looks at it.
+
+Respects NO_COLOR, CI and pipes. The library never prints; it calls a `Progress`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+# What is being done, how much of it is done, and how much there is (bytes or things; 0: not known).
+Progress = Callable[[str, int, int], None]
+
+
+def say(text: str) -> None:
+    """One line of talk."""
+    print(text, file=sys.stderr)
+
+
+def warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
+
+
+def print_json(value: object) -> None:
+    """A result for programs, on stdout: sorted keys, one document."""
+    print(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+
+
+def format_size(size: float) -> str:
+    """Bytes as a person reads them: 1 kB is 1,000 bytes, as registries and tariffs count."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(size) < 1000 or unit == "GB":
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    raise AssertionError
+
+
+@contextmanager
+def show_progress() -> Iterator[Progress]:
+    """A `Progress` that draws bars where somebody watches, and says nothing elsewhere."""
+    if not sys.stderr.isatty() or os.environ.get("CI") or os.environ.get("TERM") == "dumb":
+        yield lambda _name, _done, _total: None
+        return
+    # Lazily: drawing costs more start-up time than many a command.
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn())
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, object] = {}
+
+        def report(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=total or None)
+            bars.update(tasks[name], completed=done, total=total or None)  # type: ignore[arg-type]
+
+        yield report
