@@ -5,20 +5,21 @@ enter; then ``code.exclude``; then .dockerignore, or where there is none every .
 that ``code.include`` names without a wildcard wins over an ignore file. It refuses a secret that ``code.include`` asks
 for, a symlink out of the project, names that are not UTF-8, and what is neither file, folder nor symlink.
 
-Two walks share these rules: `list_code` for the layer, `stat_code` for deciding, without reading contents, whether
-anything changed. Imports stay lean: this module is part of the 0.1 s rebuild.
+Contents are opened only where a name does not tell whether it is a secret. Imports stay lean: this is part of the 0.1 s
+rebuild, which decides by what stat says of each file.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
 
 from wherry.declare.ignore import DockerRules, GitRules, compile_patterns
 from wherry.declare.secret_files import holds_secret, is_litter, is_secret_name
@@ -36,62 +37,56 @@ class CodeKind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeFile:
-    """`path` is POSIX, relative to the project; `mode` is 0o644 or 0o755; `target` is a symlink's, relative to its folder."""
+    """`path` is POSIX, relative to the project; `state` is lstat's; `link` is a symlink's target, relative to its folder."""
 
     path: str
-    kind: CodeKind
-    source: Path
-    mode: int
-    size: int
-    target: str = ""
+    location: str  # where it lies on this machine
+    state: os.stat_result
+    link: str | None = None
 
+    @property
+    def kind(self) -> CodeKind:
+        return CodeKind.FILE if self.link is None else CodeKind.SYMLINK
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CodeListing:
-    """`files` sorted by path; `secrets` are paths that were left out because they look like secrets."""
+    @property
+    def source(self) -> Path:
+        return Path(self.location)
 
-    files: tuple[CodeFile, ...]
-    secrets: tuple[str, ...]
-
-
-class FileStat(NamedTuple):
-    """What changes when a file does. `mode` is the whole st_mode."""
-
-    path: str
-    size: int
-    mtime_ns: int
-    inode: int
-    mode: int
+    @property
+    def mode(self) -> int:
+        """0o644, or 0o755 where the owner may execute it: nothing else of a mode goes into an image."""
+        if self.link is not None:
+            return 0o777
+        return 0o755 if self.state.st_mode & 0o100 else 0o644
 
 
 def code_files(declaration: Declaration) -> tuple[CodeFile, ...]:
     """The files of the code layer, sorted by path."""
-    return list_code(declaration).files
+    return list_code(declaration.root, declaration.code, (model.path for model in declaration.models))
 
 
-def list_code(declaration: Declaration) -> CodeListing:
-    """The files of the code layer, and the secrets that were left out."""
+def list_code(root: Path, selection: CodeSelection, models: Iterable[str]) -> tuple[CodeFile, ...]:
+    """`code_files` of a project's folder, without the paths of its models."""
+    walk = _Walk(root, selection, models)
+    return tuple(sorted((_describe(walk.root, path, entry) for path, entry in walk.entries()), key=attrgetter("path")))
+
+
+def find_secrets(declaration: Declaration) -> tuple[str, ...]:
+    """Paths that would be in the code layer, but are left out because they look like secrets; to be told to the author."""
     walk = _Walk(declaration.root, declaration.code, (model.path for model in declaration.models))
-    files = [_describe(walk.root, path, entry) for path, entry in walk.entries()]
-    return CodeListing(files=tuple(sorted(files, key=lambda file: file.path)), secrets=tuple(sorted(walk.secrets)))
+    for _ in walk.entries():
+        pass
+    return tuple(sorted(walk.secrets))
 
 
-def code_stat_key(declaration: Declaration) -> tuple[FileStat, ...]:
-    """`stat_code` of a declaration."""
-    return stat_code(declaration.root, declaration.code, (model.path for model in declaration.models))
+@dataclass(slots=True)
+class _Folder:
+    """A folder to look into: its path with a slash, the .gitignore rules above it, and what its own match means below."""
 
-
-def stat_code(root: Path, selection: CodeSelection, models: Iterable[str]) -> tuple[FileStat, ...]:
-    """The same files as `list_code` gives, sorted, by what stat tells; cheap, and nothing but names is checked."""
-    found = []
-    for path, entry in _Walk(root, selection, models).entries():
-        try:
-            about = entry.stat(follow_symlinks=False)
-        except OSError as error:
-            raise _unreadable(path, error) from error
-        found.append(FileStat(path, about.st_size, about.st_mtime_ns, about.st_ino, about.st_mode))
-    found.sort()
-    return tuple(found)
+    path: str
+    rules: tuple[tuple[int, GitRules], ...]
+    included: bool
+    ignored: bool
 
 
 class _Walk:
@@ -111,47 +106,46 @@ class _Walk:
 
     def entries(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
         """Files and symlinks of the code layer, in no particular order."""
-        return self._folder("", (), included=self.include is None, ignored=False)
-
-    def _folder(
-        self, folder: str, rules: tuple[tuple[int, GitRules], ...], *, included: bool, ignored: bool
-    ) -> Iterator[tuple[str, os.DirEntry[str]]]:
-        listing = self._scan(folder)
-        names = {entry.name for entry in listing}
-        if "pyvenv.cfg" in names or ("conda-meta" in names and folder):
-            return  # somebody's environment, under whatever name
-        if self.docker is None and ".gitignore" in names:
-            lines = _read_lines(os.path.join(self.root, folder, ".gitignore"), f"{folder}.gitignore")  # noqa: PTH118
-            rules = (*rules, (len(folder), GitRules(lines or ())))
-        for entry in listing:
-            if is_litter(entry.name):
-                continue
-            path = folder + entry.name
-            if not path.isascii():
-                _check_name(path)
-            if path in self.models:
-                continue
-            is_folder = entry.is_dir(follow_symlinks=False)
-            full = f"{path}/" if is_folder else path
-            if self.exclude is not None and self.exclude.match(full):
-                continue
-            named = path in self.named
-            left_out = not named and (ignored or self._is_ignored(full, rules))
-            inside = included or (self.include is not None and self.include.match(full) is not None)
-            if is_folder:
-                if self._is_secret(path, entry, left_out=left_out or not inside):
+        waiting = [_Folder("", (), self.include is None, False)]
+        while waiting:
+            folder = waiting.pop()
+            for entry in self._scan(folder):
+                path = folder.path + entry.name
+                if not path.isascii():
+                    _check_name(path)
+                if path in self.models:
                     continue
-                if not left_out or self._may_hold(full):
-                    yield from self._folder(full, rules, included=inside, ignored=left_out and self.docker is None)
-            elif inside and not left_out and not self._is_secret(path, entry):
-                yield path, entry
+                is_folder = entry.is_dir(follow_symlinks=False)
+                full = f"{path}/" if is_folder else path
+                if self.exclude is not None and self.exclude.match(full):
+                    continue
+                left_out = (folder.ignored or self._is_ignored(full, folder.rules)) and path not in self.named
+                inside = folder.included or (self.include is not None and self.include.match(full) is not None)
+                if is_folder:
+                    if self._may_enter(path, entry, left_out, inside):
+                        waiting.append(_Folder(full, folder.rules, inside, left_out and self.docker is None))
+                elif inside and not left_out and not self._is_secret(path, entry):
+                    yield path, entry
 
-    def _scan(self, folder: str) -> list[os.DirEntry[str]]:
+    def _may_enter(self, path: str, entry: os.DirEntry[str], left_out: bool, inside: bool) -> bool:
+        if self._is_secret(path, entry, left_out=left_out or not inside):
+            return False
+        return not left_out or self._may_hold(f"{path}/")
+
+    def _scan(self, folder: _Folder) -> list[os.DirEntry[str]]:
+        """What lies in a folder, without litter; nothing where it is somebody's environment, under whatever name."""
         try:
-            with os.scandir(os.path.join(self.root, folder)) as listing:  # noqa: PTH118
-                return list(listing)
+            with os.scandir(os.path.join(self.root, folder.path)) as listing:  # noqa: PTH118
+                found = [entry for entry in listing if not is_litter(entry.name)]
         except OSError as error:
-            raise _unreadable(folder.rstrip("/") or ".", error) from error
+            raise _unreadable(folder.path.rstrip("/") or ".", error) from error
+        names = {entry.name for entry in found}
+        if "pyvenv.cfg" in names or ("conda-meta" in names and folder.path):
+            return []
+        if self.docker is None and ".gitignore" in names:
+            lines = _read_lines(os.path.join(self.root, folder.path, ".gitignore"), f"{folder.path}.gitignore")  # noqa: PTH118
+            folder.rules = (*folder.rules, (len(folder.path), GitRules(lines or ())))
+        return found
 
     def _is_ignored(self, path: str, rules: tuple[tuple[int, GitRules], ...]) -> bool:
         if self.docker is not None:
@@ -188,20 +182,17 @@ class _Walk:
 
 def _describe(root: str, path: str, entry: os.DirEntry[str]) -> CodeFile:
     try:
-        about = entry.stat(follow_symlinks=False)
-        if stat.S_ISLNK(about.st_mode):
+        state = entry.stat(follow_symlinks=False)
+        if stat.S_ISLNK(state.st_mode):
             target = _link_target(root, path, os.readlink(entry.path))  # noqa: PTH115 (pathlib rewrites targets)
-            return CodeFile(path=path, kind=CodeKind.SYMLINK, source=Path(entry.path), mode=0o777, size=0, target=target)
+            return CodeFile(path=path, location=entry.path, state=state, link=target)
     except OSError as error:
         raise _unreadable(path, error) from error
-    if not stat.S_ISREG(about.st_mode):
+    if not stat.S_ISREG(state.st_mode):
         raise DeclarationError("neither a file, a folder nor a symlink", where=_shown(path), hint=_LEAVE_OUT % f'"{_shown(path)}"')
     if not os.access(entry.path, os.R_OK):
-        raise DeclarationError(
-            "the file cannot be read: permission denied", where=_shown(path), hint=_LEAVE_OUT % f'"{_shown(path)}"'
-        )
-    mode = 0o755 if about.st_mode & 0o100 else 0o644
-    return CodeFile(path=path, kind=CodeKind.FILE, source=Path(entry.path), mode=mode, size=about.st_size)
+        raise _unreadable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+    return CodeFile(path=path, location=entry.path, state=state)
 
 
 def _link_target(root: str, path: str, written: str) -> str:
@@ -215,7 +206,7 @@ def _link_target(root: str, path: str, written: str) -> str:
             raise DeclarationError(
                 f"the symlink leads out of the project, to {_shown(written)}",
                 where=_shown(path),
-                hint="copy what it points to, name it in models, or " + _LEAVE_OUT % f'"{_shown(path)}"',
+                hint="copy what it points to into the project, or " + _LEAVE_OUT % f'"{_shown(path)}"',
             )
     target = posixpath.relpath(there, posixpath.join(os.path.normpath(root), folder)) if written.startswith("/") else written
     _check_name(target)

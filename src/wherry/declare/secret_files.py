@@ -19,23 +19,16 @@ _LITTER = frozenset(
 )  # fmt: skip
 _LITTER_SUFFIXES = (".pyc", ".pyo")
 
-_SECRET_NAMES = frozenset(
-    {
-        ".env", ".envrc", "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", ".netrc", "_netrc", ".pypirc", ".git-credentials",
-        ".pgpass", ".my.cnf", ".htpasswd", ".dockercfg", ".ssh", ".gnupg", ".s3cfg", ".boto",
-    }
-)  # fmt: skip
-_SECRET_PREFIXES = (".env.", ".env-", ".env_")
-_SECRET_SUFFIXES = (".key", ".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".ppk")
-_SECRET_PATHS = (
-    ".aws/credentials",
-    ".aws/config",
-    ".kube/config",
-    ".docker/config.json",
-    ".azure/accessTokens.json",
-    ".azure/msal_token_cache.json",
-    ".config/gcloud/application_default_credentials.json",
-    ".streamlit/secrets.toml",
+# Of the last part of a path, in any case: environment files, private keys, key stores, password files of known tools.
+_SECRET_NAME = re.compile(
+    r"\.env(?:rc|[._-].*)?|id_(?:rsa|dsa|ecdsa|ed25519)(?:_sk)?|[._]netrc|\.pypirc|\.git-credentials|\.pgpass|\.my\.cnf"
+    r"|\.htpasswd|\.dockercfg|\.ssh|\.gnupg|\.s3cfg|\.boto|.*\.(?:key|p12|pfx|jks|keystore|kdbx|ppk)",
+    re.IGNORECASE,
+)
+# Names that say something in one place only.
+_SECRET_PATH = re.compile(
+    r"(?:.*/)?(?:\.aws/(?:credentials|config)|\.kube/config|\.docker/config\.json|\.streamlit/secrets\.toml"
+    r"|\.azure/(?:accessTokens|msal_token_cache)\.json|\.config/gcloud/.*)"
 )
 
 _PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY")
@@ -44,11 +37,12 @@ _NPM_TOKEN = re.compile(rb"_(?:authToken|auth|password)\s*=\s*(?!\s|\$\{)")
 _URL_CREDENTIAL = re.compile(rb"://(?!git@)[^/\s@$'\"]*[^/\s@$'\"{}]@")
 # Names that tell too little: what inside makes them a secret.
 _LOOK_INSIDE = (
-    (re.compile(r".*\.(?:pem|crt|cer|der|ovpn)"), _PRIVATE_KEY),
-    (re.compile(r".*(?:credential|service[-_]?account|client[-_]?secret|gcp|google).*\.json"), _GOOGLE_KEY),
+    (re.compile(r".*\.(?:pem|crt|cer|der|ovpn)", re.IGNORECASE), _PRIVATE_KEY),
+    (re.compile(r".*(?:credential|service[-_]?account|client[-_]?secret|gcp|google).*\.json", re.IGNORECASE), _GOOGLE_KEY),
     (re.compile(r"\.npmrc|\.yarnrc(?:\.yml)?"), _NPM_TOKEN),
-    (re.compile(r"(?:pip\.(?:conf|ini)|uv\.toml|\.condarc|(?:.*requirements|constraints).*\.(?:txt|in))"), _URL_CREDENTIAL),
+    (re.compile(r"pip\.(?:conf|ini)|uv\.toml|\.condarc|.*(?:requirements|constraints).*\.(?:txt|in)"), _URL_CREDENTIAL),
 )
+_MAYBE = re.compile("|".join(f"(?:{names.pattern})" for names, _ in _LOOK_INSIDE), re.IGNORECASE)
 
 
 def is_litter(name: str) -> bool:
@@ -58,21 +52,17 @@ def is_litter(name: str) -> bool:
 
 def is_secret_name(path: str) -> bool:
     """Whether the name alone says: this is a secret. `path` is POSIX, without a slash at its end."""
-    name = path.rpartition("/")[2]
-    lowered = name.lower()
-    return (
-        lowered in _SECRET_NAMES
-        or lowered.startswith(_SECRET_PREFIXES)
-        or lowered.endswith(_SECRET_SUFFIXES)
-        or any(path == known or path.endswith(f"/{known}") for known in _SECRET_PATHS)
+    return _SECRET_NAME.fullmatch(path.rpartition("/")[2]) is not None or (
+        "/." in f"/{path}" and _SECRET_PATH.fullmatch(path) is not None
     )
 
 
 def holds_secret(name: str, file: str) -> bool:
     """Whether a file, whose name does not tell, holds a private key, a token or a credential. OSError passes through."""
-    lowered = name.lower()
+    if not _MAYBE.fullmatch(name):
+        return False
     for names, content in _LOOK_INSIDE:
-        if names.fullmatch(lowered):
+        if names.fullmatch(name):
             with open(file, "rb") as opened:  # noqa: PTH123 (pathlib costs start-up time here)
                 return content.search(opened.read(_READ_LIMIT)) is not None
     return False
