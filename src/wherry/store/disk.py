@@ -105,7 +105,7 @@ class DiskStore:
 
     def tag(self, name: str, descriptor: Descriptor) -> None:
         """Let `name` mean an image that lies in the store; a former meaning is replaced."""
-        if not _NAME.fullmatch(name):
+        if not is_image_name(name):
             raise UsageError(f"not an image name: {name!r}", hint="NAME:TAG, such as anomaly:latest")
         entry = descriptor_json(descriptor)
         entry["annotations"] = {**descriptor.annotations, REF_NAME: name}
@@ -289,6 +289,11 @@ class BlobWriter:
         Path(self._path).unlink(missing_ok=True)
         with suppress(OSError):  # a full disk also refuses the rest of the buffer, of a file that is already gone
             self._file.close()
+
+
+def is_image_name(text: str) -> bool:
+    """Whether an image in a store may be called so."""
+    return _NAME.fullmatch(text) is not None
 
 
 def _stands(path: Path, size: int) -> bool:
