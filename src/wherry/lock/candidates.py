@@ -1,0 +1,183 @@
+"""Chooses the one wheel of each package that a platform takes, out of a `pylock.toml` (PEP 751).
+
+The file is uv's answer, uv's export of a `uv.lock`, or an author's own: in each case markers, tags and digests decide,
+and whatever is no wheel with a sha256 is refused by name.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from packaging.pylock import Package, Pylock, PylockValidationError
+from packaging.tags import Tag, parse_tag
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+
+from wherry.errors import FormatError, LockError
+from wherry.lock.target import WheelTarget, markers_of, tags_of
+from wherry.model.digest import Digest
+
+
+class NoWheelError(LockError):
+    """A package that a platform gets no wheel of."""
+
+    def __init__(self, what: str, *, package: str, where: str | None, hint: str) -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.package = package
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A wheel chosen for a platform. `url` says where it is now; `size` is None while nobody has said it."""
+
+    name: str
+    version: str
+    file: str
+    sha256: Digest
+    url: str
+    size: int | None
+    requires: tuple[str, ...] = ()
+
+
+def select_candidates(
+    text: str, folder: Path, where: str, target: WheelTarget, extras: Sequence[str] = (), groups: Sequence[str] | None = None
+) -> tuple[Candidate, ...]:
+    """Read a pylock of `folder` and choose, sorted by name. `groups` None means the file's default groups."""
+    pylock = _parse_pylock(text, where)
+    environment = {
+        **markers_of(target),
+        "extras": frozenset(extras),
+        "dependency_groups": frozenset(groups if groups is not None else pylock.default_groups or ()),
+    }
+    order = {tag: number for number, tag in enumerate(tags_of(target))}
+    chosen: dict[str, Candidate] = {}
+    for package in pylock.packages:
+        if package.marker is not None and not package.marker.evaluate(environment, context="lock_file"):  # type: ignore[arg-type]
+            continue
+        if package.name in chosen:
+            raise LockError(f"{package.name} is named twice for {target.platform}", where=where)
+        chosen[package.name] = _choose(package, folder, where, target, order)
+    return tuple(chosen[name] for name in sorted(chosen))
+
+
+def rank_of(file: str, order: dict[Tag, int]) -> int | None:
+    """How well a wheel fits, 0 the best; None when it does not fit or is no wheel."""
+    try:
+        tags = parse_wheel_filename(file)[3]
+    except InvalidWheelFilename:
+        return None
+    return min((order[tag] for tag in tags if tag in order), default=None)
+
+
+def describe_platforms(files: Iterable[str]) -> str:
+    """The platforms that wheels are for, in our names where there are such: ``linux/amd64, windows (amd64)``."""
+    found: set[str] = set()
+    for file in files:
+        parts = file.removesuffix(".whl").split("-")
+        if file.endswith(".whl") and len(parts) >= 5:
+            found.update(_describe_tag(tag.platform) for tag in parse_tag("-".join(parts[-3:])))
+    return ", ".join(sorted(found)) or "none"
+
+
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7", "armv6l": "arm/v6", "i686": "386"}
+
+
+def _describe_tag(platform: str) -> str:
+    if platform == "any":
+        return "any platform"
+    for prefix, words in (("manylinux", "linux/{}"), ("linux", "linux/{}"), ("musllinux", "linux/{} with musl")):
+        if platform.startswith(prefix):
+            for machine, name in (*_MACHINES.items(), ("ppc64le", "ppc64le"), ("s390x", "s390x"), ("riscv64", "riscv64")):
+                if platform.endswith(f"_{machine}"):
+                    return words.format(name)
+    if platform.startswith("macosx"):
+        return f"macOS ({'arm64' if platform.endswith('arm64') else 'universal' if 'universal' in platform else 'x86_64'})"
+    return f"windows ({platform.removeprefix('win_')})" if platform.startswith("win") else platform
+
+
+def _parse_pylock(text: str, where: str) -> Pylock:
+    try:
+        return Pylock.from_dict(tomllib.loads(text))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise FormatError(f"is not TOML: {str(error)[:200]}", where=where) from None
+    except PylockValidationError as error:
+        raise FormatError(f"is no pylock: {str(error)[:300]}", where=where) from None
+
+
+def _choose(package: Package, folder: Path, where: str, target: WheelTarget, order: dict[Tag, int]) -> Candidate:
+    if package.archive is not None and _name_in(package.archive.url, package.archive.path).endswith(".whl"):
+        archive = package.archive
+        file = _name_in(archive.url, archive.path)
+        if rank_of(file, order) is None:
+            raise no_wheel(package.name, target, [file], where=where)
+        return _candidate(package, file, archive.url, archive.path, archive.hashes, archive.size, folder, where)
+    if not package.wheels:
+        kind = next((word for word in ("vcs", "directory", "archive", "sdist") if getattr(package, word) is not None), "nothing")
+        raise LockError(
+            f"{package.name} comes as {kind}, not as a wheel; wherry runs no build",
+            where=where,
+            hint=f"make a wheel of it (pip wheel {package.name}) and name its folder with find-links",
+        )
+    ranked = [(rank, wheel) for wheel in package.wheels if (rank := rank_of(wheel.filename, order)) is not None]
+    if not ranked:
+        raise no_wheel(package.name, target, [wheel.filename for wheel in package.wheels], where=where)
+    wheel = min(ranked, key=lambda pair: (pair[0], pair[1].filename))[1]
+    return _candidate(package, wheel.filename, wheel.url, wheel.path, wheel.hashes, wheel.size, folder, where)
+
+
+def no_wheel(name: str, target: WheelTarget, files: Iterable[str], *, where: str | None = None) -> NoWheelError:
+    """The refusal for a package that this platform gets no wheel of."""
+    python = ".".join(map(str, target.minor))
+    have = describe_platforms(files)
+    if have == "none":
+        return NoWheelError(
+            f"{name} has no wheel at all, and wherry runs no build",
+            package=name,
+            where=where,
+            hint=f"another version of it, or make a wheel (pip wheel {name}) and name its folder with find-links",
+        )
+    return NoWheelError(
+        f"{name} has no wheel for {target.platform} with Python {python} and glibc {target.glibc[0]}.{target.glibc[1]};"
+        f" it has for: {have}",
+        package=name,
+        where=where,
+        hint=f"another version of {name} or of Python, the platform left out, or an index that has such a wheel",
+    )
+
+
+def _candidate(
+    package: Package,
+    file: str,
+    url: str | None,
+    path: str | None,
+    hashes: object,
+    size: int | None,
+    folder: Path,
+    where: str,
+) -> Candidate:
+    sha256 = dict(hashes).get("sha256", "") if isinstance(hashes, dict) or hasattr(hashes, "keys") else ""  # type: ignore[call-overload]
+    try:
+        name, version = parse_wheel_filename(file)[:2]
+        digest = Digest.parse(f"sha256:{str(sha256).lower()}")
+    except FormatError:
+        raise LockError(f"{package.name} has no sha256 for {file}", where=where) from None
+    except InvalidWheelFilename:
+        raise LockError(f"{package.name}: {file[:120]!r} is no name of a wheel", where=where) from None
+    if name != package.name:
+        raise LockError(f"{package.name} names a file of another project, {file}", where=where)
+    return Candidate(
+        name=package.name,
+        version=str(package.version or version),
+        file=file,
+        sha256=digest,
+        url=url or (folder / (path or file)).resolve().as_uri(),
+        size=size or None,
+        requires=tuple(sorted({canonicalize_name(str(entry.get("name", ""))) for entry in package.dependencies or ()})),
+    )
+
+
+def _name_in(url: str | None, path: str | None) -> str:
+    return unquote(urlsplit(url).path if url else path or "").rpartition("/")[2]

@@ -1,0 +1,147 @@
+"""Finds a locked file again by its sha256 (docs/spec/lock.md, "Finding a file again").
+
+Looked for in this order: the cache; the folders given by `--find`; where it was when it was locked; the indexes that
+this machine's uv and pip configuration names. What comes is believed only when its sha256 and size are the locked ones,
+is synced, and renamed to its place. A file in the cache was verified when it came in.
+
+Thread-safe; `fetch_all` fetches several at once.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from wherry.errors import FormatError, LockError, StoreError, TransferError, WherryError
+from wherry.formats.simple_index import IndexFile
+from wherry.model.digest import Digest
+from wherry.model.lock import LockedWheel
+from wherry.sources.python_index import list_files
+from wherry.sources.seen_urls import SeenUrls
+from wherry.sources.transport import MissingError, Progress, Transport, be_silent
+from wherry.sources.uv_program import Indexes
+
+AT_ONCE = 8
+
+
+class ArtefactFinder:
+    """`ask_indexes` is called at most once, and only when a file is in none of the earlier places."""
+
+    def __init__(
+        self,
+        cache: Path,
+        transport: Transport,
+        ask_indexes: Callable[[], Indexes],
+        *,
+        find: Sequence[Path] = (),
+        progress: Progress = be_silent,
+    ) -> None:
+        self._cache = cache
+        self._transport = transport
+        self._ask_indexes = ask_indexes
+        self._find = tuple(find)
+        self._progress = progress
+        self._seen = SeenUrls(cache)
+        self._guard = threading.Lock()
+        self._indexes: Indexes | None = None
+
+    def fetch_all(self, wheels: Sequence[LockedWheel]) -> list[Path]:
+        """Fetch in parallel; the result has the order of `wheels`. The first error ends it."""
+        missing = [wheel for wheel in wheels if not self._is_cached(self.path_of(wheel.file, wheel.sha256), wheel.size)]
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch") as pool:
+            pending = [pool.submit(self.fetch_wheel, wheel) for wheel in sorted(missing, key=lambda wheel: -wheel.size)]
+            try:
+                for done in pending:
+                    done.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return [self.path_of(wheel.file, wheel.sha256) for wheel in wheels]
+
+    def fetch_wheel(self, wheel: LockedWheel) -> Path:
+        return self.fetch(wheel.file, wheel.sha256, wheel.size, wheel.name, wheel.version)
+
+    def fetch(self, file: str, sha256: Digest, size: int, name: str, version: str) -> Path:
+        """The path of a file in the cache, fetched when it is not there yet."""
+        target = self.path_of(file, sha256)
+        if self._is_cached(target, size):
+            return target
+        problems: list[WherryError] = []
+        for url in self._places(file, sha256, name, problems):
+            try:
+                self._take(url, target, sha256, size)
+            except TransferError as error:
+                problems.append(error)
+                continue
+            return target
+        raise self._not_found(file, name, version, problems)
+
+    def path_of(self, file: str, sha256: Digest) -> Path:
+        return self._cache / "artefacts" / "sha256" / sha256.hex / file
+
+    def _places(self, file: str, sha256: Digest, name: str, problems: list[WherryError]) -> Iterator[str]:
+        for folder in self._find:
+            for path in (folder / file, folder / sha256.hex / file):
+                if path.is_file():
+                    yield path.resolve().as_uri()
+        seen = self._seen.find(sha256)
+        if seen is not None:
+            yield seen.url
+        try:
+            for found in list_files(self._known_indexes(), self._transport, name):
+                if _may_be(found, file, sha256):
+                    yield found.url
+        except (TransferError, FormatError) as error:
+            problems.append(error)
+
+    def _known_indexes(self) -> Indexes:
+        with self._guard:
+            if self._indexes is None:
+                self._indexes = self._ask_indexes()
+            return self._indexes
+
+    def _take(self, url: str, target: Path, sha256: Digest, size: int) -> None:
+        beside = target.with_name(f"{target.name}.part-{os.getpid()}-{threading.get_ident()}")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            beside.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot write {target.parent}: {error.strerror}", hint="WHERRY_CACHE=another folder") from error
+        self._transport.download(url, beside, sha256, size, self._progress)
+        beside.replace(target)
+        _sync_folder(target.parent)
+
+    @staticmethod
+    def _is_cached(path: Path, size: int) -> bool:
+        try:
+            return path.stat().st_size == size
+        except OSError:
+            return False
+
+    @staticmethod
+    def _not_found(file: str, name: str, version: str, problems: Sequence[WherryError]) -> WherryError:
+        """The network's fault when a server failed; the lock's when each one answered that it has it not."""
+        for problem in problems:
+            if not isinstance(problem, MissingError):
+                return problem
+        return LockError(
+            f"{name} {version} is nowhere to be found: {file}",
+            where="wherry.lock",
+            hint=f"wherry lock --upgrade-package {name}, or --find DIR with a folder that has the file",
+        )
+
+
+def _may_be(found: IndexFile, file: str, sha256: Digest) -> bool:
+    """A file that claims the digest, whatever its name; or one of the name that claims none."""
+    return found.sha256 == sha256 or (found.sha256 is None and found.file == file)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
