@@ -26,7 +26,7 @@ _MAX_SIZE = 10**18
 _MAX_DEVICES = 10**12
 _EXACT = Context(prec=200)  # more digits than the largest figures above can give
 _KEYS = ("name", "currency", "price_per_mb", "price_per_gb", "included", "rounding", "session_minimum")
-_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*([kKMGT]i?)?B")
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([kKMGT]i?)?B")
 _FACTOR = {
     "": 1,
     "k": 10**3,

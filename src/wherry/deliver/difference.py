@@ -88,7 +88,7 @@ def _attribute(base: BuiltImage, target: BuiltImage, layer: BuiltLayer) -> Cause
     elif layer.kind in PACKAGES:
         text = f"{layer.name}: the same packages, laid out otherwise"
     else:
-        text = layer.name
+        text = layer.cause
     return Cause(text=text, size=layer.size, kind=layer.kind, layers=(layer.name,), changes=changes)
 
 

@@ -1,0 +1,142 @@
+"""`wherry diff`: what changed between two images, locks or environment files, and what it costs to move."""
+
+from __future__ import annotations
+
+import os
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wherry.cli import diff_report as report
+from wherry.cli.talk import print_json
+from wherry.declare.environment import kind_of_file, read_environment
+from wherry.declare.grammar import WrittenEnvironment
+from wherry.deliver.changes import diff_environments
+from wherry.deliver.costs import PUBLISHED_PRICE_PER_GB, Tariff, flat_tariff, read_tariff
+from wherry.deliver.difference import Difference, diff_images
+from wherry.deliver.difference_json import render_environment_changes, render_image_differences, render_lock_differences
+from wherry.deliver.ends import GIT, ImageEnd, is_lock, read_lock_end, read_stored_ends
+from wherry.deliver.lock_difference import diff_locks
+from wherry.errors import StoreError, UsageError
+from wherry.model.declaration import Environment, EnvironmentKind
+from wherry.model.platform import Platform
+from wherry.model.reference import HUB, Reference
+from wherry.store.disk import DiskStore
+from wherry.store.places import store_path
+
+
+def register(app: typer.Typer) -> None:
+    app.command("diff")(show_difference)
+
+
+def show_difference(
+    base: Annotated[str, typer.Argument(help="An image (name, digest, ID, registry reference), a lock or a requirements file.")],
+    target: Annotated[str, typer.Argument(help="What it is compared with, of the same kind.")],
+    platform: Annotated[str | None, typer.Option(help="Only this platform, such as linux/arm64.")] = None,
+    devices: Annotated[int | None, typer.Option(min=0, help="How many devices pull it: shows the cost.")] = None,
+    tariff: Annotated[Path | None, typer.Option(help="A tariff file (docs/reference/tariff.md).")] = None,
+    price_per_gb: Annotated[str | None, typer.Option(metavar="PRICE", help="Instead of a tariff: USD per 10^9 bytes. [25]")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Show what changed between two images, locks or environments, and what it costs to move.
+
+    A lock may also come out of git: git:HEAD~1 is this folder's wherry.lock one commit ago.
+
+    \b
+    wherry diff sha256:1f0c9ab2 iot-anomaly:latest --devices 100000
+    wherry diff git:HEAD~1 wherry.lock
+    wherry diff requirements.txt other/requirements.txt
+    """
+    wanted = Platform.parse(platform) if platform else None
+    fleet = _read_fleet(devices, tariff, price_per_gb)
+    if is_lock(base) and is_lock(target):
+        locks = [each for each in diff_locks(read_lock_end(base), read_lock_end(target)) if wanted in (None, each.platform)]
+        if json:
+            print_json(render_lock_differences(locks, devices=fleet and fleet[0], tariff=fleet and fleet[1]))
+        else:
+            report.print_locks(locks, fleet)
+    elif _is_environment(base) and _is_environment(target):
+        changes = diff_environments(_read_environment(Path(base)), _read_environment(Path(target)))
+        if json:
+            print_json(render_environment_changes(changes))
+        else:
+            report.print_environments(changes)
+    else:
+        _refuse_mixture(base, target)
+        images = _diff_ends(_read_images(base, wanted), _read_images(target, wanted), wanted)
+        if json:
+            print_json(render_image_differences(images, devices=fleet and fleet[0], tariff=fleet and fleet[1]))
+        else:
+            report.print_images(images, fleet)
+
+
+def _read_fleet(devices: int | None, file: Path | None, price: str | None) -> tuple[int, Tariff] | None:
+    """How many devices at which tariff; None where nobody asked for a cost."""
+    if file is not None and price is not None:
+        raise UsageError("--tariff and --price-per-gb exclude each other")
+    if devices is None and file is None and price is None:
+        return None
+    try:
+        flat = flat_tariff(Decimal(price) if price is not None else PUBLISHED_PRICE_PER_GB)
+    except InvalidOperation as error:
+        raise UsageError(f"not a number: {price!r}", where="--price-per-gb", hint="such as 25 or 0.09") from error
+    return (1 if devices is None else devices, read_tariff(file) if file else flat)
+
+
+def _is_environment(text: str) -> bool:
+    return Path(text).is_file() and not is_lock(text)
+
+
+def _refuse_mixture(base: str, target: str) -> None:
+    """Two files that are no pair, or a file beside an image: say which is what."""
+    for text in (base, target):
+        if is_lock(text) or _is_environment(text):
+            other = target if text is base else base
+            kind = "a lock" if is_lock(text) else "an environment file"
+            raise UsageError(f"{text} is {kind}, {other} is not", hint="compare two images, two locks or two environment files")
+
+
+def _read_environment(path: Path) -> Environment:
+    if kind_of_file(path.name) in (EnvironmentKind.UV_LOCK, EnvironmentKind.PYLOCK):
+        hint = "lock both projects (wherry lock) and compare the locks"
+        raise UsageError(f"{path} is resolved already and not compared", hint=hint)
+    return read_environment(path.parent, WrittenEnvironment(file=path.name), os.environ)[0]
+
+
+def _read_images(text: str, platform: Platform | None) -> tuple[ImageEnd, ...]:
+    """From the store; what it does not know and has a registry's host in its name, from there."""
+    try:
+        ends = read_stored_ends(DiskStore(store_path(os.environ)), text)
+    except StoreError:
+        if not _names_a_registry(text):
+            raise
+        ends = _fetch_images(Reference.parse(text), platform)
+    if not ends:
+        raise StoreError(f"{text} has no image in it")
+    return ends
+
+
+def _names_a_registry(text: str) -> bool:
+    if text.startswith((GIT, ".", "/", "sha256:")):
+        return False
+    try:
+        return Reference.parse(text).registry != HUB or text.startswith(f"{HUB}/")
+    except UsageError:
+        return False
+
+
+def _fetch_images(reference: Reference, platform: Platform | None) -> tuple[ImageEnd, ...]:
+    raise StoreError(f"{reference} is not in the store", hint=f"wherry image pull {reference}")
+
+
+def _diff_ends(base: tuple[ImageEnd, ...], target: tuple[ImageEnd, ...], wanted: Platform | None) -> list[Difference]:
+    before = {end.image.platform: end for end in base}
+    pairs = [(before[end.image.platform], end) for end in target if end.image.platform in before]
+    if wanted is not None:
+        pairs = [pair for pair in pairs if pair[1].image.platform == wanted]
+    if not pairs:
+        have = ", ".join(str(end.image.platform) for end in base), ", ".join(str(end.image.platform) for end in target)
+        raise StoreError(f"no platform in common: {have[0]} and {have[1]}", hint="--platform, or build for it")
+    return [diff_images(old.image, new.image, config_size=new.config_size, index_size=new.index_size) for old, new in pairs]

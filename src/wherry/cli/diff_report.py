@@ -1,0 +1,93 @@
+"""How differences are shown to people: on stdout, a table a platform. Widths follow the content, so pipes get whole lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from wherry.cli.talk import format_size
+from wherry.deliver.changes import Cause, Change
+from wherry.deliver.costs import Tariff, fleet_cost
+from wherry.deliver.difference import Difference
+from wherry.deliver.lock_difference import LockDifference
+
+Fleet = tuple[int, Tariff]
+
+
+def print_images(differences: Sequence[Difference], fleet: Fleet | None) -> None:
+    for difference in differences:
+        print(f"{difference.platform}  {str(difference.base)[:19]} → {str(difference.target)[:19]}")
+        if difference.is_empty:
+            print("  the same image: nothing to move")
+            continue
+        _print_causes(difference.causes)
+        for change in difference.dropped:
+            print(f"  {change.text}")
+        if difference.settings:
+            print("  the same files: only settings changed (command, environment, labels …)")
+        kept = f"{len(difference.kept)} stay ({format_size(sum(layer.size for layer in difference.kept))})"
+        print(f"\n  {len(difference.moved)} of {len(difference.moved) + len(difference.kept)} layers are new, {kept}")
+        _print_pulls(difference, fleet)
+
+
+def print_locks(differences: Sequence[LockDifference], fleet: Fleet | None) -> None:
+    for difference in differences:
+        print(str(difference.platform))
+        if not difference.base_present or not difference.target_present:
+            print(f"  only the {'target' if difference.target_present else 'base'} has this platform")
+        elif difference.is_empty:
+            print("  nothing changed")
+        else:
+            for change in difference.changes:
+                print(f"  {change.text}")
+            _print_estimate(difference, fleet)
+
+
+def print_environments(changes: Sequence[Change]) -> None:
+    for change in changes:
+        print(change.text)
+    if not changes:
+        print("nothing changed")
+
+
+def _print_causes(causes: Sequence[Cause]) -> None:
+    rows = [
+        (cause.text, f"{cause.kind.value} layer" if len(cause.layers) == 1 else f"{len(cause.layers)} layers") for cause in causes
+    ]
+    _print_rows((*row, format_size(cause.size)) for row, cause in zip(rows, causes, strict=True))
+    if any(len(cause.changes) > 1 for cause in causes):
+        print("  (changes named in one line share a layer; its bytes belong to all of them)")
+
+
+def _print_pulls(difference: Difference, fleet: Fleet | None) -> None:
+    pull, single = difference.pull, difference.single_layer
+    documents = format_size(pull.index + pull.manifest + pull.config)
+    made_of = f"layers {format_size(pull.blobs)}, manifest and config {documents}, about {format_size(pull.overhead)} for the wire"
+    _print_rows(
+        (name, format_size(size), *_price(size, fleet), note)
+        for name, size, note in (
+            ("a registry pull moves", pull.total, made_of),
+            ("as a single-layer image", single.total, ""),
+        )
+    )
+
+
+def _print_estimate(difference: LockDifference, fleet: Fleet | None) -> None:
+    size = difference.estimated_size
+    note = "estimated from the packages' files; diff the images for exact figures"
+    _print_rows([("changed layers move about", format_size(size), *_price(size, fleet), note)])
+
+
+def _price(size: int, fleet: Fleet | None) -> tuple[str, ...]:
+    if fleet is None:
+        return ()
+    devices, tariff = fleet
+    cost = fleet_cost(size, devices, tariff)
+    return (f"{cost.rounded:,f} {cost.currency} for {devices:,} devices ({tariff.name})",)
+
+
+def _print_rows(rows: Iterable[tuple[str, ...]]) -> None:
+    """Columns as wide as their widest cell; the last cell of a row is not padded."""
+    cells = [tuple(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)] if cells else []
+    for row in cells:
+        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

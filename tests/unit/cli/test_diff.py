@@ -1,0 +1,194 @@
+"""`wherry diff` as a person types it: real stores, locks and requirements files, text and JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tests.unit.deliver.images import hex_of
+from wherry.cli.diff import register
+from wherry.errors import DeclarationError, LockError, StoreError, UsageError
+from wherry.formats.lockfile import render_lock
+from wherry.formats.oci_json import render_config, render_index, render_manifest
+from wherry.model.digest import DiffId, Digest
+from wherry.model.lock import LayerKind, Lock, LockedInterpreter, LockedLayer, LockedWheel, PlatformLock
+from wherry.model.oci import CONFIG, INDEX, LAYER_GZIP, MANIFEST, Descriptor, History
+from wherry.model.platform import Platform
+from wherry.store.disk import DiskStore
+from wherry.store.places import store_path
+
+AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
+LAYERS = (("wheel", "pandas", "pandas 2.2.2", 12_000_000), ("code", "code", "", 3_000), ("model", "m.pkl", "m.pkl", 5_000))
+
+
+@pytest.fixture
+def app() -> typer.Typer:
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    register(app)
+    return app
+
+
+def diff(app: typer.Typer, *words: str) -> str:
+    done = CliRunner().invoke(app, ["diff", *words], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def diff_json(app: typer.Typer, *words: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(diff(app, *words, "--json"))
+    return document
+
+
+def store_image(name: str, *layers: tuple[str, str, str, int], platforms: tuple[Platform, ...] = (AMD64, ARM64)) -> Descriptor:
+    """An image whose layers are told of and not there: a difference reads none."""
+    store = DiskStore(store_path(os.environ))
+    manifests = []
+    for platform in platforms:
+        keys = [hex_of(f"{layer}") for layer in layers]
+        config = render_config(
+            platform=platform,
+            created="1980-01-01T00:00:00Z",
+            diff_ids=[DiffId(key) for key in keys],
+            history=[History(created_by=f"wherry layer {kind} {title}", comment=members) for kind, title, members, _ in layers],
+        )
+        manifest = render_manifest(
+            config=Descriptor(media_type=CONFIG, digest=store.put_bytes(config), size=len(config)),
+            layers=[
+                Descriptor(media_type=LAYER_GZIP, digest=Digest(hex_of(key)), size=layer[3])
+                for key, layer in zip(keys, layers, strict=True)
+            ],
+        )
+        manifests.append(Descriptor(media_type=MANIFEST, digest=store.put_bytes(manifest), size=len(manifest), platform=platform))
+    index = render_index(manifests)
+    descriptor = Descriptor(media_type=INDEX, digest=store.put_bytes(index), size=len(index))
+    store.tag(name, descriptor)
+    return descriptor
+
+
+@pytest.fixture
+def retrained() -> Descriptor:
+    """Two images; gives the former one. Their models differ in size only, so in everything."""
+    base = store_image("anomaly:1", *LAYERS)
+    store_image("anomaly:latest", *LAYERS[:2], ("model", "m.pkl", "m.pkl", 5_047))
+    return base
+
+
+def test_images_by_digest_and_name(app: typer.Typer, retrained: Descriptor) -> None:
+    document = diff_json(app, str(retrained.digest), "anomaly")
+    assert (document["schema"], document["of"]) == (1, "images")
+    assert [each["platform"] for each in document["platforms"]] == ["linux/amd64", "linux/arm64"]
+    for each in document["platforms"]:
+        assert [(cause["cause"], cause["size"]) for cause in each["causes"]] == [("m.pkl", 5_047)]
+        assert each["kept"] == {"layers": 2, "size": 12_003_000}
+        assert each["single_layer"]["layers"] == 12_008_047
+        assert each["pull"]["index"] > 0
+
+
+@pytest.mark.usefixtures("retrained")
+def test_the_fleet_pays(app: typer.Typer) -> None:
+    document = diff_json(app, "anomaly:1", "anomaly", "--devices", "100000", "--platform", "linux/arm64")
+    [platform] = document["platforms"]
+    moved = platform["pull"]["total"]
+    assert platform["cost"]["amount"] == f"{moved * 100_000 * 25 / 1e9:.2f}"
+    assert float(platform["single_layer_cost"]["amount"]) > 25_000
+    text = diff(app, "anomaly:1", "anomaly", "--devices", "1000", "--price-per-gb", "0.09")
+    assert "USD for 1,000 devices (0.09 per GB)" in text
+    assert "m.pkl" in text
+
+
+@pytest.mark.usefixtures("retrained")
+def test_a_tariff_file(app: typer.Typer, tmp_path: Path) -> None:
+    tariff = tmp_path / "sim.toml"
+    tariff.write_text('name = "SIM"\ncurrency = "EUR"\nprice_per_mb = "0.10"\nrounding = "1 MB"\n')
+    document = diff_json(app, "anomaly:1", "anomaly", "--tariff", str(tariff))
+    assert document["platforms"][0]["cost"] == {
+        "tariff": "SIM",
+        "devices": 1,
+        "billed": 1_000_000,
+        "charged": 1_000_000,
+        "total_moved": document["platforms"][0]["pull"]["total"],
+        "amount": "0.10",
+        "currency": "EUR",
+    }
+    with pytest.raises(UsageError, match="exclude"):
+        diff(app, "anomaly:1", "anomaly", "--tariff", str(tariff), "--price-per-gb", "1")
+    tariff.write_text("price = 1")
+    with pytest.raises(DeclarationError):
+        diff(app, "anomaly:1", "anomaly", "--tariff", str(tariff))
+
+
+def test_the_same_image(app: typer.Typer, retrained: Descriptor) -> None:
+    assert "nothing to move" in diff(app, "anomaly:1", str(retrained.digest))
+
+
+@pytest.mark.usefixtures("retrained")
+def test_what_cannot_be_compared(app: typer.Typer) -> None:
+    store_image("small:latest", *LAYERS, platforms=(ARM64,))
+    with pytest.raises(StoreError, match="no platform in common"):
+        diff(app, "small", "anomaly", "--platform", "linux/amd64")
+    with pytest.raises(StoreError):
+        diff(app, "anomaly", "nothing-here")
+    with pytest.raises(UsageError, match="not a number"):
+        diff(app, "anomaly:1", "anomaly", "--price-per-gb", "much")
+
+
+def test_requirements(app: typer.Typer, tmp_path: Path) -> None:
+    base, target = tmp_path / "a.txt", tmp_path / "b.txt"
+    base.write_text("pandas==2.2.2\nnumpy\nsix\n")
+    target.write_text("pandas==2.2.3\nnumpy>=2 ; python_version >= '3.11'\nrequests[socks]\n")
+    lines = diff(app, str(base), str(target)).splitlines()
+    assert "pandas ==2.2.2 → ==2.2.3" in lines
+    assert "six removed" in lines
+    assert any(line.startswith("numpy (any) → >=2") for line in lines)
+    document = diff_json(app, str(base), str(base))
+    assert document == {"schema": 1, "of": "environments", "changes": []}
+    with pytest.raises(UsageError, match="environment file"):
+        diff(app, str(base), "anomaly")
+
+
+def write_lock(path: Path, pandas: str) -> None:
+    wheel = LockedWheel(
+        name="pandas", version=pandas, file=f"pandas-{pandas}-py3-none-any.whl", size=12_000_000, sha256=Digest(hex_of(pandas))
+    )
+    platform = PlatformLock(
+        platform=AMD64,
+        base=None,
+        interpreter=LockedInterpreter(source="debian", version="3.11.2", path="/usr/bin/python3.11"),
+        debs=(),
+        wheels=(wheel,),
+        layers=(LockedLayer(name="pandas", kind=LayerKind.WHEEL, members=(f"pandas {pandas}",)),),
+    )
+    path.write_text(render_lock(Lock(declaration=Digest(hex_of("declared")), platforms=(platform,))))
+
+
+def test_locks_in_files_folders_and_git(app: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = tmp_path / "wherry.lock"
+    write_lock(lock, "2.2.2")
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example", "-C", str(tmp_path)]
+    for words in (["init", "-q"], ["add", "wherry.lock"], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *words], check=True)
+    write_lock(lock, "2.2.3")
+    monkeypatch.chdir(tmp_path)
+    for base in ("git:HEAD", "git:HEAD:wherry.lock"):
+        document = diff_json(app, base, ".", "--devices", "10")
+        assert document["of"] == "locks"
+        [platform] = document["platforms"]
+        assert platform["changes"] == [{"name": "pandas", "base": "2.2.2", "target": "2.2.3"}]
+        assert platform["cost"]["amount"] == "3.00"
+    assert "pandas 2.2.2 → 2.2.3" in diff(app, "git:HEAD", "wherry.lock")
+    assert "nothing changed" in diff(app, "wherry.lock", str(lock))
+    for wrong in ("git:", "git:--output=x:y"):
+        with pytest.raises(UsageError):
+            diff(app, wrong, "wherry.lock")
+    with pytest.raises(LockError, match="git has no such file"):
+        diff(app, "git:nowhere", "wherry.lock")
+    with pytest.raises(UsageError, match="is a lock"):
+        diff(app, "wherry.lock", "anomaly")
