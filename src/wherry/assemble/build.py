@@ -7,7 +7,7 @@ A layer that comes out with another diff_id than the lock's is an error, never a
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from wherry.assemble.bytecode import HostInterpreter, compile_sources
 from wherry.assemble.debian import debian_entries
 from wherry.assemble.layers import LayerBlob, LayerCache, write_layer
 from wherry.assemble.skeleton import skeleton_entries
+from wherry.assemble.spool import Spool
 from wherry.assemble.wheels import Clash, PlannedWheels, is_test, plan_wheels
 from wherry.errors import LockError, TrustError
 from wherry.formats.tar import EntryKind, TarEntry, add_parents
@@ -128,6 +129,9 @@ class _Work:
         wanted = {LayerKind.BASE, LayerKind.INTERPRETER} & kinds or any(layer.name == "bytecode-python" for layer in missing)
         self._debs = inputs.debs(locked.debs) if wanted else ()
         self._interpreter = inputs.interpreter() if LayerKind.BYTECODE in kinds else None
+        self._spool_folder = cache.folder
+        python_layers = {layer.name for layer in missing} & {"python", "bytecode-python"}
+        self._python = self._unpack_interpreter(stack) if python_layers and self._debs else []
 
     @property
     def clashes(self) -> tuple[Clash, ...]:
@@ -181,34 +185,35 @@ class _Work:
             given += [str(deb.sha256) for deb in self._locked.debs if layer.name == "bytecode-python"]
         return given
 
-    def _write(self, layer: LockedLayer) -> LayerBlob:
-        if layer.kind is LayerKind.BYTECODE:
-            return self._write_bytecode(layer)
-        if layer.kind is LayerKind.BASE:
-            entries = debian_entries(self._debs, LayerKind.BASE)
-        elif layer.kind is LayerKind.INTERPRETER:
-            python = debian_entries(self._debs, LayerKind.INTERPRETER) if self._debs else []
-            entries = add_parents([*_without_directories(python), *skeleton_entries(self._locked.interpreter)])
-        else:
-            entries = add_parents(entry for wheel in self._members(layer) for entry in self._planned.entries(wheel.name))
-        return write_layer(entries, self._store, self._compression)
+    def _unpack_interpreter(self, stack: ExitStack) -> list[TarEntry]:
+        """Two layers are made of it, its files and their bytecode, so its spool stays open for both."""
+        spool = stack.enter_context(Spool(self._spool_folder))
+        return debian_entries(self._debs, LayerKind.INTERPRETER, spool)
 
-    def _write_bytecode(self, layer: LockedLayer) -> LayerBlob:
+    def _write(self, layer: LockedLayer) -> LayerBlob:
+        with Spool(self._spool_folder) as spool:
+            return write_layer(self._entries(layer, spool), self._store, self._compression)
+
+    def _entries(self, layer: LockedLayer, spool: Spool) -> list[TarEntry]:
+        if layer.kind is LayerKind.BASE:
+            return debian_entries(self._debs, LayerKind.BASE, spool)
+        if layer.kind is LayerKind.INTERPRETER:
+            return add_parents([*_without_directories(self._python), *skeleton_entries(self._locked.interpreter)])
+        if layer.kind is LayerKind.BYTECODE:
+            return add_parents(self._compile(layer, spool))
+        return add_parents(entry for wheel in self._members(layer) for entry in self._planned.entries(wheel.name))
+
+    def _compile(self, layer: LockedLayer, spool: Spool) -> Iterator[TarEntry]:
         if self._interpreter is None:
             raise AssertionError("an interpreter was fetched for every plan with bytecode")
         if layer.name == "bytecode-python":
-            groups = [self._standard_library()]
-        else:
-            groups = [list(self._planned.python_sources(wheel.name)) for wheel in self._members(layer)]
-        with ExitStack() as stack:
-            compiled = [entry for group in groups for entry in stack.enter_context(compile_sources(group, self._interpreter))]
-            return write_layer(add_parents(compiled), self._store, self._compression)
+            yield from compile_sources(self._standard_library(), self._interpreter, spool)
+        for wheel in self._members(layer):
+            yield from compile_sources(self._planned.python_sources(wheel.name), self._interpreter, spool)
 
-    def _standard_library(self) -> list[TarEntry]:
-        entries = debian_entries(self._debs, LayerKind.INTERPRETER)
-        return [
-            entry for entry in entries if entry.kind is EntryKind.FILE and entry.path.endswith(".py") and not is_test(entry.path)
-        ]
+    def _standard_library(self) -> Iterator[TarEntry]:
+        wanted = (entry for entry in self._python if entry.kind is EntryKind.FILE and entry.path.endswith(".py"))
+        return (entry for entry in wanted if not is_test(entry.path))
 
 
 def _without_directories(entries: Iterable[TarEntry]) -> list[TarEntry]:

@@ -10,18 +10,15 @@ from __future__ import annotations
 import os
 import struct
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from wherry.assemble import compile_worker
+from wherry.assemble.spool import Spool
 from wherry.errors import FormatError, StoreError
 from wherry.formats.tar import TarEntry
-
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,17 +99,11 @@ def _elf_interpreter(file: BinaryIO) -> str | None:
     return None
 
 
-@contextmanager
-def compile_sources(sources: Iterable[TarEntry], interpreter: HostInterpreter) -> Iterator[list[TarEntry]]:
-    """Compile the given `.py` entries; gives the entries of their `__pycache__`, readable within the context.
+def compile_sources(sources: Iterable[TarEntry], interpreter: HostInterpreter, spool: Spool) -> Iterator[TarEntry]:
+    """Compile the given `.py` entries in one process; gives the entries of their `__pycache__`, kept in `spool`.
 
     A source that does not compile, as test data and templates may not, gets none.
     """
-    with tempfile.TemporaryFile() as spool:
-        yield list(_compile(sources, interpreter, spool))
-
-
-def _compile(sources: Iterable[TarEntry], interpreter: HostInterpreter, spool: IO[bytes]) -> Iterator[TarEntry]:
     script = Path(compile_worker.__file__).read_text(encoding="utf-8")
     command = (*interpreter.command, "-I", "-S", "-B", "-c", script)
     environment = {"PYTHONHASHSEED": "0"}
@@ -122,13 +113,10 @@ def _compile(sources: Iterable[TarEntry], interpreter: HostInterpreter, spool: I
         try:
             for entry in sources:
                 compiled = _ask(process.stdin, process.stdout, entry)
-                if compiled is None:
-                    continue
-                content = _reader(spool, spool.tell(), len(compiled))
-                spool.write(compiled)
-                yield TarEntry(path=_cached_path(entry.path, interpreter.tag), size=len(compiled), content=content)
+                if compiled is not None:
+                    content, size = spool.keep((compiled,))
+                    yield TarEntry(path=_cached_path(entry.path, interpreter.tag), size=size, content=content)
             process.stdin.close()
-            spool.flush()
         except (BrokenPipeError, struct.error) as error:
             raise StoreError("the image's Python died while compiling", hint='bytecode = "none"') from error
         except BaseException:
@@ -154,17 +142,3 @@ def _ask(stdin: IO[bytes], stdout: IO[bytes], entry: TarEntry) -> bytes | None:
 def _cached_path(path: str, tag: str) -> str:
     folder, _, file = path.rpartition("/")
     return f"{folder}/__pycache__/{file.removesuffix('.py')}.{tag}.pyc"
-
-
-def _reader(spool: IO[bytes], offset: int, size: int) -> Callable[[], Iterator[bytes]]:
-    def read() -> Iterator[bytes]:
-        left, place = size, offset
-        while left:
-            chunk = os.pread(spool.fileno(), min(left, _CHUNK), place)
-            if not chunk:
-                raise StoreError("the spool of compiled files ended early")
-            yield chunk
-            left -= len(chunk)
-            place += len(chunk)
-
-    return read

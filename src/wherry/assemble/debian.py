@@ -124,12 +124,10 @@ class _Layer:
             raise FormatError(f"{entry.path} is in two packages, {self._owners[entry.path]} and {where}", where=where)
 
     def add_alternatives(self) -> None:
-        folders = sorted({path.rpartition("/")[0] for path in self._entries if path.endswith(".so.3") or ".so." in path})
         for package, link, target in ALTERNATIVES:
-            for folder in folders if "{lib}" in link else ("",):
-                place = link.format(lib=folder.partition("/" + target.partition("/")[0])[0])
-                beside = f"{place.rpartition('/')[0]}/{target}"
-                if package in self._packages and place not in self._entries and beside in self._entries:
+            for path in sorted(self._entries) if package in self._packages else ():
+                place = path.removesuffix(target) + link
+                if path.startswith(("usr/bin/", "usr/lib/")) and path.endswith(f"/{target}") and place not in self._entries:
                     self._put(symlink_entry(place, target), "update-alternatives")
 
     def add_certificates(self) -> None:

@@ -67,13 +67,13 @@ MERGED_ALWAYS = ("bin", "lib", "sbin")
 CERTIFICATES = "usr/share/ca-certificates/"
 CERTIFICATE_BUNDLE = "etc/ssl/certs/ca-certificates.crt"  # ca-certificates
 
-# update-alternatives: package → (link, target beside it); the first that is there wins. {lib} is usr/lib/TRIPLET.
+# update-alternatives: package, link, target beside it; the first that is there wins.
 ALTERNATIVES: tuple[tuple[str, str, str], ...] = (
-    ("libopenblas0-pthread", "{lib}/libopenblas.so.0", "openblas-pthread/libopenblas.so.0"),
-    ("libopenblas0-pthread", "{lib}/libblas.so.3", "openblas-pthread/libblas.so.3"),
-    ("libopenblas0-pthread", "{lib}/liblapack.so.3", "openblas-pthread/liblapack.so.3"),
-    ("libblas3", "{lib}/libblas.so.3", "blas/libblas.so.3"),
-    ("liblapack3", "{lib}/liblapack.so.3", "lapack/liblapack.so.3"),
-    ("gawk", "usr/bin/awk", "gawk"),
-    ("mawk", "usr/bin/awk", "mawk"),
+    ("libopenblas0-pthread", "libopenblas.so.0", "openblas-pthread/libopenblas.so.0"),
+    ("libopenblas0-pthread", "libblas.so.3", "openblas-pthread/libblas.so.3"),
+    ("libopenblas0-pthread", "liblapack.so.3", "openblas-pthread/liblapack.so.3"),
+    ("libblas3", "libblas.so.3", "blas/libblas.so.3"),
+    ("liblapack3", "liblapack.so.3", "lapack/liblapack.so.3"),
+    ("gawk", "awk", "gawk"),
+    ("mawk", "awk", "mawk"),
 )

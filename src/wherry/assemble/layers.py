@@ -66,6 +66,7 @@ class LayerCache:
     """Remembers which blob a set of inputs gave. What it says is believed only while the store has the blob."""
 
     def __init__(self, folder: Path, store: DiskStore, compression: Compression) -> None:
+        self.folder = folder
         self._folder = folder / "layers"
         self._store = store
         codec = compression.value
@@ -85,7 +86,7 @@ class LayerCache:
                 size=value["size"],
                 media_type=self._media_type,
             )
-        except (OSError, ValueError, KeyError, TypeError, FormatError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, FormatError):
             return None  # absent or damaged: made again
         return blob if self._store.has(blob.digest) else None
 

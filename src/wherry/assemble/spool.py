@@ -45,17 +45,17 @@ class Spool:
 
     def keep(self, chunks: Iterable[bytes]) -> tuple[Content, int]:
         """Lay the chunks down; give back what opens them again, and their size in bytes."""
-        start = self._end
         try:
             with self._lock:
+                start = self._end
                 self._file.seek(start)
                 for chunk in chunks:
                     self._file.write(chunk)
                     self._end += len(chunk)
                 self._file.flush()
+                size = self._end - start
         except OSError as error:
             raise StoreError(f"cannot write: {error.strerror}", where=str(self._path.parent), hint="free some space") from error
-        size = self._end - start
         return lambda: self._read(start, size), size
 
     def _read(self, start: int, size: int) -> Iterator[bytes]:

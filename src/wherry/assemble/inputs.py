@@ -1,0 +1,79 @@
+"""Fetches what a lock names, when it is needed: wheels from the Python indexes, packages from the Debian archive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wherry.assemble.bytecode import HostInterpreter
+from wherry.assemble.interpreter import unpack_interpreter
+from wherry.errors import LockError, StoreError
+from wherry.model.lock import LockedDeb, LockedInterpreter, LockedWheel, PlatformLock
+from wherry.model.platform import Platform
+from wherry.sources.artefacts import ArtefactFinder
+from wherry.sources.debian import DebianArchive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPython:
+    """What this host can compile with: the lock of its own platform, else `find_packages`, asked when it is needed,
+    gives the packages of the same Python for this host."""
+
+    platform: Platform
+    locked: PlatformLock | None
+    find_packages: Callable[[], tuple[tuple[LockedDeb, ...], LockedInterpreter]]
+
+
+class FetchedInputs:
+    """The `Inputs` of one platform. `archive` is None where nothing of the lock comes from Debian."""
+
+    def __init__(
+        self,
+        locked: PlatformLock,
+        finder: ArtefactFinder,
+        archive: DebianArchive | None,
+        suite: str,
+        cache: Path,
+        host: HostPython,
+    ) -> None:
+        self._locked = locked
+        self._finder = finder
+        self._archive = archive
+        self._suite = suite
+        self._cache = cache
+        self._host = host
+
+    def wheels(self, wheels: Sequence[LockedWheel]) -> Mapping[str, Path]:
+        paths = self._finder.fetch_all(wheels)
+        return {wheel.name: path for wheel, path in zip(wheels, paths, strict=True)}
+
+    def debs(self, debs: Sequence[LockedDeb]) -> Sequence[tuple[LockedDeb, Path]]:
+        return self._fetch(debs, self._locked.platform)
+
+    def _fetch(self, debs: Sequence[LockedDeb], platform: Platform) -> Sequence[tuple[LockedDeb, Path]]:
+        if not debs:
+            return ()
+        if self._archive is None:
+            raise LockError(
+                "the lock names Debian packages, and this machine has no apt configuration",
+                where="wherry.lock",
+                hint='[debian] mirror = "…" in wherry.toml, or a base given by reference',
+            )
+        return self._archive.fetch_all(debs, suite=self._suite, platform=platform)
+
+    def interpreter(self) -> HostInterpreter:
+        """The image's interpreter for this host; its packages are those of the lock where it has this host's platform."""
+        wanted = self._locked.interpreter
+        on_host = self._host.locked
+        if on_host is not None and on_host.interpreter == wanted:
+            debs, found = on_host.debs, on_host.interpreter
+        else:
+            debs, found = self._host.find_packages()
+        if found.version != wanted.version:
+            raise StoreError(
+                f"bytecode needs Python {wanted.version}, and for this host there is {found.version}",
+                where=f"wherry.lock: {self._locked.platform}",
+                hint="wherry lock --upgrade, or a build on a host of that platform",
+            )
+        return unpack_interpreter(wanted, debs, lambda packages: self._fetch(packages, self._host.platform), self._cache)

@@ -1,0 +1,52 @@
+"""Lays the image's interpreter out in the cache, for this host's architecture, so that it can compile bytecode here.
+
+What lies in the cache is named by the packages it was made of, and appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from wherry.assemble.bytecode import HostInterpreter, find_interpreter
+from wherry.assemble.debian import debian_entries
+from wherry.assemble.spool import Spool
+from wherry.engines.unpack import unpack_layer
+from wherry.formats.tar import stream_tar
+from wherry.model.lock import LayerKind, LockedDeb, LockedInterpreter
+
+Fetch = Callable[[Sequence[LockedDeb]], Sequence[tuple[LockedDeb, Path]]]
+
+
+def unpack_interpreter(interpreter: LockedInterpreter, debs: Sequence[LockedDeb], fetch: Fetch, cache: Path) -> HostInterpreter:
+    """The interpreter of these packages, which are for this host, ready to run."""
+    name = hashlib.sha256("\n".join(sorted(str(deb.sha256) for deb in debs)).encode()).hexdigest()[:32]
+    root = cache / "interpreters" / name
+    if not root.is_dir():
+        _unpack(fetch(debs), root)
+    return find_interpreter(root, interpreter.path, interpreter.version)
+
+
+def _unpack(debs: Sequence[tuple[LockedDeb, Path]], root: Path) -> None:
+    making = root.with_name(f"{root.name}.{os.getpid()}-{os.urandom(4).hex()}")
+    making.mkdir(parents=True)
+    try:
+        with Spool(making.parent) as spool:
+            parts = [debian_entries(debs, part, spool) for part in (LayerKind.BASE, LayerKind.INTERPRETER)]
+            entries = {entry.path: entry for part in parts for entry in part}
+            unpack_layer(stream_tar(entries.values()), making, "the interpreter's packages")
+        _rename_unless_there(making, root)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+
+
+def _rename_unless_there(making: Path, root: Path) -> None:
+    """Two builds that make the same at once make equal things: the first one's stays."""
+    try:
+        making.rename(root)
+    except OSError:
+        if not root.is_dir():
+            raise
