@@ -100,8 +100,7 @@ def _read_data(chunks: Iterator[bytes], reader: ChunkReader, size: int) -> Itera
             yield member
     for _rest in chunks:
         pass
-    if not reader.at_end():
-        reader.skip(size % 2)
+    reader.skip(size % 2)
     if not reader.at_end():
         raise FormatError("goes on after data.tar", where=reader.where)
 

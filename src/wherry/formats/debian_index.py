@@ -19,7 +19,7 @@ MAX_PARAGRAPH = 1 << 20
 
 _NAME = r"[a-z0-9][a-z0-9+.\-]*"
 _RELATION = re.compile(
-    rf"\s*(?P<name>{_NAME})(?::(?P<arch>[a-z0-9-]+))?\s*(?:\(\s*(?P<op><<|<=|=|>=|>>|<|>)\s*(?P<version>[^\s)]+)\s*\))?"
+    rf"\s*(?P<name>{_NAME})(?::(?P<arch>[a-z0-9-]+))?\s*(?:\(\s*(?P<op><<|<=|=|>=|>>|<|>)\s*(?P<version>[A-Za-z0-9.+~:\-]+)\s*\))?"
     r"\s*(?:\[(?P<arches>[^\]]*)\])?\s*(?:<[^>]*>\s*)*"
 )
 _PROVIDED = re.compile(rb"(?:^|,)\s*([a-z0-9][a-z0-9+.\-]*)")

@@ -19,7 +19,7 @@ VersionKey = tuple[int, tuple[tuple[tuple[int, ...], int], ...], tuple[tuple[tup
 def version_key(text: str) -> VersionKey:
     """Equal keys are equal versions. What is no version is a `FormatError`."""
     match = _VERSION.fullmatch(text)
-    if match is None or len(text) > 512:
+    if match is None or len(text) > 512 or (match["epoch"] is None and ":" in text):
         raise FormatError(f"not a Debian version: {text[:80]!r}")
     return int(match["epoch"] or 0), _key_of(match["upstream"]), _key_of(match["revision"] or "0")
 

@@ -9,7 +9,7 @@ noted and the whole choice made anew. Refused: what cannot be had, and chosen pa
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from wherry.errors import LockError
 from wherry.formats.debian_index import BinaryPackage, PackageIndex, Relation
@@ -121,7 +121,7 @@ class _Round:
                     raise _Again
                 if not self._clashes(package):
                     return package
-        raise _refusal(self._index, alternatives, way)
+        raise _refusal(self._index, alternatives, way, self._noted)
 
     def _choices(self, relation: Relation) -> list[BinaryPackage]:
         real = [package for package in self._sorted(relation.name) if satisfies(package, relation)]
@@ -201,10 +201,13 @@ def _apt_order(package: BinaryPackage) -> tuple[int, str]:
     return (_PRIORITIES.index(package.priority) if known else len(_PRIORITIES), package.name)
 
 
-def _refusal(index: PackageIndex, alternatives: Wish, way: Collection[str]) -> LockError:
+def _refusal(index: PackageIndex, alternatives: Wish, way: Iterable[str], noted: Mapping[str, set[Relation]]) -> LockError:
     wish = " | ".join(map(str, alternatives))
     where = " → ".join(("system-packages", *way))
-    have = sorted({p.version for relation in alternatives for p in index.candidates(relation.name)})
+    others = sorted({str(other) for relation in alternatives for other in noted.get(relation.name, ())} - {wish})
+    if others:
+        return LockError(f"{wish} does not go together with {', '.join(others)}, which others ask for", where=where)
+    have = sorted({package.version for relation in alternatives for package in index.candidates(relation.name)})
     if have:
         return LockError(f"{wish} cannot be had: the archive has {', '.join(have)}", where=where)
     return LockError(f"there is no package {wish} in this release's main component", where=where, hint="check the name")

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
-from wherry.errors import LockError, TransferError, TrustError, WherryError
+from wherry.errors import FormatError, LockError, TransferError, TrustError, WherryError
 from wherry.formats.deb import open_deb
 from wherry.formats.debian_index import (
     BinaryPackage,
@@ -204,13 +204,15 @@ class DebianArchive:
     def _read_release(self, uri: str, suite: str) -> Release | None:
         where = f"{_place(uri)} {suite} InRelease"
         kept = self._cache / "debian" / "suites" / f"{hashlib.sha256(uri.encode()).hexdigest()[:16]}-{suite}"
-        former = self._verify(kept.read_bytes(), suite, where, uri) if kept.is_file() else None
         if self._offline:
-            return former
+            return self._verify(kept.read_bytes(), suite, where, uri) if kept.is_file() else None
         data = self._fetcher.read(f"{uri}/dists/{suite}/InRelease", MAX_INRELEASE)
         if data is None:
             return None
         release = self._verify(data, suite, where, uri)
+        former = None
+        with contextlib.suppress(TrustError, FormatError, FileNotFoundError):  # what was kept may be damaged
+            former = self._verify(kept.read_bytes(), suite, where, uri)
         if former is not None and former.date > release.date:
             release = former  # the mirror is behind, or made to look so: what was seen stays
         else:
