@@ -1,1 +1,1 @@
-"""Jobs: running something in an image or an environment."""
+"""Running things in an image or an environment."""

@@ -1,0 +1,129 @@
+"""`wherry run`: a command, or the entrypoint, in the project's image."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wherry.cli.talk import say
+from wherry.engines.choice import find_engine
+from wherry.engines.port import EngineImage, Mount, RunSpec
+from wherry.errors import UsageError
+from wherry.model.platform import Platform
+from wherry.run.grammar import parse_env, parse_mount, parse_port
+from wherry.run.launch import choose_terminal, pick_runnable, run_image
+from wherry.store.disk import DiskStore
+from wherry.store.images import StoredImage
+from wherry.store.places import store_path
+
+ON = typer.Option(
+    "--on", metavar="TARGET", help="podman, docker, containerd or bubblewrap; else WHERRY_ENGINE, else the first usable."
+)
+IMAGE = typer.Option("--image", metavar="REF|NAME|ID", help="Another image than the project's.")
+PLATFORM = typer.Option("--platform", metavar="OS/ARCH", help="The image for this platform instead of the machine's own.")
+PROJECT = typer.Option("--project", metavar="DIR", help="The project's folder.")
+VOLUME = typer.Option("-v", "--volume", metavar="HOST:CONTAINER[:ro]", help="Mount a folder, a file or a named volume.")
+PUBLISH = typer.Option("-p", "--publish", metavar="[HOST:]PORT", help="Publish a port.")
+ENV = typer.Option("-e", "--env", metavar="KEY[=VALUE]", help="Set a variable, or pass this shell's on.")
+WORKDIR = typer.Option("-w", "--workdir", metavar="DIR", help="The folder in the container to start in.")
+USER = typer.Option("-u", "--user", metavar="USER[:GROUP]", help="Run as this user of the image.")
+NETWORK = typer.Option("--network", metavar="NAME", help="host, none, or a network of the engine.")
+GPUS = typer.Option("--gpus", metavar="all|N", help="GPUs to pass on (docker, podman, containerd).")
+READ_ONLY = typer.Option("--read-only", help="Make the container's root read-only (with bubblewrap it always is).")
+INTERACTIVE = typer.Option("-i", "--interactive", help="Pass stdin on; this is the default in the foreground.")
+TTY = typer.Option("-t", "--tty", help="Give a terminal; this is the default on a terminal.")
+
+_EPILOG = (
+    "A command replaces the image's entrypoint, as with uv run. The exit code is the command's. "
+    "Examples: wherry run · wherry run python train.py --epochs 3 · wherry run --on docker -v ./data:/data:ro -- python -m app"
+)
+
+
+def register(app: typer.Typer) -> None:
+    settings = {"allow_interspersed_args": False, "ignore_unknown_options": False}
+    app.command("run", context_settings=settings, epilog=_EPILOG)(run_command)
+
+
+def run_command(
+    command: Annotated[list[str] | None, typer.Argument(metavar="[--] [CMD…]", help="Without it: the image's entrypoint.")] = None,
+    on: Annotated[str | None, ON] = None,
+    image: Annotated[str | None, IMAGE] = None,
+    volume: Annotated[list[str] | None, VOLUME] = None,
+    publish: Annotated[list[str] | None, PUBLISH] = None,
+    env: Annotated[list[str] | None, ENV] = None,
+    detach: Annotated[bool, typer.Option("-d", "--detach", help="Run in the background and print the container's name.")] = False,
+    remove: Annotated[bool, typer.Option("--rm/--no-rm", help="Remove the container when it has ended.")] = True,
+    workdir: Annotated[str | None, WORKDIR] = None,
+    user: Annotated[str | None, USER] = None,
+    network: Annotated[str | None, NETWORK] = None,
+    gpus: Annotated[str | None, GPUS] = None,
+    read_only: Annotated[bool, READ_ONLY] = False,
+    interactive: Annotated[bool, INTERACTIVE] = True,  # noqa: ARG001 - docker's flag, always so here
+    tty: Annotated[bool, TTY] = False,
+    platform: Annotated[str | None, PLATFORM] = None,
+    project: Annotated[Path, PROJECT] = Path(),
+) -> None:
+    """Run a command, or the entrypoint, in the project's image."""
+    folder, surroundings = Path.cwd(), os.environ
+    mounts = tuple(parse_mount(text, folder, surroundings) for text in volume or ())
+    ports = tuple(parse_port(text) for text in publish or ())
+    variables = parse_env(env or (), surroundings)
+    engine = find_engine(on, surroundings)
+    store = DiskStore(store_path(surroundings))
+    stored, found = find_image(store, image, platform, project, surroundings)
+    spec = replace(
+        make_spec(found, tuple(command or ()), variables, mounts, tty=tty),
+        ports=ports,
+        workdir=workdir,
+        user=user,
+        network=network,
+        gpus=gpus,
+        read_only=read_only,
+        remove=remove,
+    )
+    result = run_image(store, stored, spec, engine, say, detach=detach)
+    if result.container is not None:
+        print(result.container)
+    raise typer.Exit(result.exit_code)
+
+
+def find_image(
+    store: DiskStore, image: str | None, platform: str | None, project: Path, env: Mapping[str, str]
+) -> tuple[StoredImage, EngineImage]:
+    """The image that was named, or else the project's, which is built if there is none yet."""
+    wanted = Platform.parse(platform, where="--platform") if platform else None
+    return pick_runnable(store, image or _project_image(store, project, env), wanted)
+
+
+def _project_image(store: DiskStore, project: Path, env: Mapping[str, str]) -> str:
+    from wherry.declare.project import read_declaration  # heavy, and not needed with --image
+
+    name = f"{read_declaration(project, env).name}:latest"
+    if name in store.names():
+        return name
+    from wherry.pipeline import Project  # the whole builder, for the first run only
+
+    say(f"no image {name} yet: building it")
+    return Project(project).build().name
+
+
+def make_spec(
+    image: EngineImage, command: tuple[str, ...], env: tuple[tuple[str, str], ...], mounts: tuple[Mount, ...], *, tty: bool
+) -> RunSpec:
+    """What run and shell have in common."""
+    if tty and not sys.stdin.isatty():
+        raise UsageError("-t needs a terminal on stdin", hint="leave -t away")
+    return RunSpec(
+        image=image,
+        name=f"wherry-{os.urandom(6).hex()}",
+        command=command,
+        env=env,
+        mounts=mounts,
+        terminal=choose_terminal(os.environ, stdin=sys.stdin.isatty(), stdout=sys.stdout.isatty(), asked=tty),
+    )

@@ -1,0 +1,132 @@
+"""What docker and podman have in common: one grammar of `run`, `load`, `image inspect`, `stop`.
+
+The image is named by its ID, so a tag that moved is never run by mistake. Where the engine shows another ID (docker's
+containerd image store shows the manifest's digest) the name is used after its layers and config were compared.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterable, Mapping
+
+from wherry.engines.port import EngineImage, Mount, MountKind, RunSpec
+from wherry.engines.process import ask, demand, feed, find_program, shorten_errors, supervise
+from wherry.errors import EngineError
+from wherry.model.digest import DiffId
+
+
+class DockerLikeEngine:
+    """An engine whose command line is docker's."""
+
+    program = "docker"
+    remedy = ""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = env
+
+    @property
+    def name(self) -> str:
+        return self.program
+
+    def has(self, image: EngineImage) -> bool:
+        return self._find_handle(image) is not None
+
+    def held_layers(self, image: EngineImage) -> frozenset[DiffId]:  # noqa: ARG002
+        return frozenset()
+
+    def load(self, chunks: Iterable[bytes], image: EngineImage) -> None:
+        feed([self._path(), "load"], self._env, chunks, f"{self.program} did not take the image", self.remedy)
+        if not self.has(image):
+            raise EngineError(f"{self.program} took the archive, but does not have image {image.image_id}")
+
+    def list_notes(self, spec: RunSpec) -> tuple[str, ...]:  # noqa: ARG002
+        return ()
+
+    def run(self, spec: RunSpec) -> int:
+        argv = [self._path(), "run", *self._render_run(spec)]
+        try:
+            process = subprocess.Popen(argv, env=dict(self._env), stdin=None if spec.interactive else subprocess.DEVNULL)
+        except OSError as error:
+            raise EngineError(f"cannot start {self.program}: {error.strerror}") from error
+        with process:
+            return supervise(process, lambda grace: self.stop(spec.name, grace))
+
+    def start(self, spec: RunSpec) -> str:
+        argv = [self._path(), "run", "--detach", *self._render_run(spec)]
+        return demand(argv, self._env, f"{self.program} did not start the container").decode().strip()
+
+    def stop(self, container: str, grace: float) -> None:
+        """Stop a container; one that is gone already is fine."""
+        path = self._path()
+        done = ask([path, "stop", "--time", f"{grace:.0f}", container], self._env, timeout=grace + 60)
+        if done.returncode != 0 and b"o such container" not in done.stderr and b"no container with" not in done.stderr:
+            raise EngineError(f"{self.program} did not stop {container}: {shorten_errors(done.stderr)}")
+
+    def _path(self) -> str:
+        path = find_program(self.program, self._env)
+        if path is None:
+            raise EngineError(f"{self.program} is not installed", hint=self.remedy)
+        return path
+
+    def _find_handle(self, image: EngineImage) -> str | None:
+        handle = str(image.image_id)
+        found = ask([self._path(), "image", "inspect", "--format", "{{.Id}}", handle], self._env)
+        if found.returncode == 0:
+            return handle
+        return image.name if image.name and self._is_same_image(image.name, image) else None
+
+    def _is_same_image(self, name: str, image: EngineImage) -> bool:
+        found = ask([self._path(), "image", "inspect", name], self._env)
+        if found.returncode != 0:
+            return False
+        shown = json.loads(found.stdout)[0]
+        config = shown.get("Config") or {}
+        return (
+            shown.get("RootFS", {}).get("Layers") == [str(diff_id) for diff_id in image.config.diff_ids]
+            and tuple(config.get("Env") or ()) == image.config.env
+            and tuple(config.get("Entrypoint") or ()) == image.config.entrypoint
+            and tuple(config.get("Cmd") or ()) == image.config.cmd
+            and (config.get("User") or "") == image.config.user
+            and (config.get("WorkingDir") or "") == image.config.workdir
+            and (config.get("Labels") or {}) == dict(image.config.labels)
+        )
+
+    def _render_run(self, spec: RunSpec) -> list[str]:
+        handle = self._find_handle(spec.image)
+        if handle is None:
+            raise EngineError(f"{self.program} does not have image {spec.image.image_id}")
+        return [*self._render_options(spec), handle, *spec.command[1:]]
+
+    def _render_options(self, spec: RunSpec) -> list[str]:
+        options = ["--name", spec.name, "--pull", "never"]
+        options += ["--rm"] if spec.remove else []
+        options += ["--interactive"] if spec.interactive else []
+        options += ["--tty"] if spec.terminal else []
+        options += ["--read-only"] if spec.read_only else []
+        options += self._render_gpus(spec.gpus) if spec.gpus else []
+        for flag, value in (
+            ("--network", spec.network),
+            ("--workdir", spec.workdir),
+            ("--user", spec.user),
+            ("--entrypoint", spec.command[0] if spec.command else None),
+        ):
+            options += [flag, value] if value is not None else []
+        for key, value in spec.env:
+            options += ["--env", f"{key}={value}"]
+        for key, value in spec.labels:
+            options += ["--label", f"{key}={value}"]
+        for mount in spec.mounts:
+            options += _render_mount(mount)
+        for port in spec.ports:
+            options += ["--publish", str(port)]
+        return options
+
+    def _render_gpus(self, gpus: str) -> list[str]:
+        return ["--gpus", gpus]
+
+
+def _render_mount(mount: Mount) -> list[str]:
+    if mount.kind is MountKind.TEMPORARY:
+        return ["--tmpfs", mount.target]
+    return ["--volume", f"{mount.source}:{mount.target}{':ro' if mount.read_only else ''}"]

@@ -1,0 +1,27 @@
+"""The engines, once a session, and a tiny image that all of them can run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.engines.daemons import Daemon, run_containerd, run_docker, run_podman
+
+
+@pytest.fixture(scope="session")
+def podman_engine() -> Iterator[Daemon]:
+    with run_podman() as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Iterator[Daemon]:
+    with run_docker() as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="session")
+def containerd_engine() -> Iterator[Daemon]:
+    with run_containerd() as daemon:
+        yield daemon
