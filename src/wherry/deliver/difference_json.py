@@ -1,4 +1,4 @@
-"""Differences as one JSON document (docs/reference/diff-json.md): version 1, nothing in it depends on host or time.
+"""Differences as one JSON document (docs/how-to/see-what-an-update-costs.md, "For programs"): version 1, nothing in it depends on host or time.
 
 Money is text, so that no reader's floating point changes it.
 """
