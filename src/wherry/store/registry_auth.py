@@ -1,8 +1,10 @@
-"""Who we are to a registry: what its 401 asks for and what is then sent (distribution's token specification, RFC 6750, RFC 7617).
+"""Who we are to a registry: what its 401 asks for and what is then sent (distribution's token specification, RFC 6750, RFC
+7617).
 
-Pure decisions plus one exchange with the token server. Rules: a credential goes to the registry that it was kept for, and to the token server which
-that registry named over the same or better transport; never anywhere else, and never into a text. A token is fetched once for a set of scopes and
-used until shortly before its end. Refused: token servers over plain http (loopback apart), schemes other than Basic and Bearer.
+Pure decisions plus one exchange with the token server. Rules: a credential goes to the registry that it was kept for,
+and to the token server which that registry named over the same or better transport; never anywhere else, and never into
+a text. A token is fetched once for a set of scopes and used until shortly before its end. Refused: token servers over
+plain http (loopback apart), schemes other than Basic and Bearer.
 """
 
 from __future__ import annotations
@@ -82,9 +84,7 @@ def parse_challenges(headers: list[str]) -> tuple[Challenge, ...]:
 class Authorizer:
     """The state of one registry's logins: the challenge it gave and the tokens got. Safe to share among threads."""
 
-    def __init__(
-        self, transport: Transport, login: Callable[[], Login], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, transport: Transport, login: Callable[[], Login], clock: Callable[[], float] = time.monotonic) -> None:
         self._transport = transport
         self._find_login = login
         self._login: Login | None = None

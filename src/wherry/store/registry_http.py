@@ -1,9 +1,10 @@
 """One HTTP exchange with a registry, or with a host that a registry points to, on urllib3.
 
-Rules: TLS always, but for loopback hosts and where plain HTTP was asked for; the environment's proxies (never for loopback), `SSL_CERT_FILE` and
-`SSL_CERT_DIR` hold; every wait has an end; a redirect to another origin loses the `Authorization` header, and none leads from https to http. Bodies
-are streamed and never decoded: digests are over what was sent. Nothing here repeats anything: `registry_session` does.
-Errors name a host and a path, never a query (it may hold a signature), a header or a proxy's password.
+Rules: TLS always, but for loopback hosts and where plain HTTP was asked for; the environment's proxies (never for
+loopback), `SSL_CERT_FILE` and `SSL_CERT_DIR` hold; every wait has an end; a redirect to another origin loses the
+`Authorization` header, and none leads from https to http. Bodies are streamed and never decoded: digests are over what
+was sent. Nothing here repeats anything: `registry_session` does. Errors name a host and a path, never a query (it may
+hold a signature), a header or a proxy's password.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Exchange:
 class Transport:
     """Connections, kept open and shared by threads. `env` is where proxies and certificates are looked up."""
 
-    def __init__(self, env: Mapping[str, str], *, patience: Patience = Patience(), plain_http: bool = False) -> None:  # noqa: B008
+    def __init__(self, env: Mapping[str, str], *, patience: Patience = Patience(), plain_http: bool = False) -> None:
         self.patience = patience
         self._env = env
         self._plain_http = plain_http

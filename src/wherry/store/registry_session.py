@@ -1,7 +1,8 @@
 """Talking to one registry: what is repeated, what is refused, and how a refusal is told.
 
-A connection that failed, 408, 429 and 5xx are tried again, after the registry's own `Retry-After` or a doubling wait; 401 is answered once with a
-login. Everything else is final. Texts of the registry are shortened, stripped of control characters and shown as its words, not ours.
+A connection that failed, 408, 429 and 5xx are tried again, after the registry's own `Retry-After` or a doubling wait;
+401 is answered once with a login. Everything else is final. Texts of the registry are shortened, stripped of control
+characters and shown as its words, not ours.
 """
 
 from __future__ import annotations
@@ -155,7 +156,9 @@ class RegistrySession:
     def _explain_token(self, error: TokenRefusedError) -> TransferError:
         if error.status in _REPEATED:
             return Interrupted(error.what, where=error.where)
-        what = f"{self.registry} does not accept the login" if self._authorizer.login.credential else f"{self.registry} wants a login"
+        what = (
+            f"{self.registry} does not accept the login" if self._authorizer.login.credential else f"{self.registry} wants a login"
+        )
         return Refused(f"{what} ({error.what})", where=error.where, hint=self._login_hint(), status=401, code="UNAUTHORIZED")
 
     def _login_hint(self) -> str:
