@@ -36,12 +36,33 @@ def read_declaration(root: Path, env: Mapping[str, str], *, host: Host | None = 
 
     `env` replaces ``${NAME}`` in requirements files. `host` is what the defaults depend on; None means this machine.
     """
+    root, pyproject = _open_project(root)
+    written, origin, notes = read_written(root, pyproject)
+    return _declare(root, pyproject, written, origin, notes, env, host or read_host())
+
+
+def guess_declaration(root: Path, env: Mapping[str, str], written: Written, *, host: Host | None = None) -> Declaration:
+    """What would be assumed if the author had written `written` alone; what wherry.toml says is not looked at."""
+    root, pyproject = _open_project(root)
+    return _declare(root, pyproject, written, BARE, (), env, host or read_host())
+
+
+def _open_project(root: Path) -> tuple[Path, Mapping[str, Any]]:
     if not root.is_dir():
         raise DeclarationError("there is no such folder" if not root.exists() else "not a folder", where=str(root))
     root = root.resolve()
-    pyproject = read_toml(root / "pyproject.toml", "pyproject.toml") if (root / "pyproject.toml").is_file() else {}
-    written, origin, notes = read_written(root, pyproject)
-    host = host or read_host()
+    return root, read_toml(root / "pyproject.toml", "pyproject.toml") if (root / "pyproject.toml").is_file() else {}
+
+
+def _declare(
+    root: Path,
+    pyproject: Mapping[str, Any],
+    written: Written,
+    origin: str,
+    notes: tuple[str, ...],
+    env: Mapping[str, str],
+    host: Host,
+) -> Declaration:
     base, python = _base_and_python(root, written, pyproject, host, origin)
     environment, environment_notes = read_environment(root, written.environment, env)
     models, model_notes = (written.models, ()) if written.models is not None else default_models(root)

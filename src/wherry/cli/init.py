@@ -1,0 +1,189 @@
+"""`wherry init`: look at a project, write wherry.toml with a reason for each guess; or bring a live environment along."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from wherry.declare.draft import Choice, plan_choices, render_draft
+from wherry.declare.grammar import Written, WrittenEnvironment
+from wherry.declare.live import Fate, LiveEnvironment, read_live_environment, render_requirements
+from wherry.declare.prefix import choose_prefix
+from wherry.declare.project import OWN_FILE, TOOL_TABLE, guess_declaration
+from wherry.declare.pyproject import read_toml, table_at
+from wherry.errors import StoreError, UsageError
+
+INIT_SCHEMA = 1
+REQUIREMENTS = "requirements.txt"
+_ACTIVE = "\0active"  # what --from-env without a PREFIX becomes; no path holds a zero byte
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitPlan:
+    """What `wherry init` would do: files to write, by name, and what to say about them."""
+
+    root: Path
+    files: tuple[tuple[str, str], ...]
+    choices: tuple[Choice, ...]
+    live: LiveEnvironment | None
+    notes: tuple[str, ...]
+
+
+def plan_init(root: Path, from_env: str | None, env: dict[str, str], *, force: bool) -> InitPlan:
+    """Decide everything, write nothing. `from_env` is a prefix, ``""`` for the active environment, None for no environment."""
+    if not root.is_dir():
+        raise UsageError("there is no such folder", where=str(root))
+    _refuse_overwriting(root, [OWN_FILE] if from_env is None else [OWN_FILE, REQUIREMENTS], force=force)
+    if from_env is None:
+        declaration = guess_declaration(root, env, Written())
+        choices = plan_choices(declaration)
+        return InitPlan(root=root, files=((OWN_FILE, render_draft(choices)),), choices=choices, live=None, notes=declaration.notes)
+    prefix = Path(from_env) if from_env else choose_prefix(root, env)
+    live = read_live_environment(prefix, root=root, home=Path(env["HOME"]) if env.get("HOME") else None)
+    written = Written(python=live.python, environment=WrittenEnvironment(file=None))
+    declaration = guess_declaration(root, env, written)
+    choices = tuple(_name_requirements(choice, live) for choice in plan_choices(declaration))
+    files = ((REQUIREMENTS, render_requirements(live)), (OWN_FILE, render_draft(choices)))
+    return InitPlan(root=root, files=files, choices=choices, live=live, notes=(*live.notes, *declaration.notes))
+
+
+def write_plan(plan: InitPlan) -> None:
+    """Write the files, each whole or not at all."""
+    for name, text in plan.files:
+        _write_whole(plan.root / name, text)
+
+
+def render_plan(plan: InitPlan, *, written: bool) -> dict[str, Any]:
+    """``init --json``."""
+    document: dict[str, Any] = {
+        "schema": INIT_SCHEMA,
+        "written": [name for name, _ in plan.files] if written else [],
+        "files": dict(plan.files),
+        "choices": [{"key": choice.key, "value": choice.value, "reason": choice.reason} for choice in plan.choices],
+        "notes": list(plan.notes),
+    }
+    if plan.live is not None:
+        document["environment"] = {
+            "prefix": str(plan.live.prefix),
+            "python": plan.live.python,
+            **{
+                fate.value: [
+                    {"name": package.name, "version": package.version, "requirement": package.requirement, "why": package.why}
+                    for package in plan.live.having(fate)
+                ]
+                for fate in Fate
+            },
+        }
+    return document
+
+
+def describe_live(live: LiveEnvironment) -> list[str]:
+    """What was kept, changed and is impossible, for people."""
+    kept, changed, impossible = (live.having(fate) for fate in Fate)
+    lines = [f"Python {live.python} in {live.prefix}: {len(kept)} kept, {len(changed)} changed, {len(impossible)} impossible"]
+    lines += [f"  changed     {package.name} {package.version}: {package.why} → {package.requirement}" for package in changed]
+    lines += [f"  impossible  {' '.join((package.name, package.version)).rstrip()}: {package.why}" for package in impossible]
+    return lines
+
+
+def _refuse_overwriting(root: Path, names: list[str], *, force: bool) -> None:
+    if force:
+        return
+    for name in names:
+        if (root / name).exists() or (root / name).is_symlink():
+            raise UsageError(
+                "the file is there already", where=str(root / name), hint="--force writes it anew; --dry-run shows how"
+            )
+    pyproject = root / "pyproject.toml"
+    if pyproject.is_file() and "wherry" in table_at(read_toml(pyproject, "pyproject.toml"), "tool"):
+        raise UsageError(
+            f"the project is declared already, in {TOOL_TABLE}",
+            where=str(root),
+            hint="--force writes wherry.toml, which then counts",
+        )
+
+
+def _name_requirements(choice: Choice, live: LiveEnvironment) -> Choice:
+    if choice.key != "environment":
+        return choice
+    count = len(live.packages) - len(live.having(Fate.IMPOSSIBLE))
+    return Choice(key="environment", value=json.dumps(REQUIREMENTS), reason=f"Written from a live environment: {count} packages.")
+
+
+def _write_whole(path: Path, text: str) -> None:
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fchmod(file.fileno(), 0o644)
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise StoreError(f"cannot be written: {error.strerror}", where=str(path)) from error
+
+
+class _OptionalPrefix(TyperCommand):
+    """Lets ``--from-env`` stand alone, or be followed by a PREFIX."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _fill_prefix(args))
+
+
+def _fill_prefix(args: list[str]) -> list[str]:
+    filled = []
+    for position, arg in enumerate(args):
+        filled.append(arg)
+        following = args[position + 1] if position + 1 < len(args) else "-"
+        if arg == "--from-env" and following.startswith("-"):
+            filled.append(_ACTIVE)
+    return filled
+
+
+def init_project(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The project's folder.", show_default=False)] = Path(),
+    from_env: Annotated[
+        str | None,
+        typer.Option(
+            "--from-env",
+            metavar="[PREFIX]",
+            help="Also write requirements.txt from a live environment: PREFIX, else the active one, else the project's .venv.",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")] = False,
+) -> None:
+    """Look at a project and write its wherry.toml."""
+    chosen = "" if from_env == _ACTIVE else from_env
+    plan = plan_init(folder, chosen, dict(os.environ), force=force or dry_run)
+    if not dry_run:
+        write_plan(plan)
+    if as_json:
+        typer.echo(json.dumps(render_plan(plan, written=not dry_run), indent=2, sort_keys=True, ensure_ascii=False))
+        return
+    for line in describe_live(plan.live) if plan.live else ():
+        typer.echo(line, err=True)
+    for note in plan.notes:
+        typer.echo(f"note: {note}", err=True)
+    for name, text in plan.files:
+        if dry_run:
+            typer.echo(f"--- {name}\n{text}")
+        else:
+            typer.echo(name)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("init", cls=_OptionalPrefix)(init_project)

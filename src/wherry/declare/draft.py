@@ -1,0 +1,111 @@
+"""The wherry.toml that `wherry init` writes: what would have been assumed anyway, with the reason for each line.
+
+Law: the file read again gives the declaration of the bare folder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wherry.model.declaration import DebianBase, Declaration, EnvironmentKind
+
+_HEAD = """\
+# What `wherry init` found. Every line is a guess that you may change or remove;
+# all keys: docs/reference/wherry-toml.md
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One line of the file: `value` is TOML, empty for a key that is only mentioned."""
+
+    key: str
+    value: str
+    reason: str
+
+
+def plan_choices(declaration: Declaration) -> tuple[Choice, ...]:
+    """The lines to write for a bare folder's declaration."""
+    choices = [
+        Choice(
+            key="name", value=_text(declaration.name), reason="From pyproject.toml or the folder's name; the image is called so."
+        ),
+        _base(declaration),
+    ]
+    if declaration.python:
+        choices.append(Choice(key="python", value=_text(declaration.python), reason="The Python that this base brings."))
+    platforms = [str(platform) for platform in declaration.platforms]
+    reason = 'This machine\'s. Others need no emulator: ["linux/amd64", "linux/arm64"].'
+    choices.append(Choice(key="platforms", value=_texts(platforms), reason=reason))
+    choices += [_environment(declaration), _system_packages(), _models(declaration), _entrypoint(declaration)]
+    if declaration.env:
+        value = "{ " + ", ".join(f"{_key(key)} = {_text(text)}" for key, text in declaration.env) + " }"
+        choices.append(
+            Choice(key="env", value=value, reason="The packages in src/ are found there: the project itself is not installed.")
+        )
+    return tuple(choices)
+
+
+def render_draft(choices: Sequence[Choice]) -> str:
+    """The file's text."""
+    parts = [_HEAD]
+    for choice in choices:
+        line = f"{choice.key} = {choice.value}" if choice.value else f"# {choice.key} ="
+        parts.append(f"# {choice.reason}\n{line}\n")
+    return "\n".join(parts)
+
+
+def _base(declaration: Declaration) -> Choice:
+    base = declaration.base
+    if isinstance(base, DebianBase):
+        reason = "Put together from Debian's signed packages, which this machine's apt configuration knows."
+        return Choice(key="base", value=_text(f"debian:{base.suite}"), reason=reason)
+    return Choice(key="base", value=_text(str(base.reference)), reason="An image with this Python; the lock fixes it by digest.")
+
+
+def _environment(declaration: Declaration) -> Choice:
+    environment = declaration.environment
+    if environment.kind is EnvironmentKind.EMPTY:
+        return Choice(key="environment", value="false", reason="No file that asks for packages was found: the image gets none.")
+    count = len(environment.requirements)
+    asked = f"{count} requirement{'' if count == 1 else 's'}" if count else "resolved already"
+    return Choice(
+        key="environment", value=_text(environment.files[0]), reason=f"The first that was found of those that are read: {asked}."
+    )
+
+
+def _system_packages() -> Choice:
+    return Choice(key="system-packages", value="[]", reason='Debian packages besides, such as "libgomp1"; none was looked for.')
+
+
+def _models(declaration: Declaration) -> Choice:
+    paths = [model.path for model in declaration.models]
+    if not paths:
+        return Choice(
+            key="models", value="[]", reason='No file looks like a model. Each one named here gets a layer: ["models/model.pkl"].'
+        )
+    return Choice(
+        key="models", value=_texts(paths), reason="By their suffixes. Each gets a layer, so that a retrained one moves alone."
+    )
+
+
+def _entrypoint(declaration: Declaration) -> Choice:
+    if not declaration.entrypoint:
+        return Choice(key="entrypoint", value="", reason='Nothing to start was found: entrypoint = ["python", "main.py"].')
+    return Choice(key="entrypoint", value=_texts(declaration.entrypoint), reason="What `wherry run` starts; found by its name.")
+
+
+def _text(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _key(name: str) -> str:
+    return name if name.replace("_", "").isalnum() and name.isascii() else _text(name)
+
+
+def _texts(values: Sequence[str]) -> str:
+    if len(values) <= 3:
+        return "[" + ", ".join(_text(value) for value in values) + "]"
+    return "[\n" + "".join(f"  {_text(value)},\n" for value in values) + "]"
