@@ -249,7 +249,7 @@ class PackageIndex:
 
     def candidates(self, name: str) -> tuple[BinaryPackage, ...]:
         """All versions there are, in no order, each once."""
-        found = {}
+        found: dict[tuple[str, str], BinaryPackage] = {}
         for archive, paragraph in self._paragraphs.get(name, ()):
             package = parse_package(paragraph, name, archive)
             found.setdefault((package.version, package.architecture), package)

@@ -16,6 +16,7 @@ from wherry.lock.debian_solver import Wish, solve_packages
 from wherry.model.lock import LayerKind, LockedDeb, LockedInterpreter
 from wherry.model.platform import Platform
 from wherry.sources.debian import DebianArchive
+from wherry.sources.debian_trust import DISTRIBUTIONS
 
 # Why each: os-release and licences; C.UTF-8 and name lookup; TLS; time zones; port names; what compiled wheels link.
 BASE_PACKAGES = ("base-files", "libc-bin", "ca-certificates", "tzdata", "netbase", "libstdc++6", "libgomp1")
@@ -47,7 +48,7 @@ def lock_debian(
 
 
 def lock_over_base(
-    archive: DebianArchive,
+    archive: DebianArchive | None,
     status: bytes,
     packages: tuple[str, ...],
     *,
@@ -59,14 +60,21 @@ def lock_over_base(
 ) -> tuple[LockedDeb, ...]:
     """What has to be added to a base that somebody else made; `status` is its ``/var/lib/dpkg/status``.
 
-    `suite` and `distribution` are VERSION_CODENAME and ID of its os-release. An installed package that is too old for
-    a new one is replaced. A base that is not Debian's is refused: nothing here knows its archive's keys.
+    `suite` and `distribution` are VERSION_CODENAME and ID of its os-release; `archive` is that distribution's. An
+    installed package that is too old for a new one is replaced. A base of another distribution is refused, and one
+    whose archive apt is not configured for.
     """
-    if distribution != "debian":
+    if distribution not in DISTRIBUTIONS:
         raise LockError(
-            f"system packages cannot be added over a base of {distribution}: only Debian's archive keys are known here",
+            f"system packages cannot be added over a base of {distribution or 'an unknown distribution'}",
             where="system-packages",
-            hint="take a Debian base, or one that has the packages already",
+            hint="take a base of Debian or Ubuntu, or one that has the packages already",
+        )
+    if archive is None or archive.distribution.name != distribution:
+        raise LockError(
+            f"the base is {distribution} {suite}, and apt on this machine has no source signed with {distribution}'s archive keys",
+            where="system-packages",
+            hint=f"add a source of {distribution} with Signed-By, or lock on a machine that has one",
         )
     installed = {package.name: package for package in read_status(status, "var/lib/dpkg/status")}
     if not installed:

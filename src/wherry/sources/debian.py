@@ -3,8 +3,7 @@
 Knows how the suites of one release hang together (`bookworm`, `bookworm-updates`, `bookworm-security`), where mirrors
 keep them, and how to keep what was fetched. Rules: nothing is believed that does not hang from an InRelease signed by
 a key of `debian_trust`; a suite once seen is never replaced by an older one, an expired one is refused; a release that
-apt on this machine is not configured for is looked for on the same mirrors. Only the component `main` is read, so that
-a lock does not depend on what else a machine enables.
+apt on this machine is not configured for is looked for on the same mirrors. Ubuntu's archives are laid out alike.
 """
 
 from __future__ import annotations
@@ -36,22 +35,29 @@ from wherry.model.lock import LockedDeb
 from wherry.model.platform import Platform
 from wherry.sources.apt import AptSource, read_apt_logins, read_apt_proxies, read_apt_sources
 from wherry.sources.debian_fetch import Fetcher, Progress, no_progress
-from wherry.sources.debian_trust import MAX_INRELEASE, MAX_KEYRING, Keyring
+from wherry.sources.debian_trust import (
+    DEBIAN,
+    MAX_INRELEASE,
+    MAX_KEYRING,
+    UBUNTU,
+    Distribution,
+    Keyring,
+    host_keyring,
+    own_sources,
+    read_host,
+)
 
-__all__ = ["AptSource", "DebianArchive", "mirror_sources", "open_archive", "read_apt_sources"]
+__all__ = ["DEBIAN", "UBUNTU", "AptSource", "DebianArchive", "mirror_sources", "open_archive", "read_apt_sources"]
 
-COMPONENT = "main"
 MAX_INDEX = 1 << 30
-_SUITE = re.compile(r"[a-z]+(?:-(?:updates|security|proposed-updates|backports))?")
 _KINDS = ("", "-updates", "-security")
-_KEYRING_PACKAGE = "debian-archive-keyring"
 
 
 def mirror_sources(mirror: str) -> tuple[AptSource, ...]:
     """What `[debian] mirror` means: one address for everything, its sibling ``…-security`` for security."""
     uri = mirror.rstrip("/")
     return tuple(
-        AptSource(uri=address, suite=suite, components=(COMPONENT,), where="[debian] mirror")
+        AptSource(uri=address, suite=suite, components=(), where="[debian] mirror")
         for address, suite in ((uri, "stable"), (f"{uri}-security", "any-security"))
     )
 
@@ -64,13 +70,14 @@ def open_archive(
     offline: bool = False,
     progress: Progress = no_progress,
     root: Path = Path("/"),
+    distribution: Distribution = DEBIAN,
 ) -> DebianArchive | None:
-    """The archive that this machine is configured for, or `mirror`; None where there is neither."""
-    sources = mirror_sources(mirror) if mirror else read_apt_sources(env, root)
-    if not any(_SUITE.fullmatch(source.suite) for source in sources):
+    """The distribution's archive that this machine is configured for, or `mirror`; None where there is neither."""
+    sources = mirror_sources(mirror) if mirror else own_sources(read_apt_sources(env, root), distribution, read_host(root))
+    if not sources:
         return None
     fetcher = Fetcher(read_apt_proxies(env, root), read_apt_logins(root))
-    return DebianArchive(sources, cache, offline=offline, progress=progress, fetcher=fetcher, root=root)
+    return DebianArchive(sources, cache, offline=offline, progress=progress, fetcher=fetcher, root=root, distribution=distribution)
 
 
 class DebianArchive:
@@ -85,17 +92,19 @@ class DebianArchive:
         progress: Progress = no_progress,
         fetcher: Fetcher | None = None,
         root: Path = Path("/"),
+        distribution: Distribution = DEBIAN,
         keyring: Keyring | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        self.distribution = distribution
         self._cache = cache
         self._offline = offline
         self._progress = progress
         self._fetcher = fetcher or Fetcher({})
         self._now = now
-        self._keyring = keyring if keyring is not None else _host_keyring(sources, root)
-        self._sources = tuple(source for source in sources if _SUITE.fullmatch(source.suite) and not _is_foreign(source))
-        self._releases: dict[str, tuple[str, Release] | None] = {}
+        self._keyring = keyring if keyring is not None else host_keyring(sources, distribution, root)
+        self._sources = own_sources(sources, distribution, distribution.name)
+        self._releases: dict[tuple[str, str], tuple[str, Release] | None] = {}
         self._indexes: dict[tuple[str, str], PackageIndex] = {}
 
     def __enter__(self) -> DebianArchive:
@@ -113,7 +122,7 @@ class DebianArchive:
         if key not in self._indexes:
             index = PackageIndex()
             for kind in _KINDS:
-                found = self._release(suite + kind)
+                found = self._release(suite + kind, platform)
                 if found is not None:
                     self._read_index(index, *found, suite + kind, platform)
             self._indexes = {key: index}  # one at a time: each is 100 MB, and platforms are locked in turn
@@ -164,42 +173,46 @@ class DebianArchive:
                 if package.sha256 == deb.sha256:
                     yield package.filename
 
-    def _release(self, suite: str) -> tuple[str, Release] | None:
+    def _release(self, suite: str, platform: Platform) -> tuple[str, Release] | None:
         """The address and the verified Release of a suite; None for updates that no source offers."""
-        if suite not in self._releases:
-            self._releases[suite] = self._find_release(suite)
-        return self._releases[suite]
+        key = (suite, platform.debian)
+        if key not in self._releases:
+            self._releases[key] = self._find_release(suite, platform)
+        return self._releases[key]
 
-    def _find_release(self, suite: str) -> tuple[str, Release] | None:
+    def _find_release(self, suite: str, platform: Platform) -> tuple[str, Release] | None:
         kind = "-" + suite.partition("-")[2] if "-" in suite else ""
         refused: WherryError | None = None
-        for uri in self._candidates(suite, kind):
+        for uri in self._candidates(suite, kind, platform):
             try:
                 release = self._read_release(uri, suite)
             except TrustError as error:
                 refused = refused or error
                 continue
-            if release is not None:
+            if release is None:
+                continue
+            if platform.debian in release.architectures:
                 return uri, release
+            has = ", ".join(release.architectures)
+            refused = refused or LockError(f"{suite} has no packages for {platform}, only for {has}", where=_place(uri))
         if refused is not None:
             raise refused
-        named = any(source.suite.endswith(kind) and source.where != "[debian] mirror" for source in self._sources) if kind else True
-        if named:
-            places = ", ".join(dict.fromkeys(source.place for source in self._sources)) or "no source"
+        if not kind or any(source.suite.endswith(kind) and source.where != "[debian] mirror" for source in self._sources):
+            places = ", ".join(dict.fromkeys(source.place for source in self._sources)) or "any source"
             state = "in the cache" if self._offline else f"on {places}"
             raise LockError(f"the suite {suite} is not {state}", where="apt configuration", hint="set [debian] mirror")
         return None
 
-    def _candidates(self, suite: str, kind: str) -> list[str]:
+    def _candidates(self, suite: str, kind: str, platform: Platform) -> list[str]:
         """Addresses to ask: those configured for this very suite, then those of its kind, then the rest."""
 
-        def rank(source: AptSource) -> int:
+        def rank(source: AptSource) -> tuple[bool, int]:
+            other_architecture = bool(source.architectures) and platform.debian not in source.architectures
             if source.suite == suite:
-                return 0
-            return 1 if (kind == "-security") == source.suite.endswith("-security") else 2
+                return other_architecture, 0
+            return other_architecture, 1 if (kind == "-security") == source.suite.endswith("-security") else 2
 
-        ranked = sorted(self._sources, key=rank)
-        return list(dict.fromkeys(source.uri for source in ranked))
+        return list(dict.fromkeys(source.uri for source in sorted(self._sources, key=rank)))
 
     def _read_release(self, uri: str, suite: str) -> Release | None:
         where = f"{_place(uri)} {suite} InRelease"
@@ -235,17 +248,18 @@ class DebianArchive:
 
     def _read_index(self, index: PackageIndex, uri: str, release: Release, suite: str, platform: Platform) -> None:
         where = f"{_place(uri)} {suite} Packages"
-        path, file, suffix = self._index_file(uri, release, suite, platform, where)
-        index.add(_verified_chunks(path, file, suffix, where), uri, where)
+        for component in self.distribution.components:
+            path, file, suffix = self._index_file(uri, release, suite, f"{component}/binary-{platform.debian}", where)
+            index.add(_verified_chunks(path, file, suffix, where), uri, where)
 
-    def _index_file(self, uri: str, release: Release, suite: str, platform: Platform, where: str) -> tuple[Path, IndexFile, str]:
-        folder = f"{COMPONENT}/binary-{platform.debian}"
+    def _index_file(self, uri: str, release: Release, suite: str, folder: str, where: str) -> tuple[Path, IndexFile, str]:
+        """The Packages file of a folder such as ``main/binary-arm64``, in the cache now; with its compression."""
         for suffix in ("xz", "gz", ""):
             file = release.files.get(f"{folder}/Packages.{suffix}".rstrip("."))
             if file is not None:
                 break
         else:
-            raise LockError(f"has no packages for {platform}, only for {', '.join(release.architectures)}", where=where)
+            raise LockError(f"{suite} has no {folder}", where=where)
         path = self._cache / "debian" / "indexes" / f"{file.sha256.hex}.{suffix or 'plain'}"
         if path.is_file() and path.stat().st_size == file.size:
             return path, file, suffix
@@ -268,9 +282,9 @@ class DebianArchive:
         """
         text = unverified.partition(b"\n\n")[2].partition(b"-----BEGIN PGP SIGNATURE")[0]
         release = parse_release(text, where)
-        path, file, suffix = self._index_file(uri, release, release.codename, Platform.parse("linux/amd64"), where)
+        path, file, suffix = self._index_file(uri, release, release.codename, "main/binary-amd64", where)
         for paragraph in split_paragraphs(_verified_chunks(path, file, suffix, where), where):
-            if paragraph.startswith(b"Package: " + _KEYRING_PACKAGE.encode() + b"\n"):
+            if paragraph.startswith(f"Package: {self.distribution.keyring}\n".encode()):
                 package = parse_package(paragraph, where)
                 break
         else:
@@ -284,24 +298,6 @@ class DebianArchive:
             for member in open_deb(stream, target.name).members:
                 if member.path.startswith("usr/share/keyrings/") and member.kind is EntryKind.FILE and member.size <= MAX_KEYRING:
                     self._keyring.add(b"".join(member.content))
-
-
-def _host_keyring(sources: Sequence[AptSource], root: Path) -> Keyring:
-    keyring = Keyring()
-    keyring.add_host(root)
-    for source in sources:
-        for path in source.keyrings:
-            keyring.add_file(path)
-        keyring.add(source.inline_key.encode())
-    return keyring
-
-
-def _is_foreign(source: AptSource) -> bool:
-    """Whether Signed-By names keys, and none of them is Debian's."""
-    own = Keyring()
-    present = [path for path in source.keyrings if path.is_file()]
-    taken = sum(own.add_file(path) for path in present) + own.add(source.inline_key.encode())
-    return bool(present or source.inline_key) and not taken
 
 
 def _verified_chunks(path: Path, file: IndexFile, suffix: str, where: str) -> Iterator[bytes]:

@@ -1,13 +1,15 @@
-"""Decides whether an InRelease is Debian's own: by key fingerprints that stand here, not by what a keyring says.
+"""Decides whether an InRelease is the distribution's own: by key fingerprints that stand here, not by what a keyring says.
 
 A keyring, from the host or from the archive's own package, only brings the keys' bytes; a certificate counts when its
-primary fingerprint is one of `ARCHIVE_KEYS`. Only the bytes that the verifier returns are ever parsed. Sources signed
-by others are not used, whatever apt would accept.
+primary fingerprint is one of the distribution's. Only the bytes that the verifier returns are ever parsed. Sources
+signed by others are not used, whatever apt would accept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import pysequoia
 
 from wherry.errors import TrustError
+from wherry.sources.apt import AptSource
 
 MAX_INRELEASE = 16 << 20
 MAX_KEYRING = 4 << 20
@@ -33,6 +36,27 @@ ARCHIVE_KEYS: Mapping[str, str] = MappingProxyType(
         "41587f7db8c774bccf131416762f67a0b2c39de4": "stable release, 13 trixie",
     }
 )
+UBUNTU_KEYS: Mapping[str, str] = MappingProxyType({"f6ecb3762474eda9d21b7022871920d1991bc93c": "archive, 2018"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distribution:
+    """Whose archive: `name` is os-release's ID, `keys` fingerprint → what it signs, `keyring` the package with the keys.
+
+    `components` are read whatever a machine enables, so that a lock does not depend on it.
+    """
+
+    name: str
+    keys: Mapping[str, str]
+    keyring: str
+    components: tuple[str, ...]
+
+
+DEBIAN = Distribution(name="debian", keys=ARCHIVE_KEYS, keyring="debian-archive-keyring", components=("main",))
+UBUNTU = Distribution(name="ubuntu", keys=UBUNTU_KEYS, keyring="ubuntu-keyring", components=("main", "universe"))
+DISTRIBUTIONS: Mapping[str, Distribution] = MappingProxyType({d.name: d for d in (DEBIAN, UBUNTU)})
+
+_SUITE = re.compile(r"[a-z]+(?:-(?:updates|security|proposed-updates|backports))?")
 HOST_KEYRINGS = ("usr/share/keyrings", "etc/apt/trusted.gpg.d", "etc/apt/keyrings")
 
 
@@ -62,10 +86,13 @@ class Keyring:
 
     def add_host(self, root: Path) -> None:
         """Look through the keyrings that distributions install. Unreadable files are passed over."""
+        names = tuple(f"{name}-archive" for name in DISTRIBUTIONS)
         for folder in HOST_KEYRINGS:
             base = root / folder
             for path in sorted(base.iterdir()) if base.is_dir() else ():
-                if path.suffix in (".gpg", ".pgp", ".asc") and path.name.startswith("debian-archive"):
+                if path.suffix in (".gpg", ".pgp", ".asc") and path.name.startswith(
+                    tuple(f"{name}-archive" for name in DISTRIBUTIONS)
+                ):
                     self.add_file(path)
 
     def add_file(self, path: Path) -> int:
@@ -82,7 +109,7 @@ class Keyring:
             raise TrustError(f"an InRelease of {len(data)} bytes", where=where)
         if not self._certificates:
             raise TrustError(
-                "none of Debian's archive keys is here",
+                "none of the archive's keys is here",
                 where=where,
                 hint="install debian-archive-keyring, or name its file in Signed-By",
             )
@@ -92,14 +119,49 @@ class Keyring:
             signers = {signature.certificate.lower() for signature in result.valid_sigs}
         except Exception as error:
             raise TrustError(
-                f"the InRelease is not signed by Debian's archive keys ({_first_line(error)})",
+                f"the InRelease is not signed by the archive's keys ({_first_line(error)})",
                 where=where,
                 hint="check the mirror; a transfer cut short looks like this too, then try again",
             ) from error
         if signed is None or not signers & self._trusted:
-            raise TrustError("the InRelease is not signed by Debian's archive keys", where=where)
+            raise TrustError("the InRelease is not signed by the archive's keys", where=where)
         return bytes(signed)
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or ["no reason given"])[0][:160]
+
+
+def host_keyring(sources: Sequence[AptSource], distribution: Distribution, root: Path) -> Keyring:
+    """The keys of the distribution that this machine has."""
+    keyring = Keyring(distribution.keys)
+    keyring.add_host(root)
+    for source in sources:
+        _add_signed_by(keyring, source)
+    return keyring
+
+
+def own_sources(sources: Sequence[AptSource], distribution: Distribution, host: str) -> tuple[AptSource, ...]:
+    """The sources that can be the distribution's: Signed-By names its keys, or names none and `host` (the machine's
+    os-release ID) is the distribution."""
+    return tuple(source for source in sources if _SUITE.fullmatch(source.suite) and _belongs(source, distribution, host))
+
+
+def _belongs(source: AptSource, distribution: Distribution, host: str) -> bool:
+    if not source.inline_key and not any(path.is_file() for path in source.keyrings):
+        return host == distribution.name
+    return _add_signed_by(Keyring(distribution.keys), source) > 0
+
+
+def _add_signed_by(keyring: Keyring, source: AptSource) -> int:
+    return sum(keyring.add_file(path) for path in source.keyrings) + keyring.add(source.inline_key.encode())
+
+
+def read_host(root: Path) -> str:
+    """The machine's distribution: ID in os-release; empty where there is none."""
+    try:
+        text = (root / "etc/os-release").read_text("utf-8", "replace")
+    except OSError:
+        return ""
+    found = re.search(r'^ID="?([a-z0-9._-]+)"?$', text, re.MULTILINE)
+    return found[1] if found else ""

@@ -20,7 +20,7 @@ from wherry.model.digest import Digest
 from wherry.model.lock import LockedDeb
 from wherry.model.platform import Platform
 from wherry.sources.apt import AptLogin, AptSource
-from wherry.sources.debian import DebianArchive, mirror_sources
+from wherry.sources.debian import UBUNTU, DebianArchive, mirror_sources, open_archive
 from wherry.sources.debian_fetch import Fetcher
 from wherry.sources.debian_trust import ARCHIVE_KEYS, Keyring
 
@@ -88,7 +88,7 @@ def test_a_truncated_inrelease_is_refused(archive: Archive, tmp_path: Path) -> N
 def test_an_altered_inrelease_is_refused(archive: Archive, tmp_path: Path) -> None:
     path = archive.root / "dists/trixie/InRelease"
     path.write_bytes(path.read_bytes().replace(b"Origin: Test", b"Origin: Tess"))
-    with pytest.raises(TrustError, match="not signed by Debian's archive keys"):
+    with pytest.raises(TrustError, match="not signed by the archive's keys"):
         versions(open_(archive, tmp_path))
 
 
@@ -96,14 +96,14 @@ def test_an_inrelease_signed_by_another_is_refused(archive: Archive, tmp_path: P
     keyring = archive.keyring
     archive.key = pysequoia.Tsk.generate("Archive <archive@example.org>")
     archive.write()
-    with pytest.raises(TrustError, match="not signed by Debian's archive keys"):
+    with pytest.raises(TrustError, match="not signed by the archive's keys"):
         versions(open_(archive, tmp_path, keyring=keyring))
 
 
 def test_text_around_the_signed_block_is_not_read(archive: Archive, tmp_path: Path) -> None:
     path = archive.root / "dists/trixie/InRelease"
     path.write_bytes(b"Codename: evil\n\n" + path.read_bytes() + b"\nSHA256:\n 00 0 evil\n")
-    release = open_(archive, tmp_path)._release("trixie")
+    release = open_(archive, tmp_path)._release("trixie", AMD64)
     assert release is not None
     assert release[1].codename == "trixie"
 
@@ -143,8 +143,31 @@ def test_sources_of_other_owners_are_not_asked(archive: Archive, tmp_path: Path)
     foreign.write_bytes(bytes(pysequoia.Tsk.generate("Other <other@example.org>").extract_certificate()))
     sources = (AptSource(uri="file:/nowhere", suite="trixie", components=("main",), keyrings=(foreign,)), *archive.sources())
     assert len(versions(open_(archive, tmp_path, sources=sources))) == 3
-    with pytest.raises(LockError, match="not on no source"):
+    with pytest.raises(LockError, match="not on any source"):
         versions(open_(archive, tmp_path, sources=sources[:1]))
+
+
+def test_a_machine_without_sources_of_debian_has_no_archive(tmp_path: Path) -> None:
+    lists = tmp_path / "etc/apt/sources.list"
+    lists.parent.mkdir(parents=True)
+    lists.write_text("deb http://mirror.example/ubuntu noble main\n")
+    (tmp_path / "etc/os-release").write_text('NAME="Ubuntu"\nID=ubuntu\n')
+    assert open_archive({}, tmp_path, root=tmp_path) is None
+    found = open_archive({}, tmp_path, root=tmp_path, distribution=UBUNTU)
+    assert found is not None
+    assert found.distribution.components == ("main", "universe")
+    assert open_archive({}, tmp_path, root=tmp_path, mirror="http://mirror.example/debian") is not None
+
+
+def test_a_source_for_the_platform_goes_first(archive: Archive, tmp_path: Path) -> None:
+    ports = Archive(tmp_path / "ports", key=archive.key)
+    for suite in archive.suites:
+        ports.add(suite, "tool", "7.0-1", architecture="arm64")
+    ports.write(architectures=("arm64",))
+    arm64 = tuple(replace(source, architectures=("arm64",)) for source in ports.sources())
+    opened = open_(archive, tmp_path, sources=(*archive.sources(), *arm64))
+    assert {package.version for package in opened.packages("trixie", ARM64).candidates("tool")} == {"7.0-1"}
+    assert len(versions(opened)) == 3
 
 
 def test_an_altered_index_is_refused(archive: Archive, tmp_path: Path) -> None:
@@ -221,7 +244,7 @@ def test_a_keyring_brings_only_keys_whose_fingerprints_are_known() -> None:
     assert not keyring
     assert keyring.add(b"not a keyring") == 0
     assert all(len(fingerprint) == 40 for fingerprint in ARCHIVE_KEYS)
-    with pytest.raises(TrustError, match="none of Debian's archive keys"):
+    with pytest.raises(TrustError, match="none of the archive's keys"):
         keyring.verify_inrelease(b"", "x")
 
 
@@ -233,7 +256,7 @@ def test_without_keys_here_they_come_from_the_archives_own_package(archive: Arch
 
 def test_a_keyring_package_with_strange_keys_helps_nobody(archive: Archive, tmp_path: Path) -> None:
     add_keyring_package(archive, bytes(archive.key.extract_certificate()))
-    with pytest.raises(TrustError, match="none of Debian's archive keys"):
+    with pytest.raises(TrustError, match="none of the archive's keys"):
         versions(open_(archive, tmp_path, keyring=Keyring()))
 
 
