@@ -97,7 +97,8 @@ class _Ingredients:
     def __init__(self, debs: Sequence[LockedDeb], interpreter: LockedInterpreter, wheels: Sequence[LockedWheel]) -> None:
         self._interpreter = interpreter
         self._debs = tuple(deb.sha256 for deb in debs)
-        self._digests = {_member(package): package.sha256 for package in (*debs, *wheels)}
+        packages: tuple[LockedDeb | LockedWheel, ...] = (*debs, *wheels)
+        self._digests = {_member(package): package.sha256 for package in packages}
 
     def of(self, layer: LockedLayer) -> tuple[object, ...]:
         own = tuple(self._digests.get(member) for member in layer.members)
