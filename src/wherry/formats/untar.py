@@ -55,6 +55,12 @@ class ChunkReader:
         for _ in self.stream(size):
             pass
 
+    def rest(self) -> Iterator[bytes]:
+        """Pass on all that is left, in pieces."""
+        while not self.at_end():
+            piece, self._rest = self._rest, b""
+            yield piece
+
     def at_end(self) -> bool:
         while not self._rest:
             piece = next(self._chunks, None)
@@ -163,10 +169,9 @@ def _parse_pax(body: bytes, where: str) -> dict[str, str]:
 
 
 def _read_trailer(reader: ChunkReader) -> None:
-    while not reader.at_end():
-        for piece in reader.stream(1):
-            if piece != b"\0":
-                raise FormatError("goes on after its end", where=reader.where)
+    for piece in reader.rest():
+        if piece.strip(b"\0"):
+            raise FormatError("goes on after its end", where=reader.where)
 
 
 def _check_sum(block: bytes, where: str) -> None:

@@ -120,12 +120,13 @@ class DebianArchive:
         """All packages of a release for one platform: the suite, its updates and its security updates, merged."""
         key = (suite, platform.debian)
         if key not in self._indexes:
+            self._indexes.clear()  # one at a time: each is 100 MB, and platforms are locked in turn
             index = PackageIndex()
             for kind in _KINDS:
                 found = self._release(suite + kind, platform)
                 if found is not None:
                     self._read_index(index, *found, suite + kind, platform)
-            self._indexes = {key: index}  # one at a time: each is 100 MB, and platforms are locked in turn
+            self._indexes[key] = index
         return self._indexes[key]
 
     def fetch(self, deb: LockedDeb, *, suite: str | None = None, platform: Platform | None = None) -> Path:

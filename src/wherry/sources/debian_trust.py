@@ -90,9 +90,7 @@ class Keyring:
         for folder in HOST_KEYRINGS:
             base = root / folder
             for path in sorted(base.iterdir()) if base.is_dir() else ():
-                if path.suffix in (".gpg", ".pgp", ".asc") and path.name.startswith(
-                    tuple(f"{name}-archive" for name in DISTRIBUTIONS)
-                ):
+                if path.suffix in (".gpg", ".pgp", ".asc") and path.name.startswith(names):
                     self.add_file(path)
 
     def add_file(self, path: Path) -> int:
