@@ -90,12 +90,13 @@ class ArtefactFinder:
         seen = self._seen.find(sha256)
         if seen is not None:
             yield seen.url
-        try:
-            for found in list_files(self._known_indexes(), self._transport, name):
-                if _may_be(found, file, sha256):
-                    yield found.url
-        except (TransferError, FormatError) as error:
-            problems.append(error)
+        for place in self._known_indexes().one_by_one():
+            try:
+                files = list(list_files(place, self._transport, name))
+            except (TransferError, FormatError) as error:
+                problems.append(error)
+                continue
+            yield from (found.url for found in files if _may_be(found, file, sha256))
 
     def _known_indexes(self) -> Indexes:
         with self._guard:

@@ -25,6 +25,8 @@ from urllib3.exceptions import (
     HTTPError,
     IncompleteRead,
     LocationValueError,
+    MaxRetryError,
+    NewConnectionError,
     ProtocolError,
     ReadTimeoutError,
     SSLError,
@@ -347,10 +349,11 @@ def _number(text: str | None) -> int | None:
 
 def _reason(error: BaseException) -> str:
     """What went wrong in words, without urllib3's repr of a URL."""
-    if isinstance(error, ConnectTimeoutError | ReadTimeoutError | TimeoutError):
+    cause = error.reason if isinstance(error, MaxRetryError) and error.reason is not None else error
+    if isinstance(cause, ReadTimeoutError | ConnectTimeoutError | TimeoutError) and not isinstance(cause, NewConnectionError):
         return "the server does not answer in time"
-    if isinstance(error, SSLError) or "SSL" in type(getattr(error, "reason", None)).__name__:
+    if isinstance(cause, SSLError):
         return "the server's certificate is not trusted (SSL_CERT_FILE, or pip's cert)"
-    if isinstance(error, ProtocolError | IncompleteRead):
+    if isinstance(cause, ProtocolError | IncompleteRead):
         return "the connection was cut"
     return "the server cannot be reached"

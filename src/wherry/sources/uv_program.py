@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,11 @@ class Indexes:
 
     urls: tuple[str, ...] = ()
     find_links: tuple[str, ...] = ()
+
+    def one_by_one(self) -> Iterator[Indexes]:
+        """Each place alone, so that one that is broken does not hide the next."""
+        yield from (Indexes(urls=(url,)) for url in self.urls)
+        yield from (Indexes(find_links=(link,)) for link in self.find_links)
 
 
 def find_uv() -> str:
