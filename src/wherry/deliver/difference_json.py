@@ -1,6 +1,6 @@
-"""Differences as one JSON document (docs/how-to/see-what-an-update-costs.md, "For programs"): version 1, nothing in it depends on host or time.
+"""Differences as one JSON document, version 1 (docs/how-to/see-what-an-update-costs.md, "For programs").
 
-Money is text, so that no reader's floating point changes it.
+Nothing in it depends on host or time. Money is text, so that no reader's floating point changes it.
 """
 
 from __future__ import annotations

@@ -5,17 +5,19 @@ Of an image only manifest and config are read, never a layer. `FetchDocument` is
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from wherry.errors import LockError, UsageError
+from wherry.errors import FormatError, LockError, StoreError, UsageError
 from wherry.formats.lockfile import parse_lock
 from wherry.formats.oci_json import parse_any_manifest, parse_config, parse_manifest
 from wherry.model.image import BuiltImage
 from wherry.model.lock import Lock
-from wherry.model.oci import CONFIG, DOCKER_CONFIG, ImageConfig, Index, Manifest
+from wherry.model.oci import CONFIG, DOCKER_CONFIG, Descriptor, ImageConfig, Index, Manifest
 from wherry.model.platform import Platform
 from wherry.model.reference import Reference
 from wherry.store.disk import DiskStore
@@ -23,6 +25,9 @@ from wherry.store.images import layers_of, read_images
 
 GIT = "git:"
 _MAX_LOCK = 64 << 20
+_MAX_FORMER = 256 << 10  # manifests of 40 layers have some 20 KiB
+_PREFIX = re.compile(r"[0-9a-f]{8,64}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 # Gives a document of a reference: its tag's or digest's manifest or index for None, else the blob or manifest of a digest.
 FetchDocument = Callable[[Reference], bytes]
 
@@ -37,10 +42,42 @@ class ImageEnd:
 
 
 def read_stored_ends(store: DiskStore, text: str) -> tuple[ImageEnd, ...]:
-    """Every platform that the store has of an image, given by name, digest or image ID; unknown is a `StoreError`."""
-    descriptor = store.resolve(text)
+    """Every platform that the store has of an image, given by name, digest or image ID; unknown is a `StoreError`.
+
+    An image whose name has moved on to a newer one is found as well, until it is pruned.
+    """
+    try:
+        descriptor = store.resolve(text)
+    except StoreError as error:
+        former = _find_former(store, text.removeprefix("sha256:"))
+        if len(former) > 1:
+            raise StoreError(f"{text!r} means {len(former)} images", hint="more digits") from error
+        if not former:
+            raise
+        descriptor = former[0]
     index_size = descriptor.size if isinstance(parse_any_manifest(store.read_bytes(descriptor.digest)), Index) else 0
     return tuple(_end(stored.manifest, stored.config, index_size) for stored in read_images(store, descriptor))
+
+
+def _find_former(store: DiskStore, prefix: str) -> list[Descriptor]:
+    """Manifests and indexes among all blobs whose own digest, or whose config's, begins so."""
+    if not _PREFIX.fullmatch(prefix):
+        return []
+    found = []
+    for entry in os.scandir(store.root / "blobs" / "sha256"):
+        if not _DIGEST.fullmatch(entry.name) or entry.stat().st_size > _MAX_FORMER:
+            continue
+        raw = Path(entry.path).read_bytes()
+        if not raw.startswith(b"{") or b'"schemaVersion"' not in raw:
+            continue
+        try:
+            document = parse_any_manifest(raw)
+        except FormatError:
+            continue
+        ids = [document.digest, document.config.digest] if isinstance(document, Manifest) else [document.digest]
+        if any(each.hex.startswith(prefix) for each in ids) and document.digest.hex == entry.name:
+            found.append(Descriptor(media_type=document.media_type, digest=document.digest, size=len(raw)))
+    return found
 
 
 def read_registry_ends(

@@ -16,7 +16,7 @@ from tests.unit.deliver.images import hex_of
 from wherry.cli.diff import register
 from wherry.errors import DeclarationError, LockError, StoreError, UsageError
 from wherry.formats.lockfile import render_lock
-from wherry.formats.oci_json import render_config, render_index, render_manifest
+from wherry.formats.oci_json import parse_index, parse_manifest, render_config, render_index, render_manifest
 from wherry.model.digest import DiffId, Digest
 from wherry.model.lock import LayerKind, Lock, LockedInterpreter, LockedLayer, LockedWheel, PlatformLock
 from wherry.model.oci import CONFIG, INDEX, LAYER_GZIP, MANIFEST, Descriptor, History
@@ -127,6 +127,18 @@ def test_a_tariff_file(app: typer.Typer, tmp_path: Path) -> None:
 
 def test_the_same_image(app: typer.Typer, retrained: Descriptor) -> None:
     assert "nothing to move" in diff(app, "anomaly:1", str(retrained.digest))
+
+
+@pytest.mark.usefixtures("retrained")
+def test_a_former_image_whose_name_moved_on(app: typer.Typer) -> None:
+    former = store_image("moving:latest", *LAYERS, platforms=(AMD64,))
+    store_image("moving:latest", *LAYERS[:2], platforms=(AMD64,))
+    [manifest] = parse_index(DiskStore(store_path(os.environ)).read_bytes(former.digest)).manifests
+    config = parse_manifest(DiskStore(store_path(os.environ)).read_bytes(manifest.digest)).config
+    for known in (str(former.digest), former.digest.hex[:12], str(manifest.digest), str(config.digest)[:19]):
+        assert "m.pkl removed" in diff(app, known, "moving", "--platform", "linux/amd64")
+    with pytest.raises(StoreError):
+        diff(app, "0" * 12, "moving")
 
 
 @pytest.mark.usefixtures("retrained")
