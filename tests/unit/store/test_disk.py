@@ -56,9 +56,13 @@ def test_a_blob_of_unknown_digest(store: DiskStore) -> None:
 
 
 def test_leaving_without_commit_removes_the_temporary_file(store: DiskStore) -> None:
-    with pytest.raises(KeyboardInterrupt), store.begin() as writer:
-        writer.write(DATA)
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with store.begin() as writer:
+            writer.write(DATA)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert ingest(store) == []
     assert blob_names(store) == set()
 
@@ -134,7 +138,9 @@ def test_resolve_takes_names_digests_and_image_ids(store: DiskStore) -> None:
             store.resolve(unknown)
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"manifests": 3}', b'{"manifests": [3]}', b'{"manifests": [{"digest": "md5:1"}]}'])
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"[]", b'{"manifests": 3}', b'{"manifests": [3]}', b'{"manifests": [{"digest": "md5:1"}]}']
+)
 def test_a_damaged_index_is_named_with_a_remedy(store: DiskStore, damage: bytes) -> None:
     put_index(store)
     (store.root / "index.json").write_bytes(damage)
