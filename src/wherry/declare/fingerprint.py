@@ -1,7 +1,7 @@
 """The declaration's digest: sha256 over what the lock answers, in a form that does not depend on how it was written.
 
-Follows docs/spec/lock.md, "The declaration's digest". In it: Python, base, platforms, packages asked for, system
-packages, bytecode. Not in it: name, code, models, environment variables, labels, entrypoint, where packages come from,
+Follows docs/spec/lock.md, "The declaration's digest". In it: Python, base, packages asked for, system
+packages, bytecode. Not in it: platforms (the lock names its own), name, code, models, environment variables, labels, entrypoint, where packages come from,
 credentials, comments, line endings, and the order of lines.
 """
 
@@ -54,7 +54,6 @@ def render_fingerprint(declaration: Declaration) -> dict[str, Any]:
         "version": 1,
         "python": declaration.python,
         "base": f"debian:{base.suite}" if isinstance(base, DebianBase) else str(base.reference),
-        "platforms": sorted(str(platform) for platform in declaration.platforms),
         "system-packages": sorted(set(declaration.system_packages)),
         "bytecode": declaration.bytecode.value,
         "environment": _environment(declaration.root, declaration.environment),
