@@ -13,6 +13,7 @@ import hashlib
 import os
 import re
 import secrets
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -105,6 +106,7 @@ class DebianArchive:
         self._keyring = keyring if keyring is not None else host_keyring(sources, distribution, root)
         self._sources = own_sources(sources, distribution, distribution.name)
         self._releases: dict[tuple[str, str], tuple[str, Release] | None] = {}
+        self._reading = threading.Lock()
         self._indexes: dict[tuple[str, str], PackageIndex] = {}
 
     def __enter__(self) -> DebianArchive:
@@ -119,15 +121,11 @@ class DebianArchive:
     def packages(self, suite: str, platform: Platform) -> PackageIndex:
         """All packages of a release for one platform: the suite, its updates and its security updates, merged."""
         key = (suite, platform.debian)
-        if key not in self._indexes:
-            self._indexes.clear()  # one at a time: each is 100 MB, and platforms are locked in turn
-            index = PackageIndex()
-            for kind in _KINDS:
-                found = self._release(suite + kind, platform)
-                if found is not None:
-                    self._read_index(index, *found, suite + kind, platform)
-            self._indexes[key] = index
-        return self._indexes[key]
+        with self._reading:  # `fetch_all` may ask from several threads
+            if key not in self._indexes:
+                self._indexes.clear()  # one at a time: each is 100 MB, and platforms are locked in turn
+                self._indexes[key] = self._merge(suite, platform)
+            return self._indexes[key]
 
     def fetch(self, deb: LockedDeb, *, suite: str | None = None, platform: Platform | None = None) -> Path:
         """The verified package file, from the cache or a mirror.
@@ -173,6 +171,14 @@ class DebianArchive:
             for package in self.packages(suite, platform).candidates(deb.name):
                 if package.sha256 == deb.sha256:
                     yield package.filename
+
+    def _merge(self, suite: str, platform: Platform) -> PackageIndex:
+        index = PackageIndex()
+        for kind in _KINDS:
+            found = self._release(suite + kind, platform)
+            if found is not None:
+                self._read_index(index, *found, suite + kind, platform)
+        return index
 
     def _release(self, suite: str, platform: Platform) -> tuple[str, Release] | None:
         """The address and the verified Release of a suite; None for updates that no source offers."""
