@@ -96,7 +96,7 @@ def _read_git_line(line: str) -> tuple[str, bool] | None:
     if body is None:
         return None
     prefix = "" if anchored else "(?:.*/)?"
-    return f"{prefix}{body}{'/' if folder_only else '/?'}", ignored
+    return f"{prefix}{body}(?<!/){'/' if folder_only else '/?'}", ignored  # no star stands for a folder's own slash
 
 
 def _read_docker_line(line: str) -> tuple[str, bool] | None:
@@ -183,8 +183,7 @@ def _translate_class(pattern: str, start: int) -> tuple[str, int] | None:
             high, at = _class_char(pattern, at + 1)
             if high is None:
                 return None
-            if low <= high:
-                members.append(f"{re.escape(low)}-{re.escape(high)}")
+            members.append(f"{re.escape(low)}-{re.escape(high)}" if low <= high else re.escape(low))
             continue
         members.append(re.escape(low))
     if at >= len(pattern):

@@ -43,7 +43,9 @@ def test_an_extra_of_the_project_itself_stands_for_its_requirements(tmp_path: Pa
 def test_named_files(tmp_path: Path) -> None:
     write_files(tmp_path, {"pylock.edge.toml": PYLOCK, "wherry.toml": "environment = 'pylock.edge.toml'"})
     assert declare(tmp_path).environment.kind is EnvironmentKind.PYLOCK
-    write_files(tmp_path, {"reqs/prod.in": "numpy\n-r ../base.txt", "base.txt": "scipy", "wherry.toml": "environment = 'reqs/prod.in'"})
+    write_files(
+        tmp_path, {"reqs/prod.in": "numpy\n-r ../base.txt", "base.txt": "scipy", "wherry.toml": "environment = 'reqs/prod.in'"}
+    )
     assert declare(tmp_path).environment.files == ("reqs/prod.in", "base.txt")
 
 
@@ -55,7 +57,10 @@ def test_an_index_of_uv_is_left_to_uv(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (PROJECT + "[tool.uv.sources]\nnumpy = { git = 'https://me:s3cret@git.example/x' }\nnumba = { path = '../n' }", "2 lines cannot"),
+        (
+            PROJECT + "[tool.uv.sources]\nnumpy = { git = 'https://me:s3cret@git.example/x' }\nnumba = { path = '../n' }",
+            "2 lines cannot",
+        ),
         (PROJECT + "[tool.uv.sources]\nnumpy = { workspace = true }", "a workspace source is not fixed"),
         ("[project]\ndynamic = ['dependencies']", "dynamic"),
         ("[project]\ndependencies = 'numpy'", "not a list"),

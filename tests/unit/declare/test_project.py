@@ -107,7 +107,14 @@ def test_wherry_toml_counts_when_both_are_there(tmp_path: Path) -> None:
 def test_a_bare_folder(tmp_path: Path) -> None:
     root = write_files(
         tmp_path / "My Model (v2)",
-        {"requirements.txt": "numpy", "main.py": "", "models/model.pkl": b"1", "models/b.ONNX": b"22", "tests/fixture.pkl": b"", ".h/x.pkl": b""},
+        {
+            "requirements.txt": "numpy",
+            "main.py": "",
+            "models/model.pkl": b"1",
+            "models/b.ONNX": b"22",
+            "tests/fixture.pkl": b"",
+            ".h/x.pkl": b"",
+        },
     )
     found = declare(root)
     assert (found.origin, found.name, found.python) == ("the folder", "my-model-v2", "3.11")
@@ -139,10 +146,16 @@ def test_without_apt_the_default_base_is_a_reference(tmp_path: Path) -> None:
         ({".python-version": "cpython-3.13\n"}, DebianBase(suite="trixie"), "3.13"),
         ({"wherry.toml": "base = 'debian:trixie'"}, DebianBase(suite="trixie"), "3.13"),
         ({"wherry.toml": "base = 'quay.io/a/b:1'"}, ReferenceBase(reference=Reference("quay.io", "a/b", "1")), None),
-        ({"wherry.toml": "base = 'python:3.10'"}, ReferenceBase(reference=Reference("docker.io", "library/python", "3.10")), "3.10"),
+        (
+            {"wherry.toml": "base = 'python:3.10'"},
+            ReferenceBase(reference=Reference("docker.io", "library/python", "3.10")),
+            "3.10",
+        ),
     ],
 )
-def test_python_and_base_follow_one_another(tmp_path: Path, files: dict[str, str | bytes], base: object, python: str | None) -> None:
+def test_python_and_base_follow_one_another(
+    tmp_path: Path, files: dict[str, str | bytes], base: object, python: str | None
+) -> None:
     found = declare(write_files(tmp_path, {"requirements.txt": "", **files}))
     assert (found.base, found.python) == (base, python)
 
@@ -204,7 +217,7 @@ def test_at_most_sixteen_models_are_guessed_the_largest(tmp_path: Path) -> None:
         ("system-packages = ['Lib Gomp']", "not the name of a Debian package"),
         ("code = { include = ['!x'] }", "not a pattern"),
         ("entrypoint = ''", "empty command"),
-        ("entrypoint = \"python 'x\"", "quotation mark"),
+        ('entrypoint = "python \'x"', "quotation mark"),
         ("entrypoint = 'a && b'", "no shell"),
         ("env = { 'A=B' = '1' }", "not the name of an environment variable"),
         ("env = { A = true }", "quotation marks"),

@@ -60,7 +60,9 @@ def test_encodings_and_line_ends(tmp_path: Path, data: bytes) -> None:
     assert texts(read(tmp_path, data)) == ["numpy", "pandas"]
 
 
-@pytest.mark.parametrize("data", [b"n\xffmpy", b"# coding: nonsense\nnumpy", b"# coding: hex\nnumpy", b"\xff\xfe\x00\xd8", b"numpy\0"])
+@pytest.mark.parametrize(
+    "data", [b"n\xffmpy", b"# coding: nonsense\nnumpy", b"# coding: hex\nnumpy", b"\xff\xfe\x00\xd8", b"numpy\0"]
+)
 def test_what_is_not_text_is_refused(tmp_path: Path, data: bytes) -> None:
     assert "requirements.txt" in refusal(tmp_path, data)
 
@@ -210,7 +212,9 @@ def test_credentials_never_reach_a_message(tmp_path: Path, line: str) -> None:
     assert "s3cret" not in refusal(tmp_path, line)
 
 
-@pytest.mark.parametrize("name", ["bentoml-http", "flytekit-dev", "handson-ml2", "heroku-editable-git", "text-generation-webui.cpu_only"])
+@pytest.mark.parametrize(
+    "name", ["bentoml-http", "flytekit-dev", "handson-ml2", "heroku-editable-git", "text-generation-webui.cpu_only"]
+)
 def test_files_of_real_projects(shared_data: Path, name: str) -> None:
     file = f"{name}.txt"
     folder = shared_data / "env" / "requirements"
