@@ -1,10 +1,12 @@
-"""Logins to registries, where docker and podman keep them (docker's config.json, containers-auth.json(5), docker's credential helpers).
+"""Logins to registries, where docker and podman keep them (docker's config.json, containers-auth.json(5), docker's
+credential helpers).
 
 Order of files: `$REGISTRY_AUTH_FILE`, `$DOCKER_CONFIG/config.json` when set, `$XDG_RUNTIME_DIR/containers/auth.json`,
-`~/.config/containers/auth.json`, `~/.docker/config.json`; the first that knows the registry wins. Within a file: a helper for the registry, then the
-common store, then what stands in the file; an entry `{}` means 'ask the store'. podman's keys may name a repository: the longest match wins.
-Read only, never written. Secrets are in no text: not in errors, not in a value's repr. A damaged file or a failing helper is a note, not an end: the
-registry may not want a login at all.
+`~/.config/containers/auth.json`, `~/.docker/config.json`; the first that knows the registry wins. Within a file: a
+helper for the registry, then the common store, then what stands in the file; an entry `{}` means 'ask the store'.
+podman's keys may name a repository: the longest match wins. Read only, never written. Secrets are in no text: not in
+errors, not in a value's repr. A damaged file or a failing helper is a note, not an end: the registry may not want a
+login at all.
 """
 
 from __future__ import annotations
@@ -147,9 +149,7 @@ def _read_entry(entry: Mapping[str, Any], notes: list[str]) -> Credential | None
     return Credential(user=user, password=password, identity_token=token, registry_token=bearer)
 
 
-def _ask_helper(
-    helper: str, server: str, env: Mapping[str, str], run_helper: HelperRunner, notes: list[str]
-) -> Credential | None:
+def _ask_helper(helper: str, server: str, env: Mapping[str, str], run_helper: HelperRunner, notes: list[str]) -> Credential | None:
     if not _HELPER.fullmatch(helper):
         notes.append(f"the credential helper's name {helper[:40]!r} is not one")
         return None

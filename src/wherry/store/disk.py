@@ -278,6 +278,15 @@ class BlobWriter:
             self._file.close()
         return digest
 
+    def keep(self, path: Path) -> None:
+        """Let what was written so far lie at `path` too, for whoever goes on with it later (same file system only)."""
+        with explain_os_errors(path):
+            self._file.flush()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside = path.with_name(f"{path.name}.{os.urandom(8).hex()}")
+            os.link(self._path, beside)
+            beside.replace(path)
+
     def __enter__(self) -> BlobWriter:
         return self
 

@@ -1,6 +1,6 @@
 """A few transfers at once. The first that fails stops the others, and Ctrl-C waits for none of them.
 
-Threads are daemons: whoever interrupts is not held up by a connection that stalls. Progress is a port, so that the library never prints.
+Threads are daemons: whoever interrupts is not held up by a connection that stalls.
 """
 
 from __future__ import annotations
@@ -9,15 +9,8 @@ import queue
 import threading
 from collections.abc import Callable, Iterable
 
-Progress = Callable[[str, int, int], None]
-"""What is told of a transfer: its name, the bytes done, the bytes in all. Called from several threads."""
-
 Job = Callable[[], None]
 _GRACE = 2.0  # seconds in which workers that were told to stop may clean up
-
-
-def silent(name: str, done: int, total: int) -> None:
-    """Progress that nobody sees."""
 
 
 def run_jobs(jobs: Iterable[Job], workers: int, stop: threading.Event) -> None:

@@ -29,12 +29,14 @@ Report = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """A blob to bring. `open` gives its bytes from the start, each time; `report` is told how many of them are out."""
+    """A blob to bring. `open` gives its bytes from the start, each time; `report` is told how many of them are out.
+    What is not `seekable` goes as one PUT, whatever its size."""
 
     digest: Digest
     size: int
     open: Callable[[], BinaryIO]
     report: Report
+    seekable: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +73,7 @@ class Uploader:
 
     def send(self, upload: Upload) -> None:
         """Send a blob that can be read again, as often as the registry's patience and ours last."""
-        if upload.size > self._rules.chunked_above and self._send_chunked(upload):
+        if upload.seekable and upload.size > self._rules.chunked_above and self._send_chunked(upload):
             return
         patience = self._session.transport.patience
         for attempt in range(1, patience.attempts + 1):
