@@ -11,8 +11,8 @@ import typer
 
 from wherry.cli.run import ENV, IMAGE, NETWORK, ON, PLATFORM, PROJECT, TTY, USER, VOLUME, WORKDIR, find_image, make_spec
 from wherry.cli.talk import say
+from wherry.engines.busybox import SHELL, extend_path, prepare_busybox
 from wherry.engines.choice import find_engine
-from wherry.run.busybox import SHELL, extend_path, prepare_busybox
 from wherry.run.grammar import parse_env, parse_mount
 from wherry.run.launch import run_image
 from wherry.store.disk import DiskStore

@@ -23,7 +23,7 @@ def make_engine(name: str, env: Mapping[str, str]) -> Engine:
     if name == "docker":
         return DockerEngine(env)
     if name == "containerd":
-        return ContainerdEngine(env)
+        return ContainerdEngine(env, cache_path(env))
     if name == "bubblewrap":
         return BubblewrapEngine(env, cache_path(env), store_path(env) / "volumes")
     raise UsageError(f"no engine {name!r}", hint=", ".join(NAMES))

@@ -2,21 +2,32 @@
 
 ctr knows images by name only, so an image is recognised by following its name to the config's digest. containerd has
 no network of its own: containers get the host's, unless told ``none``.
+
+`ctr run` never tells a container that stdin has ended (1.6). So stdin that is no terminal goes through a named pipe, which
+the host's busybox, mounted read-only, puts in the command's place of stdin before it becomes the command.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import tempfile
+import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 
+from wherry.engines.busybox import SHELL, TARGET, prepare_busybox
 from wherry.engines.port import EngineImage, EngineInfo, Mount, MountKind, RunSpec
 from wherry.engines.process import ask, demand, feed, find_program, shorten_errors, supervise
 from wherry.errors import EngineError, UsageError
 from wherry.model.digest import DiffId
 from wherry.model.reference import Reference
 
+_STDIN = "/.wherry/stdin"
 _REMEDY = "start containerd, or set CONTAINERD_ADDRESS; --on bubblewrap needs no daemon"
 
 
@@ -25,8 +36,9 @@ class ContainerdEngine:
 
     name = "containerd"
 
-    def __init__(self, env: Mapping[str, str]) -> None:
+    def __init__(self, env: Mapping[str, str], cache: Path) -> None:
         self._env = env
+        self._cache = cache
 
     def probe(self) -> EngineInfo:
         path = find_program("ctr", self._env)
@@ -60,13 +72,32 @@ class ContainerdEngine:
         return ()
 
     def run(self, spec: RunSpec) -> int:
+        if spec.terminal:
+            return self._run_plainly(spec)
+        with tempfile.TemporaryDirectory(prefix="wherry-") as folder:
+            pipe = Path(folder) / "stdin"
+            os.mkfifo(pipe)
+            pipe.chmod(0o644)  # the container's user reads it; the folder keeps others out
+            # Ends with this process, for it may wait for a reader or for our stdin without end.
+            threading.Thread(target=_pass_stdin, args=(pipe, spec.interactive), daemon=True).start()
+            return self._run_plainly(self._with_pipe(spec, pipe))
+
+    def _run_plainly(self, spec: RunSpec) -> int:
         argv = self._render_run(spec, detached=False)
         try:
-            process = subprocess.Popen(argv, env=dict(self._env), stdin=None if spec.interactive else subprocess.DEVNULL)
+            process = subprocess.Popen(argv, env=dict(self._env), stdin=None if spec.terminal else subprocess.DEVNULL)
         except OSError as error:
             raise EngineError(f"cannot start ctr: {error.strerror}") from error
         with process:
             return supervise(process, lambda grace: self._end_task(spec.name, grace))
+
+    def _with_pipe(self, spec: RunSpec, pipe: Path) -> RunSpec:
+        mounts = [*spec.mounts, Mount(kind=MountKind.BIND, source=str(pipe), target=_STDIN, read_only=True)]
+        if all(mount.target != TARGET for mount in mounts):
+            mounts.append(prepare_busybox(self._env, self._cache))
+        config = spec.image.config
+        command = spec.command or (*config.entrypoint, *config.cmd)
+        return replace(spec, mounts=tuple(mounts), command=(SHELL, "-c", f'exec "$@" <{_STDIN}', "sh", *command))
 
     def start(self, spec: RunSpec) -> str:
         demand(self._render_run(spec, detached=True), self._env, "containerd did not start the container")
@@ -135,8 +166,8 @@ class ContainerdEngine:
         options += ["--read-only"] if spec.read_only else []
         options += ["--gpus", "0" if spec.gpus == "all" else spec.gpus] if spec.gpus else []
         options += self._render_network(spec)
-        for flag, value in (("--cwd", spec.workdir), ("--user", spec.user)):
-            options += [flag, value] if value is not None else []
+        options += ["--cwd", spec.workdir] if spec.workdir is not None else []
+        options += self._render_user(spec.user) if spec.user is not None else []
         for key, value in spec.env:
             options += ["--env", f"{key}={value}"]
         for key, value in spec.labels:
@@ -144,6 +175,11 @@ class ContainerdEngine:
         for mount in spec.mounts:
             options += ["--mount", _render_mount(mount)]
         return [self._path(), "run", *options, name, spec.name, *spec.command]
+
+    def _render_user(self, user: str) -> list[str]:
+        if b"--user " not in ask([self._path(), "run", "--help"], self._env).stdout:
+            raise EngineError("this version of ctr runs an image as its own user only", hint="leave -u away, or --on docker")
+        return ["--user", user]
 
     def _render_network(self, spec: RunSpec) -> list[str]:
         if spec.network == "none":
@@ -157,6 +193,12 @@ class ContainerdEngine:
                     hint=f"-p {port.container_port}:{port.container_port}, or --on docker",
                 )
         return ["--net-host"]
+
+
+def _pass_stdin(pipe: Path, interactive: bool) -> None:
+    with suppress(OSError), pipe.open("wb", buffering=0) as sink:  # waits for the container to open the other end
+        while interactive and (chunk := os.read(0, 1 << 16)):
+            sink.write(chunk)
 
 
 def _render_mount(mount: Mount) -> str:
