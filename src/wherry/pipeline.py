@@ -1,7 +1,200 @@
-"""The stages composed; the public face of the library. Start reading here."""
+"""The stages composed; the public face of the library. Start reading here.
+
+files ─declare→ Declaration ─lock→ Lock ─assemble→ Image
+
+>>> from wherry import Project
+>>> result = Project("examples/iot-anomaly").lock().build()
+>>> result.images[0].size
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from wherry.assemble.build import assemble_layers
+from wherry.assemble.recipe import PlatformRecipe, Recipe
+from wherry.bases import Bases, open_bases
+from wherry.declare.fingerprint import declaration_digest
+from wherry.declare.project import read_declaration
+from wherry.errors import LockError
+from wherry.lock.resolution import is_answered, require_answered, resolve_lock
+from wherry.lock.storage import LOCKFILE, read_lock, write_lock
+from wherry.model.declaration import DebianBase, Declaration
+from wherry.model.image import BuildResult
+from wherry.model.lock import Lock, PlatformLock
+from wherry.model.platform import Platform
+from wherry.model.progress import Progress, be_silent
+from wherry.rebuild import ProjectFiles, finish_build
+from wherry.sources.package_sources import PackageSources
+from wherry.store.disk import DiskStore
+from wherry.store.places import cache_path, store_path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """uv's meanings: `locked` allows no change of the lock, `frozen` does not even look whether it would need one."""
+
+    platforms: tuple[Platform, ...] = ()  # empty: those of the declaration
+    upgrade: bool = False
+    upgrade_packages: frozenset[str] = frozenset()
+    locked: bool = False
+    frozen: bool = False
+    offline: bool = False
+    find: tuple[Path, ...] = ()
+
 
 class Project:
-    """A project's folder."""
+    """A project's folder. `env` is where wherry's, pip's and uv's variables are read; `progress` is told of long work.
+
+    Every method raises a `WherryError` that says what is wrong, where, and what to try.
+    """
+
+    def __init__(
+        self,
+        root: str | Path = ".",
+        *,
+        env: Mapping[str, str] | None = None,
+        progress: Progress = be_silent,
+        say: Callable[[str], None] = lambda _text: None,
+    ) -> None:
+        self.root = Path(root)
+        self.env = os.environ if env is None else env
+        self.store = DiskStore(store_path(self.env))
+        self.cache = cache_path(self.env)
+        self._progress = progress
+        self._say = say
+
+    def declare(self, wishes: Wishes = Wishes()) -> Declaration:
+        """Read what the author asks for."""
+        declared = read_declaration(self.root, self.env)
+        return replace(declared, platforms=tuple(sorted(set(wishes.platforms or declared.platforms))))
+
+    def lock(self, wishes: Wishes = Wishes(), *, write: bool = True) -> LockedProject:
+        """Resolve to exact packages; writes `wherry.lock` unless told not to."""
+        declared = self.declare(wishes)
+        former = read_lock(self.root)
+        digest = declaration_digest(declared)
+        if wishes.frozen:
+            if former is None:
+                raise LockError("there is no lock, and --frozen makes none", where=LOCKFILE, hint="wherry lock")
+            return LockedProject(self, declared, former, wishes)
+        if wishes.locked:
+            return LockedProject(self, declared, require_answered(declared, digest, former), wishes)
+        with self._bases(declared, wishes) as bases:
+            lock = resolve_lock(
+                declared,
+                digest,
+                former,
+                upgrade=wishes.upgrade,
+                upgrade_packages=wishes.upgrade_packages,
+                offline=wishes.offline,
+                environment=self.env,
+                cache=self.cache,
+                lock_base=bases.lock_base,
+            )
+        if write and write_lock(self.root, lock):
+            self._say(f"wrote {self.root / LOCKFILE}")
+        return LockedProject(self, declared, lock, wishes)
+
+    def build(self, wishes: Wishes = Wishes(), *, tag: str | None = None, verify: bool = False) -> BuildResult:
+        """Build the image from the lock, which is made when there is none and extended by platforms it lacks."""
+        declared = self.declare(wishes)
+        lock = read_lock(self.root)
+        if lock is None or (not wishes.frozen and not wishes.locked and self._only_lacks_platforms(declared, lock)):
+            platforms = declared.platforms if lock is None else (*declared.platforms, *(one.platform for one in lock.platforms))
+            return self.lock(replace(wishes, platforms=tuple(platforms))).build(
+                tag=tag, verify=verify, platforms=declared.platforms
+            )
+        if not wishes.frozen:
+            require_answered(declared, declaration_digest(declared), lock)
+        return LockedProject(self, declared, lock, wishes).build(tag=tag, verify=verify)
+
+    @staticmethod
+    def _only_lacks_platforms(declared: Declaration, lock: Lock) -> bool:
+        digest = declaration_digest(declared)
+        return lock.declaration == digest and not is_answered(declared, digest, lock)
+
+    @contextmanager
+    def _bases(self, declared: Declaration, wishes: Wishes) -> Iterator[Bases]:
+        upgrade = wishes.upgrade or wishes.upgrade_packages
+        with open_bases(declared, self.env, self.cache, upgrade, wishes.offline, self._progress) as bases:
+            yield bases
+
+    def _assemble(self, declared: Declaration, lock: Lock, wishes: Wishes) -> tuple[PlatformRecipe, ...]:
+        sources = PackageSources(declared.root, declared.environment.indexes, self.env, self.cache, offline=wishes.offline)
+        finder = sources.finder(wishes.find, self._progress)
+        recipes = []
+        with self._bases(declared, wishes) as bases, self.store.in_use():
+            for platform in declared.platforms:
+                locked = lock.for_platform(platform)
+                inputs = bases.inputs(locked, lock, finder)
+                made = assemble_layers(locked, inputs, self.store, self.cache, declared.compression, self._progress)
+                for clash in made.clashes:
+                    self._say(f"{clash.path} is in {clash.kept} and in {clash.dropped}: that of {clash.kept} is in the image")
+                recipes.append(bases.recipe(locked, made.layers))
+        return tuple(recipes)
+
+
+@dataclass(frozen=True, slots=True)
+class LockedProject:
+    """A project with its lock."""
+
+    project: Project
+    declaration: Declaration
+    value: Lock
+    wishes: Wishes
+
+    def build(self, *, tag: str | None = None, verify: bool = False, platforms: Sequence[Platform] | None = None) -> BuildResult:
+        """Build the image into the store, named `tag` (default: NAME:latest). `verify` reads every file again."""
+        declared = replace(self.declaration, platforms=tuple(sorted(platforms or self.declaration.platforms)))
+        made = self.project._assemble(declared, self.value, self.wishes)
+        if not self.wishes.frozen:
+            write_lock(self.project.root, with_diff_ids(self.value, made))
+        recipe = _write_recipe(declared, made)
+        files = ProjectFiles(root=declared.root, code=declared.code, models=declared.models, watched=watched_files(declared))
+        name = tag or f"{declared.name}:latest"
+        project = self.project
+        return finish_build(files, recipe, name, project.store, project.cache, project.env, verify=verify)
+
+
+def with_diff_ids(lock: Lock, made: Iterable[PlatformRecipe]) -> Lock:
+    """The lock with the diff_ids that a build gave; the first build adds them, later ones have been checked against them."""
+    known = {(recipe.platform, layer.name): layer.diff_id for recipe in made for layer in recipe.layers}
+
+    def fill(locked: PlatformLock) -> PlatformLock:
+        layers = (replace(layer, diff_id=known.get((locked.platform, layer.name), layer.diff_id)) for layer in locked.layers)
+        return replace(locked, layers=tuple(layers))
+
+    return replace(lock, platforms=tuple(fill(locked) for locked in lock.platforms))
+
+
+def watched_files(declared: Declaration) -> tuple[str, ...]:
+    """The files that say what the project is: those read, and those that would be read if they were there."""
+    usual = ("wherry.toml", "pyproject.toml", "uv.lock", "pylock.toml", "requirements.txt", LOCKFILE)
+    return tuple(dict.fromkeys((*usual, *declared.environment.files)))
+
+
+def _write_recipe(declared: Declaration, made: tuple[PlatformRecipe, ...]) -> Recipe:
+    return Recipe(
+        name=declared.name,
+        platforms=made,
+        base_name=base_name(declared),
+        entrypoint=declared.entrypoint,
+        env=declared.env,
+        labels=declared.labels,
+        volumes=declared.volumes,
+        ports=declared.ports,
+        user=declared.user,
+        workdir=declared.workdir,
+        bytecode=declared.bytecode,
+        compression=declared.compression,
+    )
+
+
+def base_name(declared: Declaration) -> str:
+    """The base as the author named it."""
+    return f"debian:{declared.base.suite}" if isinstance(declared.base, DebianBase) else str(declared.base.reference)

@@ -24,7 +24,7 @@ from wherry.assemble.files import disk_entry, model_files, path_in_image
 from wherry.assemble.image import ComposedImage, compose_image, compose_index
 from wherry.assemble.layers import LayerBlob, write_layer
 from wherry.assemble.recipe import Recipe, parse_layer, parse_recipe, render_layer, render_recipe
-from wherry.declare.code import CodeFile, CodeKind, FileStat, select_code, stat_code
+from wherry.declare.code import CodeFile, list_code
 from wherry.errors import FormatError
 from wherry.formats.tar import TarEntry, add_parents, directory_entry, symlink_entry
 from wherry.model.declaration import CodeSelection, ModelFile
@@ -93,7 +93,7 @@ def rebuild(root: Path, store: DiskStore, cache: Path, env: Mapping[str, str]) -
         return None
     if state["watched"] != _watch(files) or not _has_layers(recipe, store):
         return None
-    if state["names"] != _names(_stat_code(files), files):
+    if state["names"] != _names(_list(files), files):
         return None  # a new or a lost file may mean another entrypoint or another model
     return finish_build(files, recipe, state["tag"], store, cache, env)
 
@@ -137,8 +137,8 @@ def _put(store: DiskStore, document: bytes) -> None:
         store.put_bytes(document)
 
 
-def _stat_code(files: ProjectFiles) -> tuple[FileStat, ...]:
-    return stat_code(files.root, files.code, [model.path for model in files.models])
+def _list(files: ProjectFiles) -> tuple[CodeFile, ...]:
+    return list_code(files.root, files.code, [model.path for model in files.models])
 
 
 def _project_layers(files: ProjectFiles, recipe: Recipe, store: DiskStore, former: _Layers | None) -> _Layers:
@@ -151,11 +151,11 @@ def _project_layers(files: ProjectFiles, recipe: Recipe, store: DiskStore, forme
 
 
 def _code_layer(files: ProjectFiles, recipe: Recipe, store: DiskStore, known: _Known | None) -> _Known:
-    stamps = [[file.path, list(file[1:])] for file in _stat_code(files)]
+    listed = _list(files)
+    stamps = [[file.path, _stamp(file.state)] for file in listed]
     if known and known[1] == stamps and (known[0] is None or store.has(known[0].digest)):
         return known
-    listed = select_code(files.root, files.code, [model.path for model in files.models])
-    entries = [_code_entry(file, recipe.workdir) for file in listed.files]
+    entries = [_code_entry(file, recipe.workdir) for file in listed]
     folder = recipe.workdir.strip("/")
     entries += [directory_entry(folder)] if folder else []
     return _write(entries, "code", LayerKind.CODE, recipe, store), stamps
@@ -163,9 +163,9 @@ def _code_layer(files: ProjectFiles, recipe: Recipe, store: DiskStore, known: _K
 
 def _code_entry(file: CodeFile, workdir: str) -> TarEntry:
     path = path_in_image(workdir, file.path)
-    if file.kind is CodeKind.SYMLINK:
-        return symlink_entry(path, file.target)
-    return disk_entry(path, file.source, file.size, file.mode)
+    if file.link is not None:
+        return symlink_entry(path, file.link)
+    return disk_entry(path, Path(file.location), file.state.st_size, file.state.st_mode)
 
 
 def _model_layer(root: Path, model: ModelFile, recipe: Recipe, store: DiskStore, known: _Known | None) -> _Known:
@@ -196,7 +196,7 @@ def _write(entries: Iterable[TarEntry], name: str, kind: LayerKind, recipe: Reci
 
 
 def _stamp(state: os.stat_result) -> list[int]:
-    return list(FileStat("", state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino, state.st_mode)[1:])
+    return [state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino, state.st_mode]
 
 
 def _watch(files: ProjectFiles) -> list[list[Any]]:
@@ -211,7 +211,7 @@ def _stamp_of(path: Path) -> Stamp:
         return None
 
 
-def _names(listed: Iterable[FileStat], files: ProjectFiles) -> str:
+def _names(listed: Iterable[CodeFile], files: ProjectFiles) -> str:
     present = [model.path for model in files.models if (files.root / model.path).exists()]
     return hashlib.sha256("\0".join([file.path for file in listed] + present).encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -241,7 +241,7 @@ def _write_state(files: ProjectFiles, recipe: Recipe, layers: _Layers, tag: str,
         "tag": tag,
         "recipe": render_recipe(recipe),
         "watched": _distrust(_watch(files), now),
-        "names": _names(_stat_code(files), files),
+        "names": _names(_list(files), files),
         "include": list(files.code.include),
         "exclude": list(files.code.exclude),
         "model_files": [[model.path, model.optional] for model in files.models],

@@ -8,11 +8,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-# What is being done, how much of it is done, and how much there is (bytes or things; 0: not known).
-Progress = Callable[[str, int, int], None]
+from wherry.model.progress import Progress, be_silent
 
 
 def say(text: str) -> None:
@@ -42,7 +41,7 @@ def format_size(size: float) -> str:
 def show_progress() -> Iterator[Progress]:
     """A `Progress` that draws bars where somebody watches, and says nothing elsewhere."""
     if not sys.stderr.isatty() or os.environ.get("CI") or os.environ.get("TERM") == "dumb":
-        yield lambda _name, _done, _total: None
+        yield be_silent
         return
     # Lazily: drawing costs more start-up time than many a command.
     from rich.console import Console

@@ -73,8 +73,8 @@ def resolve_lock(
 
 
 def is_answered(declaration: Declaration, digest: Digest, lock: Lock) -> bool:
-    """Whether the lock answers this declaration as it stands."""
-    return lock.declaration == digest and {locked.platform for locked in lock.platforms} == set(declaration.platforms)
+    """Whether the lock answers this declaration as it stands, for its platforms at least."""
+    return lock.declaration == digest and {locked.platform for locked in lock.platforms} >= set(declaration.platforms)
 
 
 def require_answered(declaration: Declaration, digest: Digest, lock: Lock | None) -> Lock:

@@ -19,9 +19,10 @@ from wherry.errors import FormatError, LockError, StoreError, TransferError, Whe
 from wherry.formats.simple_index import IndexFile
 from wherry.model.digest import Digest
 from wherry.model.lock import LockedWheel
+from wherry.model.progress import Progress, be_silent
 from wherry.sources.python_index import list_files
 from wherry.sources.seen_urls import SeenUrls
-from wherry.sources.transport import MissingError, Progress, Transport, be_silent
+from wherry.sources.transport import MissingError, Transport
 from wherry.sources.uv_program import Indexes
 
 AT_ONCE = 8

@@ -34,8 +34,9 @@ from wherry.formats.decompress import CHUNK, unpack_chunks
 from wherry.formats.tar import EntryKind
 from wherry.model.lock import LockedDeb
 from wherry.model.platform import Platform
+from wherry.model.progress import Progress, be_silent
 from wherry.sources.apt import AptSource, read_apt_logins, read_apt_proxies, read_apt_sources
-from wherry.sources.debian_fetch import Fetcher, Progress, no_progress
+from wherry.sources.debian_fetch import Fetcher
 from wherry.sources.debian_trust import (
     DEBIAN,
     MAX_INRELEASE,
@@ -69,7 +70,7 @@ def open_archive(
     *,
     mirror: str | None = None,
     offline: bool = False,
-    progress: Progress = no_progress,
+    progress: Progress = be_silent,
     root: Path = Path("/"),
     distribution: Distribution = DEBIAN,
 ) -> DebianArchive | None:
@@ -90,7 +91,7 @@ class DebianArchive:
         cache: Path,
         *,
         offline: bool = False,
-        progress: Progress = no_progress,
+        progress: Progress = be_silent,
         fetcher: Fetcher | None = None,
         root: Path = Path("/"),
         distribution: Distribution = DEBIAN,

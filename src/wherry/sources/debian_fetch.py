@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -20,17 +20,12 @@ import urllib3
 
 from wherry.errors import StoreError, TransferError, TrustError
 from wherry.model.digest import Digest
+from wherry.model.progress import Progress, be_silent
 from wherry.sources.apt import AptLogin
 
 CHUNK = 1 << 17
 _RETRIES = urllib3.Retry(total=4, redirect=5, backoff_factor=0.3, status_forcelist=(429, 500, 502, 503, 504))
 _TIMEOUT = urllib3.Timeout(connect=15, read=60)
-
-Progress = Callable[[str, int, int], None]
-
-
-def no_progress(_what: str, _done: int, _total: int) -> None:
-    """Says nothing."""
 
 
 class Fetcher:
@@ -53,7 +48,7 @@ class Fetcher:
                     raise TransferError(f"more than {limit} bytes", where=hide_login(url))
         return bytes(parts)
 
-    def fetch(self, url: str, target: Path, *, size: int, sha256: Digest, progress: Progress = no_progress) -> bool:
+    def fetch(self, url: str, target: Path, *, size: int, sha256: Digest, progress: Progress = be_silent) -> bool:
         """Fetch to `target`, which appears whole or not at all; False where there is no such file."""
         with self._open(url) as chunks:
             if chunks is None:

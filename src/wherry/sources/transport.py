@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
@@ -34,6 +34,7 @@ from urllib3.exceptions import (
 
 from wherry.errors import StoreError, TransferError, TrustError
 from wherry.model.digest import Digest
+from wherry.model.progress import Progress, be_silent
 from wherry.sources.urls import CredentialBook, strip_credentials
 
 CHUNK = 1024 * 1024
@@ -48,21 +49,11 @@ class MissingError(TransferError):
     """The server answers, and does not have it (or does not show it to us)."""
 
 
-class Progress(Protocol):
-    """Told how far a file has come; may be called from several threads."""
-
-    def __call__(self, file: str, done: int, total: int) -> None: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     data: bytes
     content_type: str
     url: str  # after redirects: what links on the page are relative to
-
-
-def be_silent(file: str, done: int, total: int) -> None:
-    """The `Progress` of whoever wants none."""
 
 
 class Transport:

@@ -1,0 +1,64 @@
+"""`wherry build`: the project's image, into the local store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wherry.cli.build_report import print_build
+from wherry.cli.talk import say, show_progress
+from wherry.model.platform import Platform
+
+EXAMPLES = """
+Examples:
+
+  wherry build                                     the folder you are in, for this machine's platform
+
+  wherry build --platform linux/amd64 --platform linux/arm64
+
+  wherry build examples/iot-anomaly --json         what was built, for programs
+"""
+
+PLATFORM = typer.Option("--platform", help="Build for this platform; may be given again.", metavar="OS/ARCH")
+FIND = typer.Option("--find", help="Look for locked files in this folder too.", metavar="DIR")
+
+
+def build(
+    folder: Annotated[Path, typer.Argument(help="The project's folder.", show_default=".")] = Path(),
+    platform: Annotated[list[str] | None, PLATFORM] = None,
+    tag: Annotated[str, typer.Option("--tag", "-t", help="Name the image NAME[:TAG] instead of <project>:latest.")] = "",
+    locked: Annotated[bool, typer.Option("--locked", help="Fail if wherry.lock would have to change.")] = False,
+    frozen: Annotated[bool, typer.Option("--frozen", help="Take wherry.lock as it is, without checking or completing it.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Use only what is in the cache and the --find folders.")] = False,
+    find: Annotated[list[Path] | None, FIND] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Read every file again, whatever its time stamp says.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Build the project's image."""
+    from wherry.pipeline import Project, Wishes  # the builder loads when there is something to build
+    from wherry.rebuild import known_blobs
+
+    with show_progress() as progress:
+        project = Project(folder, progress=progress, say=say)
+        before = known_blobs(folder, project.cache)
+        wishes = Wishes(
+            platforms=tuple(Platform.parse(text, "--platform") for text in platform or ()),
+            locked=locked,
+            frozen=frozen,
+            offline=offline,
+            find=tuple(find or ()),
+        )
+        result = project.build(wishes, tag=_full_tag(tag), verify=verify)
+    print_build(result, before, as_json=as_json)
+
+
+def _full_tag(tag: str) -> str | None:
+    if not tag:
+        return None
+    return tag if ":" in tag.rpartition("/")[2] else f"{tag}:latest"
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=EXAMPLES)(build)

@@ -1,0 +1,77 @@
+"""`wherry lock`: exact packages for every platform."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wherry.cli.talk import print_json, say, show_progress
+from wherry.model.lock import Lock
+from wherry.model.platform import Platform
+
+LOCK_SCHEMA = 1
+EXAMPLES = """
+Examples:
+
+  wherry lock                                  resolve what is not locked yet
+
+  wherry lock --upgrade-package pandas         move pandas forward, nothing else
+
+  wherry lock --platform linux/arm64           for another platform than this machine's
+"""
+
+PLATFORM = typer.Option("--platform", help="Lock for this platform; may be given again.", metavar="OS/ARCH")
+UPGRADE_PACKAGE = typer.Option("--upgrade-package", "-P", help="Move this package only; may be given again.")
+
+
+def lock(
+    folder: Annotated[Path, typer.Argument(help="The project's folder.", show_default=".")] = Path(),
+    platform: Annotated[list[str] | None, PLATFORM] = None,
+    upgrade: Annotated[bool, typer.Option("--upgrade", "-U", help="Move every package to its newest version.")] = False,
+    upgrade_package: Annotated[list[str] | None, UPGRADE_PACKAGE] = None,
+    locked: Annotated[bool, typer.Option("--locked", help="Fail if wherry.lock would have to change.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Use only what is in the cache.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what is locked as JSON.")] = False,
+) -> None:
+    """Resolve the project to exact packages, for every platform, into wherry.lock."""
+    from wherry.pipeline import Project, Wishes  # the resolver loads when there is something to resolve
+
+    with show_progress() as progress:
+        wishes = Wishes(
+            platforms=tuple(Platform.parse(text, "--platform") for text in platform or ()),
+            upgrade=upgrade,
+            upgrade_packages=frozenset(upgrade_package or ()),
+            locked=locked,
+            offline=offline,
+        )
+        value = Project(folder, progress=progress, say=say).lock(wishes, write=not dry_run).value
+    if as_json:
+        print_json(render_lock_result(value))
+        return
+    for one in value.platforms:
+        print(f"{one.platform}  Python {one.interpreter.version}  {len(one.wheels)} wheels  {len(one.debs)} Debian packages")
+
+
+def render_lock_result(value: Lock) -> dict[str, Any]:
+    """``lock --json``."""
+    return {
+        "schema": LOCK_SCHEMA,
+        "declaration": str(value.declaration),
+        "platforms": [
+            {
+                "platform": str(one.platform),
+                "python": one.interpreter.version,
+                "wheels": [{"name": wheel.name, "version": wheel.version, "size": wheel.size} for wheel in one.wheels],
+                "debs": [{"name": deb.name, "version": deb.version, "size": deb.size} for deb in one.debs],
+                "layers": [{"name": layer.name, "members": list(layer.members)} for layer in one.layers],
+            }
+            for one in value.platforms
+        ],
+    }
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=EXAMPLES)(lock)

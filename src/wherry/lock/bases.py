@@ -1,0 +1,50 @@
+"""Locks what lies below the wheels: a base of Debian packages, or one that somebody published.
+
+Platforms are locked in turn: an archive's index is large, and one is held at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+from contextlib import AbstractContextManager
+
+from wherry.errors import LockError
+from wherry.lock.debian import lock_debian
+from wherry.lock.resolution import BaseLock, glibc_of
+from wherry.model.declaration import DebianBase, Declaration
+from wherry.model.lock import LockedDeb, LockedInterpreter, PlatformLock
+from wherry.model.platform import Platform
+from wherry.sources.debian import DebianArchive
+
+
+class DebianBases:
+    """The `LockBase` of a Debian base. `upgrade` is true for all packages, or names those to be locked anew."""
+
+    def __init__(self, declaration: Declaration, base: DebianBase, archive: DebianArchive, upgrade: bool | Collection[str]) -> None:
+        self._declaration = declaration
+        self._suite = base.suite
+        self._archive = archive
+        self._upgrade = upgrade
+        self._turn: AbstractContextManager[object] = threading.Lock()
+
+    def __call__(self, platform: Platform, former: PlatformLock | None) -> BaseLock:
+        debs, interpreter = self.lock_packages(platform, former.debs if former else ())
+        glibc = glibc_of(debs)
+        if glibc is None:
+            raise LockError("the base has no libc6: wheels cannot run on it", where=f"base, {platform}")
+        return BaseLock(base=None, interpreter=interpreter, debs=debs, glibc=glibc)
+
+    def lock_packages(self, platform: Platform, keep: tuple[LockedDeb, ...]) -> tuple[tuple[LockedDeb, ...], LockedInterpreter]:
+        """The packages and the interpreter alone; also for a host whose platform is not in the lock."""
+        declared = self._declaration
+        with self._turn:
+            return lock_debian(
+                self._archive,
+                self._suite,
+                platform,
+                declared.system_packages,
+                declared.python,
+                keep=keep,
+                upgrade=self._upgrade,
+            )

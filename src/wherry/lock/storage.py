@@ -1,0 +1,41 @@
+"""Reads and writes `wherry.lock`, the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wherry.errors import LockError
+from wherry.formats.lockfile import parse_lock, render_lock
+from wherry.model.lock import Lock
+from wherry.store.posix import explain_os_errors, write_atomically
+
+LOCKFILE = "wherry.lock"
+_LIMIT = 16 << 20
+
+
+def read_lock(root: Path) -> Lock | None:
+    """The project's lock, or None where there is none."""
+    path = root / LOCKFILE
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_LIMIT + 1)
+        if len(raw) > _LIMIT:
+            raise LockError(f"larger than {_LIMIT >> 20} MiB", where=LOCKFILE)
+        return parse_lock(raw.decode(), LOCKFILE)
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError as error:
+        raise LockError(f"not UTF-8: {error}", where=LOCKFILE, hint="delete it, and wherry lock") from error
+    except OSError as error:
+        raise LockError(f"cannot be read: {error.strerror}", where=str(path)) from error
+
+
+def write_lock(root: Path, lock: Lock) -> bool:
+    """Replace the lock as a whole; False when it says that already."""
+    path = root / LOCKFILE
+    raw = render_lock(lock).encode()
+    with explain_os_errors(path):
+        if path.is_file() and path.read_bytes() == raw:
+            return False
+        write_atomically(path, raw, root)
+    return True
