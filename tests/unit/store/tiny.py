@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from collections.abc import Sequence
 
 from wherry.formats.codec import compressor
 from wherry.formats.oci_json import render_config, render_index, render_manifest
 from wherry.formats.tar import TarEntry, add_parents, file_entry, write_tar
-from wherry.model.digest import DiffId, Digest
+from wherry.model.digest import DiffId
 from wherry.model.oci import CONFIG, INDEX, LAYER_GZIP, LAYER_KIND, LAYER_NAME, LAYER_TAR, LAYER_ZSTD, MANIFEST, Descriptor, History
 from wherry.model.platform import Platform
 from wherry.store.disk import DiskStore
@@ -106,4 +107,4 @@ def assert_valid(store: DiskStore) -> None:
     for descriptor in store.names().values():
         for digest, size in reach_blobs(store, descriptor).items():
             assert store.size(digest) == size
-    assert Digest.of((store.root / "oci-layout").read_bytes()) == Digest.of(b'{"imageLayoutVersion":"1.0.0"}')
+    assert json.loads((store.root / "oci-layout").read_bytes()) == {"imageLayoutVersion": "1.0.0"}
