@@ -215,8 +215,3 @@ def _check_pair(manifest: Manifest, config: ImageConfig, platform: Platform | No
     own = (config.platform.os, config.platform.architecture)
     if platform is not None and own != (platform.os, platform.architecture):
         raise StoreError(f"the image is for {config.platform}, not for {platform}", where=where, hint="another tag")
-
-
-def running_platform(machine: str) -> Platform:
-    """The platform of a machine, by the kernel's name for it."""
-    return Platform.parse(machine, "this machine")

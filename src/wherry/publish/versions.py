@@ -1,0 +1,149 @@
+"""The next version number as a tag, with nobody's number taken (docs/adr/0004-next-version.md).
+
+Versions are tags that are whole numbers. Where the registry honours ``If-None-Match: *`` (or has tags that never
+change), the first to write a number has it. Elsewhere, each pusher announces itself with a claim, a tag of its own, and
+takes a number only if, after that, it sees no other claim on it: of two that announce and then look, at least one sees
+the other. Rests on what tag listings promise: that they show what was written before. Numbers may be skipped, never
+given twice; a claim is removed afterwards where the registry can.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from wherry.errors import StoreError, TransferError
+from wherry.formats.oci_json import render_manifest
+from wherry.model.digest import Digest
+from wherry.model.oci import MANIFEST, Descriptor
+from wherry.store.registry import RegistryStore
+from wherry.store.registry_session import Refused
+
+_VERSION = re.compile(r"0|[1-9][0-9]{0,17}")
+_CLAIM = re.compile(r"_claim\.([0-9]+)\.([0-9a-f]+)")
+_EMPTY = b"{}"
+_EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+_CLAIM_TYPE = "application/vnd.dev.wherry.claim.v1+json"
+_ATTEMPTS = 60
+_LOOKS = 5
+
+Nonce = Callable[[], str]
+
+
+def _random_nonce() -> str:
+    return secrets.token_hex(8)
+
+
+def assign_version(repository: RegistryStore, raw: bytes, media_type: str, nonce: Nonce = _random_nonce) -> str:
+    """Give a manifest that is there already the next number as its tag. If the newest number is this image, it keeps it."""
+    tags = repository.tags()
+    newest = max(read_versions(tags), default=0)
+    if newest:
+        found = repository.find_manifest(str(newest))
+        if found and found.digest == Digest.of(raw):
+            return str(newest)
+        if honours_only_new(repository, str(newest)):
+            return _write_first(repository, raw, media_type, newest + 1)
+    return _Claimant(repository, raw, media_type, nonce).take(newest + 1)
+
+
+def read_versions(tags: Iterable[str]) -> list[int]:
+    """The tags that are version numbers."""
+    return [int(tag) for tag in tags if _VERSION.fullmatch(tag)]
+
+
+def honours_only_new(repository: RegistryStore, tag: str) -> bool:
+    """Whether the registry refuses to write a tag that exists when told so. Tried with what the tag means already."""
+    descriptor, raw = repository.read_manifest(tag)
+    try:
+        return not repository.put_manifest(raw, descriptor.media_type, tag, only_new=True)
+    except Refused:
+        return False
+
+
+def _write_first(repository: RegistryStore, raw: bytes, media_type: str, number: int) -> str:
+    for _ in range(_ATTEMPTS):
+        if repository.put_manifest(raw, media_type, str(number), only_new=True) or _has(repository, number, raw):
+            return str(number)
+        number = max(number, *read_versions(repository.tags())) + 1
+    raise _no_number(repository)
+
+
+class _Claimant:
+    """One pusher among others that may want the same number."""
+
+    def __init__(self, repository: RegistryStore, raw: bytes, media_type: str, nonce: Nonce) -> None:
+        self._repository = repository
+        self._raw = raw
+        self._media_type = media_type
+        self._nonce = nonce
+
+    def take(self, number: int) -> str:
+        self._repository.put((_EMPTY,), Digest.of(_EMPTY), len(_EMPTY))
+        for _ in range(_ATTEMPTS):
+            taken, number = self._try(number)
+            if taken:
+                return str(number)
+        raise _no_number(self._repository)
+
+    def _try(self, number: int) -> tuple[bool, int]:
+        """Claim a number; gives whether it is ours, and it or the one to try next."""
+        nonce = self._nonce()
+        claim = _render_claim(number, nonce)
+        self._repository.put_manifest(claim, MANIFEST, f"_claim.{number}.{nonce}")
+        try:
+            rank = self._wait_alone(number, nonce)
+            if rank is None and self._repository.find_manifest(str(number)) is None and self._write(number):
+                return True, number
+        finally:
+            self._withdraw(claim)
+        versions = read_versions(self._repository.tags())
+        return False, max((number, *versions)) + 1 + (rank or 0)
+
+    def _wait_alone(self, number: int, nonce: str) -> int | None:
+        """None once no other claim on the number is seen; else our rank among the claims, when it is time to give way.
+
+        The first by nonce waits for the others to give way, so that seldom a number is skipped.
+        """
+        pause = self._repository.session.transport.patience.first_wait
+        rank = 0
+        for look in range(_LOOKS):
+            tags = self._repository.tags()
+            rivals = _read_rivals(tags, number) - {nonce}
+            if not rivals:
+                return None
+            rank = sum(rival < nonce for rival in rivals)
+            if rank or str(number) in tags:
+                return rank
+            self._repository.session.pause(pause * 2**look)
+        return rank
+
+    def _write(self, number: int) -> bool:
+        written = self._repository.put_manifest(self._raw, self._media_type, str(number), only_new=True)
+        return written and _has(self._repository, number, self._raw)
+
+    def _withdraw(self, claim: bytes) -> None:
+        with suppress(TransferError, StoreError):  # a claim that stays costs its number only if that was not taken
+            self._repository.delete_manifest(Digest.of(claim))
+
+
+def _read_rivals(tags: Iterable[str], number: int) -> set[str]:
+    found = (_CLAIM.fullmatch(tag) for tag in tags)
+    return {match[2] for match in found if match and int(match[1]) == number}
+
+
+def _render_claim(number: int, nonce: str) -> bytes:
+    empty = Descriptor(media_type=_EMPTY_TYPE, digest=Digest.of(_EMPTY), size=len(_EMPTY))
+    about = {"dev.wherry.claim.version": str(number), "dev.wherry.claim.nonce": nonce}
+    return render_manifest(config=empty, layers=(empty,), annotations=about, artifact_type=_CLAIM_TYPE)
+
+
+def _has(repository: RegistryStore, number: int, raw: bytes) -> bool:
+    found = repository.find_manifest(str(number))
+    return found is not None and found.digest == Digest.of(raw)
+
+
+def _no_number(repository: RegistryStore) -> TransferError:
+    return TransferError(f"no free version number at {repository}: too many push at once", hint="push to a tag of your own")
