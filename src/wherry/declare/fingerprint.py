@@ -1,9 +1,8 @@
 """The declaration's digest: sha256 over what the lock answers, in a form that does not depend on how it was written.
 
-Follows docs/spec/lock.md, "The declaration's digest". In it: Python, base, packages asked for, system
-packages, bytecode. Not in it: platforms (the lock
-names its own), name, code, models, environment variables, labels, entrypoint, where packages come from,
-credentials, comments, line endings, and the order of lines.
+Follows docs/spec/lock.md, "The declaration's digest". In it: Python, base, packages asked for, system packages, bytecode.
+Not in it: platforms (the lock names its own), name, code, models, environment variables, labels, entrypoint, where
+packages come from, credentials, comments, line endings, and the order of lines.
 """
 
 from __future__ import annotations

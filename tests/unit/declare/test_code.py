@@ -88,8 +88,9 @@ def test_include_and_exclude(tmp_path: Path) -> None:
 def test_gitignore_with_nested_ones(tmp_path: Path) -> None:
     make(
         tmp_path,
-        "a.log", "keep.log", "build/x", "src/build/y", "src/a.tmp", "src/b.tmp", "src/deep/c.tmp", "top/only.txt",
-        "sub/top/only.txt", **{".gitignore": "*.log\r\n!keep.log\nbuild/\n/top/\n# comment\n\\#odd\n", "src/.gitignore": "*.tmp\n!b.tmp\n", "#odd": ""},
+        "a.log", "keep.log", "build/x", "src/build/y", "src/a.tmp", "src/b.tmp",
+        "src/deep/c.tmp", "top/only.txt", "sub/top/only.txt",
+        **{".gitignore": "*.log\r\n!keep.log\nbuild/\n/top/\n# comment\n\\#odd\n", "src/.gitignore": "*.tmp\n!b.tmp\n", "#odd": ""},
     )  # fmt: skip
     assert paths(tmp_path) == [".gitignore", "keep.log", "src/.gitignore", "src/b.tmp", "sub/top/only.txt"]
 
