@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from wherry.pipeline import Project as Project
 
-__version__ = "0.1.0"
+from wherry.version import VERSION
+
+__version__ = VERSION
 __all__ = ["Project", "__version__"]
 
 _LAZY = {"Project": "wherry.pipeline"}

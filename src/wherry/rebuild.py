@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wherry import __version__
 from wherry.assemble.files import disk_entry, model_files, path_in_image
 from wherry.assemble.image import ComposedImage, compose_image, compose_index
 from wherry.assemble.layers import LayerBlob, write_layer
@@ -33,6 +32,7 @@ from wherry.model.image import BuildResult, BuiltImage, BuiltLayer
 from wherry.model.lock import LayerKind
 from wherry.store.disk import DiskStore
 from wherry.store.posix import write_atomically
+from wherry.version import VERSION
 
 _STATE_VERSION = 1
 _GRAIN = 20_000_000  # ns: no file system in use keeps times more coarsely than some milliseconds, but for FAT
@@ -229,7 +229,7 @@ def _state_path(root: Path, cache: Path) -> Path:
 def _read_state(root: Path, cache: Path) -> dict[str, Any] | None:
     try:
         state = json.loads(_state_path(root, cache).read_bytes())
-        return state if state["version"] == _STATE_VERSION and state["wherry"] == __version__ else None
+        return state if state["version"] == _STATE_VERSION and state["wherry"] == VERSION else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -237,7 +237,7 @@ def _read_state(root: Path, cache: Path) -> dict[str, Any] | None:
 def _write_state(files: ProjectFiles, recipe: Recipe, layers: _Layers, tag: str, cache: Path, now: int) -> None:
     state = {
         "version": _STATE_VERSION,
-        "wherry": __version__,
+        "wherry": VERSION,
         "tag": tag,
         "recipe": render_recipe(recipe),
         "watched": _distrust(_watch(files), now),

@@ -9,6 +9,11 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
+from wherry.version import VERSION
+
+# What a wrong command line raises. typer may carry its own click, so the class is found by way of typer's public names.
+usage_error: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
 # Name → modules that register it, and the line that `wherry --help` shows (a test holds it equal to the command's own).
 COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "init": (("init",), "Look at a project and write its wherry.toml."),
@@ -44,6 +49,8 @@ class LazyGroup(TyperGroup):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
+_EPILOG = "A folder with a requirements file is enough: wherry build, then wherry run. Each command has --help with examples."
+
 app = typer.Typer(
     cls=LazyGroup,
     rich_markup_mode=None,
@@ -53,15 +60,18 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"wherry {VERSION}")
+        raise typer.Exit
+
+
 @app.callback(
     epilog="A folder with a requirements file is enough: wherry build, then wherry run. Each command has --help with examples."
 )
 def describe(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Carry a Python ML project, exactly as its author ran it, to every place it has to work."""
-    if version:
-        from wherry import __version__
-
-        typer.echo(f"wherry {__version__}")
-        raise typer.Exit

@@ -36,7 +36,11 @@ def _run(arguments: list[str]) -> int:
 
         if rebuild_quickly(arguments[1:]):
             return 0
-    from wherry.cli.app import app
+    from wherry.cli.app import app, usage_error
 
-    result = app(args=arguments, standalone_mode=False, prog_name="wherry")
+    try:
+        result = app(args=arguments, standalone_mode=False, prog_name="wherry")
+    except usage_error as error:
+        error.show()
+        return int(error.exit_code)
     return result if isinstance(result, int) else 0
