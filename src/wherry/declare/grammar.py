@@ -123,8 +123,8 @@ def parse_written(table: Mapping[str, Any], origin: str) -> Written:
     except msgspec.ValidationError as error:
         raise _decoding_error(error, origin) from error
     return Written(
-        name=document.name and parse_name(document.name, origin),
-        python=document.python and _parse_python(document.python, origin),
+        name=None if document.name is None else parse_name(document.name, origin),
+        python=None if document.python is None else _parse_python(document.python, origin),
         base=None if document.base is None else parse_base(document.base, f"{origin}: base"),
         platforms=_parse_platforms(document.platforms, origin),
         environment=_parse_environment(document.environment, origin),

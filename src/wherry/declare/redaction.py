@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 
 _USERINFO = re.compile(r"(?<=//)[^/?#\s]*@")
+_UP_TO_AT = re.compile(r"(?<=//)\S*@")  # more than the user's part: passwords hold slashes and at signs
 _QUERY = re.compile(r"\?[^\s#;\"']*")
 _LIMIT = 120
 
 
 def redact(text: str) -> str:
     """`text` without the credentials and queries of its URLs, on one line, cut to a readable length."""
-    shown = _QUERY.sub("?…", _USERINFO.sub("…@", text))
+    shown = _QUERY.sub("?…", _UP_TO_AT.sub("…@", text))
     shown = "".join(char if char.isprintable() else "�" for char in shown)
     return shown if len(shown) <= _LIMIT else shown[: _LIMIT - 1] + "…"
 

@@ -39,12 +39,12 @@ def decode_requirements(data: bytes, where: str) -> str:
 
 def _decode(data: bytes, encoding: str, where: str) -> str:
     try:
-        text = codecs.decode(data, encoding)
+        text = data.decode(encoding)
     except LookupError as error:
         raise DeclarationError(f"unknown encoding {encoding[:40]!r}", where=where, hint=_SAVE_AS) from error
     except ValueError as error:
         raise DeclarationError(f"not {encoding[:40]} text", where=where, hint=_SAVE_AS) from error
-    if not isinstance(text, str) or "\0" in text:
+    if "\0" in text:
         raise DeclarationError("not a text file", where=where, hint=_SAVE_AS)
     return text
 
