@@ -128,7 +128,10 @@ def _names_a_registry(text: str) -> bool:
 
 
 def _fetch_images(reference: Reference, platform: Platform | None) -> tuple[ImageEnd, ...]:
-    raise StoreError(f"{reference} is not in the store", hint=f"wherry image pull {reference}")
+    # Only here: an HTTP client takes longer to import than a local difference to compute.
+    from wherry.deliver.registry_ends import fetch_registry_ends
+
+    return fetch_registry_ends(reference, os.environ, platform)
 
 
 def _diff_ends(base: tuple[ImageEnd, ...], target: tuple[ImageEnd, ...], wanted: Platform | None) -> list[Difference]:

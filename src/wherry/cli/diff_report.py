@@ -25,7 +25,8 @@ def print_images(differences: Sequence[Difference], fleet: Fleet | None) -> None
         if difference.settings:
             print("  the same files: only settings changed (command, environment, labels …)")
         kept = f"{len(difference.kept)} stay ({format_size(sum(layer.size for layer in difference.kept))})"
-        print(f"\n  {len(difference.moved)} of {len(difference.moved) + len(difference.kept)} layers are new, {kept}")
+        verb = "is" if len(difference.moved) == 1 else "are"
+        print(f"\n  {len(difference.moved)} of {len(difference.moved) + len(difference.kept)} layers {verb} new, {kept}")
         _print_pulls(difference, fleet)
 
 

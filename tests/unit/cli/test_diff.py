@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import typer
@@ -123,6 +126,48 @@ def test_a_tariff_file(app: typer.Typer, tmp_path: Path) -> None:
     tariff.write_text("price = 1")
     with pytest.raises(DeclarationError):
         diff(app, "anomaly:1", "anomaly", "--tariff", str(tariff))
+
+
+class _Registry(BaseHTTPRequestHandler):
+    """Just enough of a registry to read from, over the test's store: tag 2 is the latest image."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        store = DiskStore(store_path(os.environ))
+        _, _, kind, name = self.path.rsplit("/", 3)
+        self.asked.append(kind)
+        descriptor = store.resolve("anomaly:latest" if name == "2" else name) if kind == "manifests" else None
+        raw = store.read_bytes(descriptor.digest if descriptor else Digest.parse(name))
+        self.send_response(200)
+        self.send_header("Content-Type", descriptor.media_type if descriptor else "application/octet-stream")
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def registry() -> Iterator[str]:
+    _Registry.asked.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Registry) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.usefixtures("retrained")
+def test_an_image_in_a_registry(app: typer.Typer, registry: str) -> None:
+    local = diff_json(app, "anomaly:1", "anomaly", "--platform", "linux/arm64")
+    assert diff_json(app, "anomaly:1", f"{registry}/team/anomaly:2", "--platform", "linux/arm64") == local
+    assert set(_Registry.asked) == {"manifests", "blobs"}
+    assert _Registry.asked.count("blobs") == 1  # the config, and no layer
+    both = diff_json(app, "anomaly:1", f"{registry}/team/anomaly:2")
+    assert [each["platform"] for each in both["platforms"]] == ["linux/amd64", "linux/arm64"]
 
 
 def test_the_same_image(app: typer.Typer, retrained: Descriptor) -> None:
