@@ -61,8 +61,12 @@ def resolve_lock(
     sources = PackageSources(declaration.root, declaration.environment.indexes, environment, cache, offline=offline)
     platforms = sorted(set(declaration.platforms))
 
+    fresh = upgrade or bool(upgrade_packages) or former is None or former.declaration != digest
+
     def resolve(platform: Platform) -> PlatformLock:
         own = _find_platform(former, platform)
+        if own is not None and not fresh:
+            return own
         base = lock_base(platform, own)
         return _resolve_platform(declaration, platform, base, own or _any_platform(former), own, sources, options)
 

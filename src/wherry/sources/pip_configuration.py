@@ -88,7 +88,7 @@ def plan_uv_settings(root: Path, options: IndexOptions, environment: Mapping[str
     from_uv = is_uv_configured(root, environment)
     first = options.index_url or (None if from_uv else pip.index_url)
     extra = (() if from_uv or options.index_url else pip.extra_index_urls) + options.extra_index_urls
-    links = (() if from_uv else pip.find_links) + options.find_links
+    links = (() if from_uv else _existing(pip.find_links, root)) + options.find_links
     if first:
         result.pop("UV_INDEX_URL", None)
         result["UV_DEFAULT_INDEX"] = _as_url(first, root)
@@ -192,6 +192,11 @@ def _as_url(text: str, root: Path) -> str:
     if "://" in text:
         return text
     return (root / Path(text).expanduser()).resolve().as_uri()
+
+
+def _existing(links: tuple[str, ...], root: Path) -> tuple[str, ...]:
+    """A folder that is not there is a warning to pip, and an error to uv."""
+    return tuple(link for link in links if "://" in link or (root / Path(link).expanduser()).exists())
 
 
 def _as_link(text: str, root: Path) -> str:

@@ -394,7 +394,12 @@ def test_a_file_index_without_the_name_is_passed_over(yard: Yard, tmp_path: Path
     (tmp_path / "simple").mkdir()
     yard.index.add(make_wheel("hull", "1.0"))
     del yard.environment["UV_DEFAULT_INDEX"]
-    yard.environment |= {"PIP_INDEX_URL": yard.index.url, "PIP_EXTRA_INDEX_URL": (tmp_path / "simple").as_uri()}
+    extra = f"{(tmp_path / 'simple').as_uri()} {(tmp_path / 'not-there').as_uri()}"
+    yard.environment |= {
+        "PIP_INDEX_URL": yard.index.url,
+        "PIP_EXTRA_INDEX_URL": extra,
+        "PIP_FIND_LINKS": str(tmp_path / "nor-this"),
+    }
     assert yard.lock(yard.declare("hull"))[0].version == "1.0"
 
 

@@ -74,9 +74,10 @@ def test_uv_is_told(home: dict[str, str], tmp_path: Path) -> None:
         **home,
         "PIP_INDEX_URL": "https://ada:s3cret@index.example/simple",
         "PIP_EXTRA_INDEX_URL": "https://two.example/simple file:///srv/simple",
-        "PIP_FIND_LINKS": "wheels https://links.example/page.html",
+        "PIP_FIND_LINKS": "wheels not-there https://links.example/page.html",
         "PIP_TRUSTED_HOST": "two.example",
     }
+    (tmp_path / "wheels").mkdir()
     settings = plan_uv_settings(tmp_path, NONE, environment)
     told = settings.environment
     assert told["UV_DEFAULT_INDEX"] == "https://ada:s3cret@index.example/simple"
