@@ -25,8 +25,9 @@ LINES = st.tuples(NAMES, VERSIONS, MARKERS, st.lists(DIGESTS, max_size=2))
 PIECES = st.sampled_from(
     [
         "numpy", "==1", "[a,b]", " ; ", "-r ", "-c ", "-e ", "--hash=sha256:", "@ ", "https://", "file:", "git+",
-        "you:other@host.example/", ".whl", "#sha256=", "#", " #", "\\\n", "\n", "\r\n", "${X}", "'", '"', "--index-url ", "--", "-", "=", "(",
-        ")", "..", "/", "\0", "a-1-py3-none-any.whl", "requirements.txt", "é", " ", "\t", "@EXPLICIT", "python_version<'3'", "*", "~=",
+        "you:other@host.example/", ".whl", "#sha256=", "#", " #", "\\\n", "\n", "\r\n", "${X}", "'", '"', "--index-url ",
+        "--", "-", "=", "(", ")", "..", "/", "\0", "a-1-py3-none-any.whl", "requirements.txt", "é", " ", "\t", "@EXPLICIT",
+        "python_version<'3'", "*", "~=",
     ]
 )  # fmt: skip
 TEXTS = st.lists(PIECES | st.text(max_size=4), max_size=8).map("".join)
