@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 
 from wherry.errors import FormatError, LockError, StoreError, TransferError, WherryError
@@ -26,6 +27,23 @@ from wherry.sources.transport import MissingError, Transport
 from wherry.sources.uv_program import Indexes
 
 AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    file: str
+    sha256: Digest
+    size: int
+    name: str
+    version: str
+
+    @classmethod
+    def of(cls, wheel: LockedWheel) -> _Wanted:
+        return cls(file=wheel.file, sha256=wheel.sha256, size=wheel.size, name=wheel.name, version=wheel.version)
+
+    def may_be(self, found: IndexFile) -> bool:
+        """A file that claims the digest, whatever its name; or one of the name that claims none."""
+        return found.sha256 == self.sha256 or (found.sha256 is None and found.file == self.file)
 
 
 class ArtefactFinder:
@@ -50,54 +68,67 @@ class ArtefactFinder:
         self._indexes: Indexes | None = None
 
     def fetch_all(self, wheels: Sequence[LockedWheel]) -> list[Path]:
-        """Fetch in parallel; the result has the order of `wheels`. The first error ends it."""
+        """Fetch in parallel; the result has the order of `wheels`. The first error, or Ctrl-C, ends all of them."""
         missing = [wheel for wheel in wheels if not self._is_cached(self.path_of(wheel.file, wheel.sha256), wheel.size)]
+        stopped = threading.Event()
+
+        def tell(file: str, done: int, total: int) -> None:
+            if stopped.is_set():
+                raise TransferError("stopped", where=file)
+            self._progress(file, done, total)
+
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch") as pool:
-            pending = [pool.submit(self.fetch_wheel, wheel) for wheel in sorted(missing, key=lambda wheel: -wheel.size)]
+            greatest_first = sorted(missing, key=lambda wheel: -wheel.size)
+            pending = [pool.submit(self._fetch, _Wanted.of(wheel), tell) for wheel in greatest_first]
             try:
-                for done in pending:
+                for done in as_completed(pending):
                     done.result()
             except BaseException:
+                stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return [self.path_of(wheel.file, wheel.sha256) for wheel in wheels]
 
     def fetch_wheel(self, wheel: LockedWheel) -> Path:
-        return self.fetch(wheel.file, wheel.sha256, wheel.size, wheel.name, wheel.version)
+        """The path of a wheel in the cache, fetched when it is not there yet."""
+        return self._fetch(_Wanted.of(wheel), self._progress)
 
     def fetch(self, file: str, sha256: Digest, size: int, name: str, version: str) -> Path:
-        """The path of a file in the cache, fetched when it is not there yet."""
-        target = self.path_of(file, sha256)
-        if self._is_cached(target, size):
+        """The same for any file of a Python package."""
+        return self._fetch(_Wanted(file=file, sha256=sha256, size=size, name=name, version=version), self._progress)
+
+    def _fetch(self, wanted: _Wanted, progress: Progress) -> Path:
+        target = self.path_of(wanted.file, wanted.sha256)
+        if self._is_cached(target, wanted.size):
             return target
         problems: list[WherryError] = []
-        for url in self._places(file, sha256, name, problems):
+        for url in self._places(wanted, problems):
             try:
-                self._take(url, target, sha256, size)
+                self._take(url, target, wanted, progress)
             except TransferError as error:
                 problems.append(error)
                 continue
             return target
-        raise self._not_found(file, name, version, problems)
+        raise _not_found(wanted, problems)
 
     def path_of(self, file: str, sha256: Digest) -> Path:
         return self._cache / "artefacts" / "sha256" / sha256.hex / file
 
-    def _places(self, file: str, sha256: Digest, name: str, problems: list[WherryError]) -> Iterator[str]:
+    def _places(self, wanted: _Wanted, problems: list[WherryError]) -> Iterator[str]:
         for folder in self._find:
-            for path in (folder / file, folder / sha256.hex / file):
+            for path in (folder / wanted.file, folder / wanted.sha256.hex / wanted.file):
                 if path.is_file():
                     yield path.resolve().as_uri()
-        seen = self._seen.find(sha256)
+        seen = self._seen.find(wanted.sha256)
         if seen is not None:
             yield seen.url
         for place in self._known_indexes().one_by_one():
             try:
-                files = list(list_files(place, self._transport, name))
+                files = list(list_files(place, self._transport, wanted.name))
             except (TransferError, FormatError) as error:
                 problems.append(error)
                 continue
-            yield from (found.url for found in files if _may_be(found, file, sha256))
+            yield from (found.url for found in files if wanted.may_be(found))
 
     def _known_indexes(self) -> Indexes:
         with self._guard:
@@ -105,14 +136,14 @@ class ArtefactFinder:
                 self._indexes = self._ask_indexes()
             return self._indexes
 
-    def _take(self, url: str, target: Path, sha256: Digest, size: int) -> None:
+    def _take(self, url: str, target: Path, wanted: _Wanted, progress: Progress) -> None:
         beside = target.with_name(f"{target.name}.part-{os.getpid()}-{threading.get_ident()}")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             beside.unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(f"cannot write {target.parent}: {error.strerror}", hint="WHERRY_CACHE=another folder") from error
-        self._transport.download(url, beside, sha256, size, self._progress)
+        self._transport.download(url, beside, wanted.sha256, wanted.size, progress)
         beside.replace(target)
         _sync_folder(target.parent)
 
@@ -123,22 +154,17 @@ class ArtefactFinder:
         except OSError:
             return False
 
-    @staticmethod
-    def _not_found(file: str, name: str, version: str, problems: Sequence[WherryError]) -> WherryError:
-        """The network's fault when a server failed; the lock's when each one answered that it has it not."""
-        for problem in problems:
-            if not isinstance(problem, MissingError):
-                return problem
-        return LockError(
-            f"{name} {version} is nowhere to be found: {file}",
-            where="wherry.lock",
-            hint=f"wherry lock --upgrade-package {name}, or --find DIR with a folder that has the file",
-        )
 
-
-def _may_be(found: IndexFile, file: str, sha256: Digest) -> bool:
-    """A file that claims the digest, whatever its name; or one of the name that claims none."""
-    return found.sha256 == sha256 or (found.sha256 is None and found.file == file)
+def _not_found(wanted: _Wanted, problems: Sequence[WherryError]) -> WherryError:
+    """The network's fault when a server failed; the lock's when each one answered that it has it not."""
+    for problem in problems:
+        if not isinstance(problem, MissingError):
+            return problem
+    return LockError(
+        f"{wanted.name} {wanted.version} is nowhere to be found: {wanted.file}",
+        where="wherry.lock",
+        hint=f"wherry lock --upgrade-package {wanted.name}, or --find DIR with a folder that has the file",
+    )
 
 
 def _sync_folder(folder: Path) -> None:

@@ -108,6 +108,16 @@ def test_several_at_once_keep_their_order(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in paths] == [wheel.data for wheel in wheels]
 
 
+def test_the_first_error_stops_the_others(tmp_path: Path) -> None:
+    wheels = [make_wheel(f"part-{number}", "1.0", padding=300_000 - number) for number in range(12)]
+    with PythonIndex() as index:
+        index.add(*wheels)
+        index.fail(f"/files/{wheels[0].file}", "wrong")
+        with pytest.raises(TrustError):
+            finder(tmp_path, index.url).fetch_all([locked(wheel) for wheel in wheels])
+    assert not list(tmp_path.rglob("*.part-*"))
+
+
 def test_wrong_bytes_stop_it(index: PythonIndex, tmp_path: Path) -> None:
     index.fail(f"/files/{WHEEL.file}", "wrong")
     with pytest.raises(TrustError, match="digest"):
