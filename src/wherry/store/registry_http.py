@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.exceptions import SSLError as PoolSSLError
+from urllib3.exceptions import TimeoutError as PoolTimeoutError
 
 from wherry.errors import TransferError, TrustError, UsageError
 from wherry.model.reference import HUB
@@ -104,23 +105,23 @@ class Transport:
 
     def _send_once(self, method: str, url: str, headers: Mapping[str, str], body: Body) -> Response:
         timeout = urllib3.Timeout(connect=self.patience.connect, read=self.patience.stall)
+        source = None if body is None or isinstance(body, bytes) else _Source(body)
         try:
             return self._pool(url).urlopen(
                 method,
                 url,
-                body=body,
+                body=source or body,
                 headers={"User-Agent": "wherry", **headers},
                 redirect=False,
                 retries=False,
                 timeout=timeout,
                 preload_content=False,
                 decode_content=False,
-                blocksize=_BLOCK,
             )
-        except HTTPError as error:
+        except (HTTPError, OSError, ValueError) as error:
+            if source and source.error:
+                raise source.error from None
             raise explain_http_error(error, url) from None
-        except (OSError, ValueError) as error:
-            raise Interrupted(f"connection failed: {_brief(error)}", where=place(url)) from None
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         proxy = find_proxy(url, self._env)
@@ -131,14 +132,36 @@ class Transport:
     def _make_pool(self, proxy: str | None) -> urllib3.PoolManager:
         tls = self._tls = self._tls or _tls_context(self._env)
         if proxy is None:
-            return urllib3.PoolManager(ssl_context=tls, maxsize=16, num_pools=16)
+            return urllib3.PoolManager(ssl_context=tls, maxsize=16, num_pools=16, blocksize=_BLOCK)
         parts = urlsplit(proxy)
         if parts.scheme not in {"http", "https"}:
             raise UsageError(f"a proxy of scheme {parts.scheme!r} is not supported", hint="an http:// or https:// proxy")
         login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}" if parts.username else None
         address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         proxy_headers = urllib3.make_headers(proxy_basic_auth=login)
-        return urllib3.ProxyManager(address, ssl_context=tls, maxsize=16, proxy_headers=proxy_headers, proxy_ssl_context=tls)
+        return urllib3.ProxyManager(
+            address, ssl_context=tls, maxsize=16, blocksize=_BLOCK, proxy_headers=proxy_headers, proxy_ssl_context=tls
+        )
+
+
+class _Source:
+    """A body's chunks. Keeps the error of whoever gives them, so that it is not taken for the network's."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self.error: Exception | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return next(self._chunks)
+        except StopIteration:
+            raise
+        except Exception as error:
+            self.error = error
+            raise
 
 
 def read_body(response: Response, limit: int, url: str) -> bytes:
@@ -180,7 +203,8 @@ def explain_http_error(error: Exception, url: str) -> TransferError | TrustError
         cause = inner or cause.__cause__ or cause.__context__
     if isinstance(error, PoolSSLError):
         return TransferError(f"TLS failed: {_brief(error)}", where=place(url), hint="--plain-http if the registry has no TLS")
-    if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError) or "timed out" in str(error):
+    refused = isinstance(error, NewConnectionError)  # which urllib3 counts among the timeouts
+    if not refused and (isinstance(error, TimeoutError | PoolTimeoutError) or "timed out" in str(error)):
         return Interrupted("no answer: the connection stalled", where=place(url))
     return Interrupted(f"connection failed: {_brief(error)}", where=place(url))
 
