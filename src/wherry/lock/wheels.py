@@ -11,9 +11,11 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.tags import Tag
 from packaging.utils import canonicalize_name
 
@@ -58,7 +60,8 @@ def lock_wheels(
     elif kind is EnvironmentKind.UV_LOCK:
         candidates, pins = _export_uv_lock(declaration, target, sources, options)
     else:
-        candidates, pins = _resolve(declaration, target, sources, _former_pins(keep, options), options)
+        former = _allowed_pins(_former_pins(keep, options), declaration)
+        candidates, pins = _resolve(declaration, target, sources, former, options)
         candidates = _keep_files(candidates, keep, options, target)
     candidates = honour_hashes(candidates, declaration.environment, target, sources)
     kept = {} if options.upgrade or keep is None else {wheel.name: wheel for wheel in keep.wheels}
@@ -96,17 +99,35 @@ def _resolve(
         folder = Path(scratch)
         asked = [*_COMPILE, *_target_arguments(target), *_write_request(declaration, folder), *_refresh(options)]
         pins_file = folder / "pins.txt"
-        pins_file.write_text("".join(f"{name}=={version}\n" for name, version in sorted(former.items())), encoding="utf-8")
-        first = ["--output-file", str(pins_file), "--annotation-style", "split", "--no-strip-markers"]
         second = ["--format", "pylock.toml", "--constraints", str(pins_file)]
         try:
-            run_uv([*asked, *first], sources.settings, declaration.root, offline=options.offline)
+            _pin_versions(asked, former, pins_file, declaration.root, sources, options)
             pylock = run_uv([*asked, *second], sources.settings, declaration.root, offline=options.offline)
             candidates = select_candidates(pylock, declaration.root, _where(declaration), target)
         except LockError as error:
             raise explain_missing_wheels(error, declaration.environment, target, sources) from None
         pins = parse_pins(pins_file.read_text(encoding="utf-8"))
     return candidates, pins
+
+
+def _pin_versions(
+    asked: list[str], former: Mapping[str, str], pins_file: Path, root: Path, sources: PackageSources, options: LockOptions
+) -> None:
+    """Resolve, and leave the pins with their annotations in `pins_file`.
+
+    Former versions are constraints first: where they all still fit, that is the answer. Only else are they uv's
+    preferences, which it gives up as soon as the first index that has the version lacks a wheel for this platform.
+    """
+    lines = "".join(f"{name}=={version}\n" for name, version in sorted(former.items()))
+    first = [*asked, "--output-file", str(pins_file), "--annotation-style", "split", "--no-strip-markers"]
+    if former:
+        kept = pins_file.with_name("kept.txt")
+        kept.write_text(lines, encoding="utf-8")
+        with suppress(LockError):
+            run_uv([*first, "--constraints", str(kept)], sources.settings, root, offline=options.offline)
+            return
+    pins_file.write_text(lines, encoding="utf-8")
+    run_uv(first, sources.settings, root, offline=options.offline)
 
 
 def _where(declaration: Declaration) -> str:
@@ -164,6 +185,17 @@ def _former_pins(keep: PlatformLock | None, options: LockOptions) -> dict[str, s
         return {}
     forgotten = {canonicalize_name(name) for name in options.upgrade_packages}
     return {wheel.name: wheel.version for wheel in keep.wheels if wheel.name not in forgotten}
+
+
+def _allowed_pins(pins: dict[str, str], declaration: Declaration) -> dict[str, str]:
+    """Without those that the author's own requirements and constraints now rule out."""
+    environment = declaration.environment
+    for entry in (*environment.requirements, *environment.constraints):
+        name = canonicalize_name(entry.name)
+        with suppress(InvalidRequirement):
+            if name in pins and not Requirement(entry.text).specifier.contains(pins[name], prereleases=True):
+                pins = {other: version for other, version in pins.items() if other != name}
+    return pins
 
 
 def _keep_files(
