@@ -174,7 +174,7 @@ def with_diff_ids(lock: Lock, made: Iterable[PlatformRecipe]) -> Lock:
 
 def watched_files(declared: Declaration) -> tuple[str, ...]:
     """The files that say what the project is: those read, and those that would be read if they were there."""
-    usual = ("wherry.toml", "pyproject.toml", "uv.lock", "pylock.toml", "requirements.txt", LOCKFILE)
+    usual = ("wherry.toml", "pyproject.toml", "uv.lock", "pylock.toml", "requirements.txt", ".python-version", LOCKFILE)
     return tuple(dict.fromkeys((*usual, *declared.environment.files)))
 
 
