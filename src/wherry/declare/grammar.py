@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from wherry.declare.paths import relative_path
+from wherry.declare.secret_files import is_secret_name
 from wherry.errors import DeclarationError, WherryError
 from wherry.model.declaration import Bytecode, CodeSelection, Compression, DebianBase, ModelFile, ReferenceBase
 from wherry.model.platform import Platform
@@ -270,6 +271,8 @@ def _parse_models(values: list[str | _Model] | None, origin: str) -> tuple[Model
     for position, value in enumerate(values):
         where = f"{origin}: models[{position}]"
         path = relative_path(value if isinstance(value, str) else value.path, where)
+        if is_secret_name(path):
+            raise DeclarationError(f"{path} looks like a secret and never enters an image", where=where)
         if path in found:
             raise DeclarationError(f"{path} is named twice", where=where)
         found[path] = ModelFile(path=path, optional=not isinstance(value, str) and value.optional)

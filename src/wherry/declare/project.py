@@ -106,15 +106,6 @@ def read_written(root: Path, pyproject: Mapping[str, Any]) -> tuple[Written, str
     return Written(), BARE, ()
 
 
-def watched_files(declaration: Declaration) -> tuple[str, ...]:
-    """Files outside the code layer whose change, coming or going can change the declaration; relative to the root.
-
-    Besides them the defaults depend on the code's files (an entrypoint) and on `default_models`.
-    """
-    fixed = (OWN_FILE, "pyproject.toml", ".python-version", "uv.lock", "pylock.toml", "requirements.txt", ".dockerignore")
-    return tuple(dict.fromkeys((*fixed, *declaration.environment.files)))
-
-
 def _base_and_python(
     root: Path, written: Written, pyproject: Mapping[str, Any], host: Host, origin: str
 ) -> tuple[DebianBase | ReferenceBase, str | None]:

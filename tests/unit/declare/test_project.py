@@ -8,7 +8,6 @@ import pytest
 
 from tests.unit.declare.projects import HOST, declare, write, write_files
 from wherry.declare.defaults import Host, has_apt_sources, normalise_name
-from wherry.declare.project import watched_files
 from wherry.errors import DeclarationError
 from wherry.model.declaration import Bytecode, CodeSelection, Compression, DebianBase, EnvironmentKind, ModelFile, ReferenceBase
 from wherry.model.platform import Platform
@@ -199,6 +198,7 @@ def test_at_most_sixteen_models_are_guessed_the_largest(tmp_path: Path) -> None:
         ("models = ['a', 3]", "wherry.toml: models[1]"),
         ("models = ['../x.pkl']", "leaves the project"),
         ("models = ['/x.pkl']", "not a path"),
+        ("models = ['conf/.env']", "secret"),
         ("models = ['.']", "leaves the project"),
         ("models = ['a', './a']", "named twice"),
         ("models = ['m', 'm/a.pkl']", "lies in m"),
@@ -251,11 +251,6 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DeclarationError, match="not a folder"):
         declare(tmp_path / "file")
-
-
-def test_watched_files_are_those_that_decide(tmp_path: Path) -> None:
-    root = write_files(tmp_path, {"requirements.txt": "-r more.txt", "more.txt": "numpy"})
-    assert {"wherry.toml", "pyproject.toml", "uv.lock", "requirements.txt", "more.txt"} <= set(watched_files(declare(root)))
 
 
 @pytest.mark.parametrize(
