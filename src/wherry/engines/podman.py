@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from wherry.engines.docker_like import DockerLikeEngine
-from wherry.engines.port import EngineInfo
+from wherry.engines.port import EngineInfo, RunSpec
 from wherry.engines.process import ask, find_program, shorten_errors
 from wherry.errors import EngineError
+
+
+_CAP_SYS_RESOURCE = 24  # capabilities(7)
+_MODEST = 4096
 
 
 class PodmanEngine(DockerLikeEngine):
@@ -27,5 +34,20 @@ class PodmanEngine(DockerLikeEngine):
             return EngineInfo(name=self.name, usable=False, reason=shorten_errors(done.stderr), hint=self.remedy)
         return EngineInfo(name=self.name, usable=True, version=done.stdout.decode().strip())
 
+    def _render_options(self, spec: RunSpec) -> list[str]:
+        return [*super()._render_options(spec), *_render_limits()]
+
     def _render_gpus(self, gpus: str) -> list[str]:
         return ["--device", f"nvidia.com/gpu={gpus}"]  # podman names GPUs by the container device interface
+
+
+def _render_limits() -> list[str]:
+    """Lower limits where root may not raise them, as in a container: podman asks for more, and the runtime then fails."""
+    try:
+        status = Path("/proc/self/status").read_text("ascii")
+        capabilities = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), 16)
+    except (OSError, ValueError, StopIteration):
+        return []
+    if os.geteuid() != 0 or capabilities >> _CAP_SYS_RESOURCE & 1:
+        return []
+    return ["--ulimit", f"nofile={_MODEST}:{_MODEST}", "--ulimit", f"nproc={_MODEST}:{_MODEST}"]
