@@ -100,7 +100,7 @@ class _Claimant:
         finally:
             self._withdraw(claim)
         versions = read_versions(self._repository.tags())
-        return False, max((number, *versions)) + 1 + (rank or 0)
+        return False, max(number + (rank or 1), max(versions, default=0) + 1)
 
     def _wait_alone(self, number: int, nonce: str) -> int | None:
         """None once no other claim on the number is seen; else our rank among the claims, when it is time to give way.

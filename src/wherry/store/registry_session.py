@@ -34,12 +34,23 @@ _SHOWN = 300
 
 
 class Refused(TransferError):
-    """The registry said no. `status` is HTTP's, `code` OCI's (such as ``MANIFEST_UNKNOWN``) or empty."""
+    """The registry said no. `status` is HTTP's, `code` OCI's (such as ``MANIFEST_UNKNOWN``) or empty.
+    `wait` is in how many seconds the registry wants to be asked again; None: that would not help."""
 
-    def __init__(self, what: str, *, where: str | None = None, hint: str | None = None, status: int, code: str = "") -> None:
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        hint: str | None = None,
+        status: int,
+        code: str = "",
+        wait: float | None = None,
+    ) -> None:
         super().__init__(what, where=where, hint=hint)
         self.status = status
         self.code = code
+        self.wait = wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,11 +138,13 @@ class RegistrySession:
         if status == 429:
             until = response.headers.get("Retry-After", "")
             hint = f"again in {until} s" if until.isdigit() else "again later, or log in for a higher limit"
-            return Refused(f"{self.registry} counts too many requests{said}", where=where, hint=hint, status=status, code=code)
+            what = f"{self.registry} counts too many requests{said}"
+            return Refused(what, where=where, hint=hint, status=status, code=code, wait=_retry_after(response, 0.0))
         if code == "DIGEST_INVALID":
             return TrustError(f"{self.registry} got other bytes than were announced{said}", where=where)
         what = f"{self.registry} answered {status} to {call.method}{said}"
-        return Refused(what, where=where, hint="again later" if status >= 500 else None, status=status, code=code)
+        hint, wait = ("again later", _retry_after(response, 0.0)) if status in _REPEATED else (None, None)
+        return Refused(what, where=where, hint=hint, status=status, code=code, wait=wait)
 
     def _attempt(self, call: Call) -> Exchange:
         for _ in range(3):

@@ -82,9 +82,10 @@ class Uploader:
                     self.send_once(_blocks(file), upload.digest, upload.size, upload.report)
                 return
             except (Interrupted, Refused) as error:
-                if attempt == patience.attempts or (isinstance(error, Refused) and error.status < 500):
+                asked = error.wait if isinstance(error, Refused) else 0.0
+                if attempt == patience.attempts or asked is None or asked > patience.longest_wait:
                     raise
-            self._session.pause(min(patience.first_wait * 2 ** (attempt - 1), patience.longest_wait))
+            self._session.pause(max(asked, min(patience.first_wait * 2 ** (attempt - 1), patience.longest_wait)))
 
     def send_once(self, chunks: Iterable[bytes], digest: Digest, size: int, report: Report) -> None:
         """Send bytes that come only once, as one PUT."""
@@ -147,7 +148,8 @@ class Uploader:
             try:
                 response = self._session.request(call, (202, 201, 204))
             except Refused as error:
-                if error.status >= 500 or error.status == 429:
+                if error.wait is not None and error.wait <= self._session.transport.patience.longest_wait:
+                    self._session.pause(error.wait)
                     raise Interrupted(error.what, where=error.where, hint=error.hint) from None
                 raise
         following = self._location(response, location)
