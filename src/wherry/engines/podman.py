@@ -10,7 +10,6 @@ from wherry.engines.port import EngineInfo, RunSpec
 from wherry.engines.process import ask, find_program, shorten_errors
 from wherry.errors import EngineError
 
-
 _CAP_SYS_RESOURCE = 24  # capabilities(7)
 _MODEST = 4096
 
