@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from wherry.cli.talk import say
+from wherry.cli.talk import say, show_progress
 from wherry.engines.choice import find_engine
 from wherry.engines.port import EngineImage, Mount, RunSpec
 from wherry.errors import UsageError
@@ -46,8 +46,8 @@ _EPILOG = (
 
 
 def register(app: typer.Typer) -> None:
-    settings = {"allow_interspersed_args": False, "ignore_unknown_options": False}
-    app.command("run", context_settings=settings, epilog=_EPILOG)(run_command)
+    # What stands after the command's first word is the command's own.
+    app.command("run", context_settings={"allow_interspersed_args": False}, epilog=_EPILOG)(run_command)
 
 
 def run_command(
@@ -57,7 +57,7 @@ def run_command(
     volume: Annotated[list[str] | None, VOLUME] = None,
     publish: Annotated[list[str] | None, PUBLISH] = None,
     env: Annotated[list[str] | None, ENV] = None,
-    detach: Annotated[bool, typer.Option("-d", "--detach", help="Run in the background and print the container's name.")] = False,
+    detach: Annotated[bool, typer.Option("-d", "--detach", help="Run in the background and print what to stop it by.")] = False,
     remove: Annotated[bool, typer.Option("--rm/--no-rm", help="Remove the container when it has ended.")] = True,
     workdir: Annotated[str | None, WORKDIR] = None,
     user: Annotated[str | None, USER] = None,
@@ -110,7 +110,8 @@ def _project_image(store: DiskStore, project: Path, env: Mapping[str, str]) -> s
     from wherry.pipeline import Project  # the whole builder, for the first run only
 
     say(f"no image {name} yet: building it")
-    return Project(project).build().name
+    with show_progress() as progress:
+        return Project(project, env=env, progress=progress, say=say).build().name
 
 
 def make_spec(
