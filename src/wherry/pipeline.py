@@ -18,6 +18,7 @@ from pathlib import Path
 from wherry.assemble.build import assemble_layers
 from wherry.assemble.recipe import PlatformRecipe, Recipe
 from wherry.bases import Bases, open_bases
+from wherry.declare.code import find_secrets
 from wherry.declare.fingerprint import declaration_digest
 from wherry.declare.project import read_declaration
 from wherry.errors import LockError
@@ -71,6 +72,8 @@ class Project:
     def declare(self, wishes: Wishes = Wishes()) -> Declaration:
         """Read what the author asks for."""
         declared = read_declaration(self.root, self.env)
+        for note in declared.notes:
+            self._say(note)
         return replace(declared, platforms=tuple(sorted(set(wishes.platforms or declared.platforms))))
 
     def lock(self, wishes: Wishes = Wishes(), *, write: bool = True) -> LockedProject:
@@ -150,12 +153,20 @@ class LockedProject:
 
     def build(self, *, tag: str | None = None, verify: bool = False, platforms: Sequence[Platform] | None = None) -> BuildResult:
         """Build the image into the store, named `tag` (default: NAME:latest). `verify` reads every file again."""
+        for path in find_secrets(self.declaration):
+            self.project._say(f"{path} looks like a secret: it is left out of the image")
         declared = replace(self.declaration, platforms=tuple(sorted(platforms or self.declaration.platforms)))
         made = self.project._assemble(declared, self.value, self.wishes)
         if not self.wishes.frozen:
             write_lock(self.project.root, with_diff_ids(self.value, made))
         recipe = _write_recipe(declared, made)
-        files = ProjectFiles(root=declared.root, code=declared.code, models=declared.models, watched=watched_files(declared))
+        files = ProjectFiles(
+            root=declared.root,
+            code=declared.code,
+            models=declared.models,
+            watched=watched_files(declared),
+            guessed=declared.models_guessed,
+        )
         name = tag or f"{declared.name}:latest"
         project = self.project
         return finish_build(files, recipe, name, project.store, project.cache, project.env, verify=verify)

@@ -24,6 +24,7 @@ from wherry.assemble.image import ComposedImage, compose_image, compose_index
 from wherry.assemble.layers import LayerBlob, write_layer
 from wherry.assemble.recipe import Recipe, parse_layer, parse_recipe, render_layer, render_recipe
 from wherry.declare.code import CodeFile, list_code
+from wherry.declare.model_files import default_models
 from wherry.errors import FormatError
 from wherry.formats.tar import TarEntry, add_parents, directory_entry, symlink_entry
 from wherry.model.declaration import CodeSelection, ModelFile
@@ -45,12 +46,16 @@ _Known = tuple[BuiltLayer | None, list[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectFiles:
-    """What of the project's folder goes into the image, and which files (`watched`) decide everything else."""
+    """What of the project's folder goes into the image, and which files (`watched`) decide everything else.
+
+    Where the models were `guessed`, a new file may be a new one.
+    """
 
     root: Path
     code: CodeSelection
     models: tuple[ModelFile, ...]
     watched: tuple[str, ...]
+    guessed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +97,8 @@ def rebuild(root: Path, store: DiskStore, cache: Path, env: Mapping[str, str]) -
     except (FormatError, KeyError, TypeError, ValueError):
         return None
     if state["watched"] != _watch(files) or not _has_layers(recipe, store):
+        return None
+    if files.guessed and default_models(root)[0] != files.models:
         return None
     if state["names"] != _names(_list(files), files):
         return None  # a new or a lost file may mean another entrypoint or another model
@@ -244,6 +251,7 @@ def _write_state(files: ProjectFiles, recipe: Recipe, layers: _Layers, tag: str,
         "names": _names(_list(files), files),
         "include": list(files.code.include),
         "exclude": list(files.code.exclude),
+        "guessed": files.guessed,
         "model_files": [[model.path, model.optional] for model in files.models],
         "code": _render_layer_state(layers.code, now),
         "models": {path: _render_layer_state(known, now) for path, known in layers.models.items()},
@@ -293,4 +301,5 @@ def _parse_files(root: Path, state: dict[str, Any]) -> ProjectFiles:
         code=CodeSelection(include=tuple(state["include"]), exclude=tuple(state["exclude"])),
         models=tuple(ModelFile(path=path, optional=optional) for path, optional in state["model_files"]),
         watched=tuple(path for path, _ in state["watched"]),
+        guessed=state["guessed"],
     )

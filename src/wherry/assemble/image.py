@@ -11,14 +11,13 @@ from dataclasses import dataclass
 
 from wherry.assemble.recipe import PlatformRecipe, Recipe
 from wherry.formats.oci_json import render_config, render_index, render_manifest
-from wherry.formats.wheel import ENVIRONMENT
 from wherry.model.declaration import Bytecode
 from wherry.model.digest import Digest
 from wherry.model.image import BuiltImage, BuiltLayer
+from wherry.model.layout import ENVIRONMENT, PYTHON_CACHE
 from wherry.model.lock import LayerKind
 from wherry.model.oci import CONFIG, INDEX, LAYER_KIND, LAYER_NAME, MANIFEST, Descriptor, History
 
-PYTHON_CACHE = "/var/cache/python"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TITLE = "org.opencontainers.image.title"
 _BASE_NAME = "org.opencontainers.image.base.name"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wherry.formats.tar import TarEntry, directory_entry, file_entry, symlink_entry
-from wherry.formats.wheel import ENVIRONMENT, site_packages
+from wherry.model.layout import ENVIRONMENT, PYTHON_CACHE, site_packages
 from wherry.model.lock import LockedInterpreter
 
 
@@ -19,5 +19,5 @@ def skeleton_entries(interpreter: LockedInterpreter) -> list[TarEntry]:
         file_entry(f"{ENVIRONMENT}/pyvenv.cfg", configuration.encode()),
         directory_entry(site_packages(interpreter.minor)),
         # Whoever runs the container fills it; like /tmp, so that any user may, and none may touch another's files.
-        directory_entry("var/cache/python", 0o1777),
+        directory_entry(PYTHON_CACHE.lstrip("/"), 0o1777),
     ]

@@ -77,6 +77,7 @@ def _declare(
         system_packages=written.system_packages,
         code=written.code,
         models=models,
+        models_guessed=written.models is None,
         entrypoint=default_entrypoint(root) if written.entrypoint is None else written.entrypoint,
         env=_with_defaults(written.env, default_env(root)),
         labels=written.labels,

@@ -31,8 +31,8 @@ from installer.utils import Scheme, construct_record_file, fix_shebang
 
 from wherry.errors import FormatError
 from wherry.formats.tar import TarEntry, file_entry
+from wherry.model.layout import ENVIRONMENT, site_packages
 
-ENVIRONMENT = "opt/env"
 _CHUNK = 1 << 20
 _MAX_SMALL = 1 << 20  # what is read whole: scripts with a shebang, metadata
 _MAX_METADATA = 64 << 20  # RECORD of the largest wheels has some 20,000 lines
@@ -50,11 +50,6 @@ class WheelLayout:
     entries: tuple[TarEntry, ...]
     digests: dict[str, str]  # path → "sha256=…" as RECORD writes it
     python: tuple[str, ...]
-
-
-def site_packages(minor: str) -> str:
-    """Where pure and platform libraries lie, without a leading slash."""
-    return f"{ENVIRONMENT}/lib/python{minor}/site-packages"
 
 
 def plan_wheel(archive: zipfile.ZipFile, name: str, minor: str) -> WheelLayout:

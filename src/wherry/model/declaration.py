@@ -119,6 +119,7 @@ class Declaration:
     system_packages: tuple[str, ...] = ()
     code: CodeSelection = CodeSelection()
     models: tuple[ModelFile, ...] = ()
+    models_guessed: bool = False  # found by their suffix, so that a new file may be a new model
     entrypoint: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     labels: tuple[tuple[str, str], ...] = ()

@@ -143,8 +143,10 @@ class RegistrySession:
         if code == "DIGEST_INVALID":
             return TrustError(f"{self.registry} got other bytes than were announced{said}", where=where)
         what = f"{self.registry} answered {status} to {call.method}{said}"
-        hint, wait = ("again later", _retry_after(response, 0.0)) if status in _REPEATED else (None, None)
-        return Refused(what, where=where, hint=hint, status=status, code=code, wait=wait)
+        if status in _REPEATED:
+            wait = _retry_after(response, 0.0)
+            return Refused(what, where=where, hint="again later", status=status, code=code, wait=wait)
+        return Refused(what, where=where, status=status, code=code)
 
     def _attempt(self, call: Call) -> Exchange:
         for _ in range(3):
