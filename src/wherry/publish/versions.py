@@ -1,10 +1,11 @@
 """The next version number as a tag, with nobody's number taken (docs/adr/0004-next-version.md).
 
-Versions are tags that are whole numbers. Where the registry honours ``If-None-Match: *`` (or has tags that never
-change), the first to write a number has it. Elsewhere, each pusher announces itself with a claim, a tag of its own, and
-takes a number only if, after that, it sees no other claim on it: of two that announce and then look, at least one sees
-the other. Rests on what tag listings promise: that they show what was written before. Numbers may be skipped, never
-given twice; a claim is removed afterwards where the registry can.
+Versions are tags that are whole numbers. Each pusher announces itself with a claim, a tag of its own, and learns from a
+second write of it whether the registry honours ``If-None-Match: *`` (or has tags that never change): there the first to
+write a number has it. Elsewhere a pusher takes a number only if, after its claim, it sees no other claim on it: of two
+that announce and then look, at least one sees the other. That rests on tag listings that show what was written before.
+Numbers may be skipped, never given twice; a claim is removed afterwards where the registry can. No tag that somebody may
+be reading is ever written again: registries do not promise that this is atomic.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from wherry.formats.oci_json import render_manifest
 from wherry.model.digest import Digest
 from wherry.model.oci import MANIFEST, Descriptor
 from wherry.store.registry import RegistryStore
-from wherry.store.registry_session import Refused
 
 _VERSION = re.compile(r"0|[1-9][0-9]{0,17}")
 _CLAIM = re.compile(r"_claim\.([0-9]+)\.([0-9a-f]+)")
@@ -44,23 +44,12 @@ def assign_version(repository: RegistryStore, raw: bytes, media_type: str, nonce
         found = repository.find_manifest(str(newest))
         if found and found.digest == Digest.of(raw):
             return str(newest)
-        if honours_only_new(repository, str(newest)):
-            return _write_first(repository, raw, media_type, newest + 1)
     return _Claimant(repository, raw, media_type, nonce).take(newest + 1)
 
 
 def read_versions(tags: Iterable[str]) -> list[int]:
     """The tags that are version numbers."""
     return [int(tag) for tag in tags if _VERSION.fullmatch(tag)]
-
-
-def honours_only_new(repository: RegistryStore, tag: str) -> bool:
-    """Whether the registry refuses to write a tag that exists when told so. Tried with what the tag means already."""
-    descriptor, raw = repository.read_manifest(tag)
-    try:
-        return not repository.put_manifest(raw, descriptor.media_type, tag, only_new=True)
-    except Refused:
-        return False
 
 
 def _write_first(repository: RegistryStore, raw: bytes, media_type: str, number: int) -> str:
@@ -79,6 +68,7 @@ class _Claimant:
         self._raw = raw
         self._media_type = media_type
         self._nonce = nonce
+        self._exclusive: bool | None = None  # whether the registry refuses to write a tag anew; None: not known yet
 
     def take(self, number: int) -> str:
         self._repository.put((_EMPTY,), Digest.of(_EMPTY), len(_EMPTY))
@@ -86,14 +76,20 @@ class _Claimant:
             taken, number = self._try(number)
             if taken:
                 return str(number)
+            if self._exclusive:
+                return _write_first(self._repository, self._raw, self._media_type, number)
         raise _no_number(self._repository)
 
     def _try(self, number: int) -> tuple[bool, int]:
         """Claim a number; gives whether it is ours, and it or the one to try next."""
         nonce = self._nonce()
-        claim = _render_claim(number, nonce)
-        self._repository.put_manifest(claim, MANIFEST, f"_claim.{number}.{nonce}")
+        claim, tag = _render_claim(number, nonce), f"_claim.{number}.{nonce}"
+        self._repository.put_manifest(claim, MANIFEST, tag)
         try:
+            if self._exclusive is None:
+                self._exclusive = not self._repository.put_manifest(claim, MANIFEST, tag, only_new=True)
+            if self._exclusive:
+                return False, number
             rank = self._wait_alone(number, nonce)
             if rank is None and self._repository.find_manifest(str(number)) is None and self._write(number):
                 return True, number

@@ -59,12 +59,18 @@ def test_other_tags_do_not_count(registry: RegistrySimulator) -> None:
     assert read_versions(["latest", "007", "3", "0", "9" * 40]) == [3, 0]
 
 
-def test_where_the_registry_keeps_order_nobody_claims(registry: RegistrySimulator) -> None:
-    registry.behaviour.conditional_tags = True
-    release(registry, 1)
-    registry.forget()
-    release(registry, 2)
-    assert registry.count("PUT", "_claim") == 0
+def test_no_tag_that_has_a_meaning_is_written_twice(registry: RegistrySimulator) -> None:
+    for number in range(3):
+        release(registry, number)
+    written = [one.path.rpartition("/")[2] for one in registry.seen if one.method == "PUT" and "/manifests/" in one.path]
+    assert sorted(tag for tag in written if tag.isdigit()) == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("behaviour", [Behaviour(conditional_tags=True), Behaviour(immutable_tags=True)])
+def test_where_the_registry_keeps_order_no_number_is_skipped(registry: RegistrySimulator, behaviour: Behaviour) -> None:
+    registry.behaviour = behaviour
+    registry.add_manifest("team/model", image(0), INDEX, "_claim.1.0000000000000000")
+    assert release(registry, 1) == "1"
 
 
 def test_a_claim_left_behind_costs_at_most_its_number(registry: RegistrySimulator) -> None:
