@@ -10,6 +10,7 @@ files ─declare→ Declaration ─lock→ Lock ─assemble→ Image
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -78,15 +79,16 @@ class Project:
 
     def lock(self, wishes: Wishes = Wishes(), *, write: bool = True) -> LockedProject:
         """Resolve to exact packages; writes `wherry.lock` unless told not to."""
+        since = time.time_ns()
         declared = self.declare(wishes)
         former = read_lock(self.root)
         digest = declaration_digest(declared)
         if wishes.frozen:
             if former is None:
                 raise LockError("there is no lock, and --frozen makes none", where=LOCKFILE, hint="wherry lock")
-            return LockedProject(self, declared, former, wishes)
+            return LockedProject(self, declared, former, wishes, since)
         if wishes.locked:
-            return LockedProject(self, declared, require_answered(declared, digest, former), wishes)
+            return LockedProject(self, declared, require_answered(declared, digest, former), wishes, since)
         with self._bases(declared, wishes) as bases:
             lock = resolve_lock(
                 declared,
@@ -101,10 +103,11 @@ class Project:
             )
         if write and write_lock(self.root, lock):
             self._say(f"wrote {self.root / LOCKFILE}")
-        return LockedProject(self, declared, lock, wishes)
+        return LockedProject(self, declared, lock, wishes, since)
 
     def build(self, wishes: Wishes = Wishes(), *, tag: str | None = None, verify: bool = False) -> BuildResult:
         """Build the image from the lock, which is made when there is none and extended by platforms it lacks."""
+        since = time.time_ns()
         declared = self.declare(wishes)
         lock = read_lock(self.root)
         if lock is None or (not wishes.frozen and not wishes.locked and self._only_lacks_platforms(declared, lock)):
@@ -114,7 +117,7 @@ class Project:
             )
         if not wishes.frozen:
             require_answered(declared, declaration_digest(declared), lock)
-        return LockedProject(self, declared, lock, wishes).build(tag=tag, verify=verify)
+        return LockedProject(self, declared, lock, wishes, since).build(tag=tag, verify=verify)
 
     @staticmethod
     def _only_lacks_platforms(declared: Declaration, lock: Lock) -> bool:
@@ -144,12 +147,13 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class LockedProject:
-    """A project with its lock."""
+    """A project with its lock. `since` (ns) is a time before its files were read."""
 
     project: Project
     declaration: Declaration
     value: Lock
     wishes: Wishes
+    since: int
 
     def build(self, *, tag: str | None = None, verify: bool = False, platforms: Sequence[Platform] | None = None) -> BuildResult:
         """Build the image into the store, named `tag` (default: NAME:latest). `verify` reads every file again."""
@@ -168,8 +172,16 @@ class LockedProject:
             guessed=declared.models_guessed,
         )
         name = tag or f"{declared.name}:latest"
-        project = self.project
-        return finish_build(files, recipe, name, project.store, project.cache, project.env, verify=verify)
+        project, usual = self.project, self._is_usual(name, declared)
+        return finish_build(
+            files, recipe, name, project.store, project.cache, project.env, since=self.since, usual=usual, verify=verify
+        )
+
+    def _is_usual(self, name: str, declared: Declaration) -> bool:
+        """Whether a build without options would make the same."""
+        asked = read_declaration(self.project.root, self.project.env)
+        same = (name, declared.platforms) == (f"{asked.name}:latest", tuple(sorted(asked.platforms)))
+        return same and not self.wishes.frozen
 
 
 def with_diff_ids(lock: Lock, made: Iterable[PlatformRecipe]) -> Lock:

@@ -23,7 +23,7 @@ from wherry.assemble.files import disk_entry, model_files, path_in_image
 from wherry.assemble.image import ComposedImage, compose_image, compose_index
 from wherry.assemble.layers import LayerBlob, write_layer
 from wherry.assemble.recipe import Recipe, parse_layer, parse_recipe, render_layer, render_recipe
-from wherry.declare.code import CodeFile, list_code
+from wherry.declare.code import CodeFile, list_code, survey_code
 from wherry.declare.model_files import default_models
 from wherry.errors import FormatError
 from wherry.formats.tar import TarEntry, add_parents, directory_entry, symlink_entry
@@ -71,25 +71,36 @@ class _Layers:
 
 
 def finish_build(
-    files: ProjectFiles, recipe: Recipe, tag: str, store: DiskStore, cache: Path, env: Mapping[str, str], *, verify: bool = False
+    files: ProjectFiles,
+    recipe: Recipe,
+    tag: str,
+    store: DiskStore,
+    cache: Path,
+    env: Mapping[str, str],
+    *,
+    since: int,
+    usual: bool,
+    verify: bool = False,
 ) -> BuildResult:
     """Write the layers of code and models, compose the images, name them, and keep the state for the next build.
 
-    With `verify` every file is read again, whatever its stamp says.
+    `since` (ns) is a time before the declaration was read: what changed later may have been read or not. `usual` says
+    that a build without options makes the same, so that the next one of these may start from this one's state. With
+    `verify` every file is read again, whatever its stamp says.
     """
-    now = time.time_ns()
     former = None if verify else _former_layers(_read_state(files.root, cache), recipe)
     with store.in_use():
         layers = _project_layers(files, recipe, store, former)
         result = _compose(recipe, layers.built(), tag, store, created_time(env))
-    _write_state(files, recipe, layers, tag, cache, now)
+    _write_state(files, recipe, layers, tag, cache, since, usual=usual)
     return result
 
 
 def rebuild(root: Path, store: DiskStore, cache: Path, env: Mapping[str, str]) -> BuildResult | None:
     """Build again from the kept state, or None when it does not tell enough and a full build must decide."""
+    since = time.time_ns()
     state = _read_state(root, cache)
-    if state is None:
+    if state is None or state.get("usual") is not True:
         return None
     try:
         recipe = parse_recipe(state["recipe"])
@@ -100,9 +111,9 @@ def rebuild(root: Path, store: DiskStore, cache: Path, env: Mapping[str, str]) -
         return None
     if files.guessed and default_models(root)[0] != files.models:
         return None
-    if state["names"] != _names(_list(files), files):
-        return None  # a new or a lost file may mean another entrypoint or another model
-    return finish_build(files, recipe, state["tag"], store, cache, env)
+    if state["names"] != _names(files):
+        return None  # a new or a lost file may mean another entrypoint, another model or a secret to tell of
+    return finish_build(files, recipe, state["tag"], store, cache, env, since=since, usual=True)
 
 
 def known_blobs(root: Path, cache: Path) -> tuple[Digest, ...]:
@@ -218,9 +229,11 @@ def _stamp_of(path: Path) -> Stamp:
         return None
 
 
-def _names(listed: Iterable[CodeFile], files: ProjectFiles) -> str:
+def _names(files: ProjectFiles) -> str:
+    listed, secrets = survey_code(files.root, files.code, [model.path for model in files.models])
     present = [model.path for model in files.models if (files.root / model.path).exists()]
-    return hashlib.sha256("\0".join([file.path for file in listed] + present).encode("utf-8", "surrogateescape")).hexdigest()
+    parts = ([file.path for file in listed], secrets, present)
+    return hashlib.sha256("\0\0".join("\0".join(part) for part in parts).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _has_layers(recipe: Recipe, store: DiskStore) -> bool:
@@ -241,34 +254,35 @@ def _read_state(root: Path, cache: Path) -> dict[str, Any] | None:
         return None
 
 
-def _write_state(files: ProjectFiles, recipe: Recipe, layers: _Layers, tag: str, cache: Path, now: int) -> None:
+def _write_state(files: ProjectFiles, recipe: Recipe, layers: _Layers, tag: str, cache: Path, since: int, *, usual: bool) -> None:
     state = {
         "version": _STATE_VERSION,
         "wherry": VERSION,
         "tag": tag,
+        "usual": usual,
         "recipe": render_recipe(recipe),
-        "watched": _distrust(_watch(files), now),
-        "names": _names(_list(files), files),
+        "watched": _distrust(_watch(files), since),
+        "names": _names(files),
         "include": list(files.code.include),
         "exclude": list(files.code.exclude),
         "guessed": files.guessed,
         "model_files": [[model.path, model.optional] for model in files.models],
-        "code": _render_layer_state(layers.code, now),
-        "models": {path: _render_layer_state(known, now) for path, known in layers.models.items()},
+        "code": _render_layer_state(layers.code, since),
+        "models": {path: _render_layer_state(known, since) for path, known in layers.models.items()},
     }
     path = _state_path(files.root, cache)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(state, separators=(",", ":")).encode(), path.parent)
 
 
-def _distrust(stamps: list[list[Any]], now: int) -> list[list[Any]]:
+def _distrust(stamps: list[list[Any]], since: int) -> list[list[Any]]:
     """Spoil the stamp of a file that was changed so lately that another change might not show."""
-    return [[path, stamp if stamp is None or max(stamp[1], stamp[2]) < now - _GRAIN else [-1]] for path, stamp in stamps]
+    return [[path, stamp if stamp is None or max(stamp[1], stamp[2]) < since - _GRAIN else [-1]] for path, stamp in stamps]
 
 
-def _render_layer_state(known: _Known, now: int) -> list[Any]:
+def _render_layer_state(known: _Known, since: int) -> list[Any]:
     layer, stamps = known
-    return [render_layer(layer) if layer else None, _distrust(stamps, now)]
+    return [render_layer(layer) if layer else None, _distrust(stamps, since)]
 
 
 def _former_layers(state: dict[str, Any] | None, recipe: Recipe) -> _Layers | None:

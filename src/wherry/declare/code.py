@@ -67,8 +67,14 @@ def code_files(declaration: Declaration) -> tuple[CodeFile, ...]:
 
 def list_code(root: Path, selection: CodeSelection, models: Iterable[str]) -> tuple[CodeFile, ...]:
     """`code_files` of a project's folder, without the paths of its models."""
+    return survey_code(root, selection, models)[0]
+
+
+def survey_code(root: Path, selection: CodeSelection, models: Iterable[str]) -> tuple[tuple[CodeFile, ...], tuple[str, ...]]:
+    """The files of the code layer, and the paths that are left out because they look like secrets."""
     walk = _Walk(root, selection, models)
-    return tuple(sorted((_describe(walk.root, path, entry) for path, entry in walk.entries()), key=attrgetter("path")))
+    files = sorted((_describe(walk.root, path, entry) for path, entry in walk.entries()), key=attrgetter("path"))
+    return tuple(files), tuple(sorted(walk.secrets))
 
 
 def find_secrets(declaration: Declaration) -> tuple[str, ...]:
