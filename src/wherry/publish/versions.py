@@ -14,12 +14,14 @@ import re
 import secrets
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from io import BytesIO
 
-from wherry.errors import StoreError, TransferError
+from wherry.errors import TransferError
 from wherry.formats.oci_json import render_manifest
 from wherry.model.digest import Digest
 from wherry.model.oci import MANIFEST, Descriptor
 from wherry.store.registry import RegistryStore
+from wherry.store.registry_upload import Upload
 
 _VERSION = re.compile(r"0|[1-9][0-9]{0,17}")
 _CLAIM = re.compile(r"_claim\.([0-9]+)\.([0-9a-f]+)")
@@ -30,6 +32,10 @@ _ATTEMPTS = 60
 _LOOKS = 5
 
 Nonce = Callable[[], str]
+
+
+def _ignore(_sent: int) -> None:
+    """Two bytes need no progress."""
 
 
 def _random_nonce() -> str:
@@ -71,7 +77,9 @@ class _Claimant:
         self._exclusive: bool | None = None  # whether the registry refuses to write a tag anew; None: not known yet
 
     def take(self, number: int) -> str:
-        self._repository.put((_EMPTY,), Digest.of(_EMPTY), len(_EMPTY))
+        empty = Upload(digest=Digest.of(_EMPTY), size=len(_EMPTY), open=lambda: BytesIO(_EMPTY), report=_ignore)
+        if not self._repository.has(empty.digest):
+            self._repository.upload(empty)
         for _ in range(_ATTEMPTS):
             taken, number = self._try(number)
             if taken:
@@ -94,7 +102,7 @@ class _Claimant:
             if rank is None and self._repository.find_manifest(str(number)) is None and self._write(number):
                 return True, number
         finally:
-            self._withdraw(claim)
+            self._withdraw(claim, tag)
         versions = read_versions(self._repository.tags())
         return False, max(number + (rank or 1), max(versions, default=0) + 1)
 
@@ -120,9 +128,15 @@ class _Claimant:
         written = self._repository.put_manifest(self._raw, self._media_type, str(number), only_new=True)
         return written and _has(self._repository, number, self._raw)
 
-    def _withdraw(self, claim: bytes) -> None:
-        with suppress(TransferError, StoreError):  # a claim that stays costs its number only if that was not taken
-            self._repository.delete_manifest(Digest.of(claim))
+    def _withdraw(self, claim: bytes, tag: str) -> None:
+        """Remove the claim. One that stays costs its number only if that was not taken."""
+        for _ in range(_LOOKS):
+            try:
+                self._repository.delete_manifest(Digest.of(claim))
+                return
+            except TransferError:  # docker's registry may lose the manifest and keep the tag: make it whole, and again
+                with suppress(TransferError):
+                    self._repository.put_manifest(claim, MANIFEST, tag)
 
 
 def _read_rivals(tags: Iterable[str], number: int) -> set[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import BinaryIO, cast
 from urllib.parse import urljoin
 
@@ -20,14 +21,15 @@ from wherry.model.oci import DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST, Des
 from wherry.model.platform import Platform
 from wherry.model.reference import Reference
 from wherry.store.registry_download import BlobReader
-from wherry.store.registry_http import discard, place, read_body, same_origin
-from wherry.store.registry_session import Call, Refused, RegistrySession, show_text
+from wherry.store.registry_http import Response, discard, place, read_body, same_origin
+from wherry.store.registry_session import BytesRefused, Call, Refused, RegistrySession, show_text
 from wherry.store.registry_upload import Upload, Uploader, UploadRules
 
 ACCEPT = ", ".join((INDEX, MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST))
 _NEXT = re.compile(r'<([^>]+)>\s*;.*rel="?next"?')
 _TAGS_LIMIT = 16 << 20
 _PAGES = 1000
+_STORED = (201, 200, 202)
 DEFAULT_RULES = UploadRules()
 
 
@@ -115,7 +117,7 @@ class RegistryStore:
         headers = {"Content-Type": media_type, **({"If-None-Match": "*"} if only_new else {})}
         call = self._call("PUT", f"/manifests/{tag or digest}", headers, raw)
         try:
-            response = self.session.request(call, (201, 200, 202))
+            response = self._insist(call)
         except Refused as error:
             if only_new and (error.status in (409, 412) or "IMMUTABLE" in str(error).upper()):
                 return False
@@ -127,10 +129,14 @@ class RegistryStore:
         return True
 
     def delete_manifest(self, digest: Digest) -> bool:
-        """Remove a manifest and its tags; False when the registry does not do that."""
+        """Remove a manifest and its tags; False when the registry does not do that. Not repeated: a registry that fails
+        halfway may have lost the manifest and kept its tags, so a `TransferError` leaves that to the caller."""
+        call = self._call("DELETE", f"/manifests/{digest}")
         try:
-            discard(self.session.request(self._call("DELETE", f"/manifests/{digest}"), (202, 200, 204, 404)))
-        except Refused:
+            discard(self.session.request(replace(call, repeat=False), (202, 200, 204, 404)))
+        except Refused as error:
+            if error.wait is not None:
+                raise
             return False
         return True
 
@@ -165,6 +171,17 @@ class RegistryStore:
         return self.read_manifest(chosen.digest)
 
     # -- inside
+
+    def _insist(self, call: Call) -> Response:
+        """Send a manifest. docker's registry takes its links for damaged while another push of the same blobs writes
+        them, and blames our digest; that passes."""
+        patience = self.session.transport.patience
+        for attempt in range(1, patience.attempts):
+            try:
+                return self.session.request(call, _STORED)
+            except BytesRefused:
+                self.session.pause(patience.first_wait * attempt)
+        return self.session.request(call, _STORED)
 
     def _fetch_manifest(self, name: Digest | str) -> tuple[bytes, str]:
         call = self._call("GET", f"/manifests/{name}", {"Accept": ACCEPT})

@@ -8,6 +8,7 @@ characters and shown as its words, not ours.
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -65,6 +66,10 @@ class Call:
     repeat: bool = True
 
 
+class BytesRefused(TrustError):
+    """The registry says that what it got does not match its digest."""
+
+
 class Cancelled(TransferError):
     """Another part of the same push or pull failed first."""
 
@@ -116,7 +121,8 @@ class RegistrySession:
         raise AssertionError("unreachable: the last attempt raises")
 
     def pause(self, seconds: float) -> None:
-        self.stop.wait(seconds)
+        """Wait at least so long, and up to twice that: those who were refused together do not come back together."""
+        self.stop.wait(seconds * (1 + os.urandom(1)[0] / 255))
         self.check_stop()
 
     def check_stop(self) -> None:
@@ -141,7 +147,7 @@ class RegistrySession:
             what = f"{self.registry} counts too many requests{said}"
             return Refused(what, where=where, hint=hint, status=status, code=code, wait=_retry_after(response, 0.0))
         if code == "DIGEST_INVALID":
-            return TrustError(f"{self.registry} got other bytes than were announced{said}", where=where)
+            return BytesRefused(f"{self.registry} got other bytes than were announced{said}", where=where)
         what = f"{self.registry} answered {status} to {call.method}{said}"
         if status in _REPEATED:
             wait = _retry_after(response, 0.0)

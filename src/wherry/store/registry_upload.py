@@ -17,7 +17,7 @@ from urllib.parse import urlencode, urljoin
 from wherry.errors import TransferError, TrustError
 from wherry.model.digest import Digest
 from wherry.store.registry_http import Interrupted, Response, discard, place
-from wherry.store.registry_session import Call, Refused, RegistrySession
+from wherry.store.registry_session import BytesRefused, Call, Refused, RegistrySession
 
 CHUNKED_ABOVE = 128 << 20
 CHUNK = 64 << 20
@@ -81,11 +81,15 @@ class Uploader:
                 with upload.open() as file:
                     self.send_once(_blocks(file), upload.digest, upload.size, upload.report)
                 return
-            except (Interrupted, Refused) as error:
+            except (Interrupted, Refused, BytesRefused) as error:
                 asked = error.wait if isinstance(error, Refused) else 0.0
                 if attempt == patience.attempts or asked is None or asked > patience.longest_wait:
                     raise
+                if isinstance(error, BytesRefused) and attempt > 2:
+                    raise
             self._session.pause(max(asked, min(patience.first_wait * 2 ** (attempt - 1), patience.longest_wait)))
+            if self._is_there(upload.digest):  # somebody else brought it, or the answer was lost on its way
+                return
 
     def send_once(self, chunks: Iterable[bytes], digest: Digest, size: int, report: Report) -> None:
         """Send bytes that come only once, as one PUT."""
@@ -96,6 +100,10 @@ class Uploader:
         call = Call(method="PUT", url=url, scopes=self._scopes, headers=headers, body=lambda: body, repeat=False)
         try:
             self._finish(self._session.request(call, (201, 204)), digest)
+        except BytesRefused:
+            # What went out was right. docker's registry says this when two bring the same blob at the same time.
+            if not self._is_there(digest):
+                raise
         except TrustError:
             self._abandon(location)
             raise
@@ -166,6 +174,11 @@ class Uploader:
         following, arrived = self._location(response, location), _arrived(response)
         discard(response)
         return None if arrived is None else (following, arrived)
+
+    def _is_there(self, digest: Digest) -> bool:
+        response = self._session.request(Call(method="HEAD", url=f"{self._base}/blobs/{digest}", scopes=self._scopes), (200, 404))
+        discard(response)
+        return response.status == 200
 
     def _begin(self) -> str:
         url = f"{self._base}/blobs/uploads/"

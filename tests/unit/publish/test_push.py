@@ -98,7 +98,7 @@ def test_a_push_that_broke_off_has_no_name_and_goes_on(
         push(access, store, image, destination)
     assert not registry.repository("team/tiny").tags
     there = len(registry.repository("team/tiny").blobs)
-    assert there == 2
+    assert there <= 2
     fresh = access_registries({}, cache=tmp_path / "cache", patience=QUICK)
     registry._failures.clear()
     result = push(fresh, store, image, destination)

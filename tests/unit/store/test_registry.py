@@ -308,6 +308,25 @@ def test_a_refused_upload_is_tried_again(registry: RegistrySimulator) -> None:
     assert registry.count("PUT") == 2
 
 
+INVALID = b'{"errors":[{"code":"DIGEST_INVALID"}]}'
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_registry_that_mistakes_our_bytes_once(registry: RegistrySimulator, there: bool) -> None:
+    if there:
+        registry.add_blob("team/model", DATA)
+    registry.fail(400, method="PUT", body=INVALID)
+    connect(registry).upload(upload())
+    assert registry.count("PUT") == (1 if there else 2)
+
+
+def test_a_registry_that_gets_other_bytes(registry: RegistrySimulator) -> None:
+    registry.fail(400, method="PUT", body=INVALID, times=99)
+    with pytest.raises(TrustError, match="got other bytes"):
+        connect(registry).upload(upload())
+    assert registry.count("PUT") == 3
+
+
 @pytest.mark.parametrize("bearer", [False, True])
 def test_mounting(registry: RegistrySimulator, bearer: bool) -> None:
     registry.add_blob("team/base", DATA)
