@@ -35,6 +35,7 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._+-]*[A-Za-z0-9+])?")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~!_:-]*")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~!_%-]*\.(?:whl|deb)")
 _HEX = re.compile(r"[0-9a-f]{64}")
+_IMAGE = re.compile(r"[a-z0-9][a-z0-9._/-]*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?")  # a repository without its registry, a tag
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MEMBER = re.compile(rf"{_NAME.pattern} {_VERSION.pattern}")
 _LAYER = re.compile(r"[a-z0-9][a-z0-9._+-]*")
@@ -96,7 +97,8 @@ def _platform_lines(locked: PlatformLock) -> Iterator[str]:
         f" path = {_quote(interpreter.path)} }}"
     )
     if locked.base is not None:
-        yield from ("", "[platform.base]", f"manifest = {_quote(str(locked.base.manifest))}")
+        yield from ("", "[platform.base]", f"name = {_quote(locked.base.name)}")
+        yield f"manifest = {_quote(str(locked.base.manifest))}"
         yield f"config = {_quote(str(locked.base.config))}"
         yield from _array_lines("diff_ids", map(str, locked.base.diff_ids))
     for deb in locked.debs:
@@ -164,8 +166,9 @@ def _read_platform(table: Table) -> PlatformLock:
 
 
 def _read_base(table: Table) -> LockedBase:
-    _only(table, {"manifest", "config", "diff_ids"})
+    _only(table, {"name", "manifest", "config", "diff_ids"})
     return LockedBase(
+        name=_text(table, "name", _IMAGE),
         manifest=Digest.parse(_text(table, "manifest", _DIGEST)),
         config=Digest.parse(_text(table, "config", _DIGEST)),
         diff_ids=tuple(DiffId.parse(text) for text in _texts(table, "diff_ids", _DIGEST)),

@@ -53,8 +53,12 @@ class LockedWheel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedBase:
-    """A base given as a reference: the manifest of this platform and its layers, all by digest."""
+    """A base given as a reference: the manifest of this platform and its layers, all by digest.
 
+    `name` is the reference without its registry, to tell whether another base is declared now.
+    """
+
+    name: str
     manifest: Digest
     config: Digest
     diff_ids: tuple[DiffId, ...]

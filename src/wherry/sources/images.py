@@ -42,7 +42,17 @@ class PinnedBase:
 
     @property
     def locked(self) -> LockedBase:
-        return LockedBase(manifest=self.manifest.digest, config=self.config.digest, diff_ids=self.config.diff_ids)
+        return LockedBase(
+            name=name_in_lock(self.reference),
+            manifest=self.manifest.digest,
+            config=self.config.digest,
+            diff_ids=self.config.diff_ids,
+        )
+
+
+def name_in_lock(reference: Reference) -> str:
+    """A reference as the lock writes it: without the registry, which is configuration, and without the digest."""
+    return f"{reference.repository}:{reference.tag}" if reference.tag else reference.repository
 
 
 class BaseImages:

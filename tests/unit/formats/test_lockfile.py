@@ -57,7 +57,7 @@ LOCK = Lock(
         ),
         PlatformLock(
             platform=Platform("linux", "arm", "v7"),
-            base=LockedBase(manifest=Digest(A), config=Digest(B), diff_ids=(DiffId(A), DiffId(C))),
+            base=LockedBase(name="library/python:3.11-slim", manifest=Digest(A), config=Digest(B), diff_ids=(DiffId(A), DiffId(C))),
             interpreter=LockedInterpreter(source="base", version="3.12.1", path="/usr/local/bin/python3"),
             debs=(),
             wheels=(),
