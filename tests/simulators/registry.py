@@ -21,6 +21,7 @@ import hashlib
 import json
 import re
 import secrets
+import ssl
 import threading
 import time
 from dataclasses import dataclass, field
@@ -98,9 +99,9 @@ class _Failure:
 
 
 class RegistrySimulator:
-    """The registry; use as a context manager, or `start` and `stop`."""
+    """The registry; use as a context manager, or `start` and `stop`. It also serves as an http proxy in front of itself."""
 
-    def __init__(self, behaviour: Behaviour | None = None) -> None:
+    def __init__(self, behaviour: Behaviour | None = None, tls: ssl.SSLContext | None = None) -> None:
         self.behaviour = behaviour or Behaviour()
         self.repositories: dict[str, Repository] = {}
         self.seen: list[Seen] = []
@@ -113,6 +114,9 @@ class RegistrySimulator:
         self._failures: list[_Failure] = []
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.simulator = self
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self._scheme = "https" if tls else "http"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     # -- life
@@ -142,7 +146,7 @@ class RegistrySimulator:
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}"
+        return f"{self._scheme}://{self.host}"
 
     def repository(self, name: str) -> Repository:
         with self.lock:

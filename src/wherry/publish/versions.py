@@ -125,8 +125,8 @@ class _Claimant:
         return rank
 
     def _write(self, number: int) -> bool:
-        written = self._repository.put_manifest(self._raw, self._media_type, str(number), only_new=True)
-        return written and _has(self._repository, number, self._raw)
+        self._repository.put_manifest(self._raw, self._media_type, str(number), only_new=True)
+        return _has(self._repository, number, self._raw)  # also when the answer to a write that counted was lost
 
     def _withdraw(self, claim: bytes, tag: str) -> None:
         """Remove the claim. One that stays costs its number only if that was not taken."""

@@ -74,7 +74,7 @@ def parse_challenges(headers: list[str]) -> tuple[Challenge, ...]:
     for header in headers:
         starts = [*_SCHEME.finditer(header)]
         ends = [start.start() for start in starts[1:]] + [len(header)]
-        for start, end in zip(starts, ends, strict=True):
+        for start, end in zip(starts, ends, strict=False):
             pairs = {name.lower(): quoted or bare for name, quoted, bare in _PARAMETER.findall(header[start.end() : end])}
             chosen = {name: re.sub(r"\\(.)", r"\1", pairs.get(name, "")) for name in ("realm", "service", "scope")}
             found.append(Challenge(scheme=start[1].lower(), **chosen))
