@@ -66,9 +66,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(
-    epilog="A folder with a requirements file is enough: wherry build, then wherry run. Each command has --help with examples."
-)
+@app.callback(epilog=_EPILOG)
 def describe(
     _version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)

@@ -8,27 +8,26 @@ from typing import Annotated
 import typer
 
 from wherry.cli.build_report import print_build
+from wherry.cli.epilog import render_examples
 from wherry.cli.talk import say, show_progress
 from wherry.model.platform import Platform
 
-EXAMPLES = """
-Examples:
-
-  wherry build                                     the folder you are in, for this machine's platform
-
-  wherry build --platform linux/amd64 --platform linux/arm64
-
-  wherry build examples/iot-anomaly --json         what was built, for programs
-"""
+EXAMPLES = render_examples(
+    ("wherry build", "the folder you are in, for its platforms"),
+    ("wherry build --platform linux/arm64", "for another one; no emulator is needed"),
+    ("wherry build --locked", "in CI: fail if the lock is out of date"),
+    ("wherry build examples/iot-anomaly --json", "what was built, for programs"),
+)
 
 PLATFORM = typer.Option("--platform", help="Build for this platform; may be given again.", metavar="OS/ARCH")
+TAG = typer.Option("--tag", "-t", metavar="NAME[:TAG]", help="Name the image so, instead of PROJECT:latest.")
 FIND = typer.Option("--find", help="Look for locked files in this folder too.", metavar="DIR")
 
 
 def build(
-    folder: Annotated[Path, typer.Argument(help="The project's folder.", show_default=".")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The project's folder.", show_default=False)] = Path(),
     platform: Annotated[list[str] | None, PLATFORM] = None,
-    tag: Annotated[str, typer.Option("--tag", "-t", help="Name the image NAME[:TAG] instead of <project>:latest.")] = "",
+    tag: Annotated[str, TAG] = "",
     locked: Annotated[bool, typer.Option("--locked", help="Fail if wherry.lock would have to change.")] = False,
     frozen: Annotated[bool, typer.Option("--frozen", help="Take wherry.lock as it is, without checking or completing it.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Use only what is in the cache and the --find folders.")] = False,

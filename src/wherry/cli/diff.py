@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from wherry.cli import diff_report as report
+from wherry.cli.epilog import render_examples
 from wherry.cli.talk import print_json
 from wherry.declare.environment import kind_of_file, read_environment
 from wherry.declare.grammar import WrittenEnvironment
@@ -26,28 +27,32 @@ from wherry.model.reference import HUB, Reference
 from wherry.store.disk import DiskStore
 from wherry.store.places import store_path
 
+EXAMPLES = render_examples(
+    ("wherry diff sha256:1f0c9ab2 anomaly --devices 100000", "two images"),
+    ("wherry diff ghcr.io/you/anomaly:7 anomaly", "one of them in a registry"),
+    ("wherry diff git:HEAD~1 wherry.lock", "two locks"),
+    ("wherry diff requirements.txt new/requirements.txt", "two environments"),
+)
+
 
 def register(app: typer.Typer) -> None:
-    app.command("diff")(show_difference)
+    app.command("diff", epilog=EXAMPLES)(show_difference)
 
 
 def show_difference(
-    base: Annotated[str, typer.Argument(help="An image (name, digest, ID, registry reference), a lock or a requirements file.")],
-    target: Annotated[str, typer.Argument(help="What it is compared with, of the same kind.")],
-    platform: Annotated[str | None, typer.Option(help="Only this platform, such as linux/arm64.")] = None,
-    devices: Annotated[int | None, typer.Option(min=0, help="How many devices pull it: shows the cost.")] = None,
-    tariff: Annotated[Path | None, typer.Option(help="A tariff file (docs/reference/tariff.md).")] = None,
+    base: Annotated[
+        str, typer.Argument(metavar="BASE", help="An image (name, digest, ID, registry reference), a lock or a requirements file.")
+    ],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="What it is compared with, of the same kind.")],
+    platform: Annotated[str | None, typer.Option(metavar="OS/ARCH", help="Only this platform, such as linux/arm64.")] = None,
+    devices: Annotated[int | None, typer.Option(metavar="N", min=0, help="How many devices pull it: shows the cost.")] = None,
+    tariff: Annotated[Path | None, typer.Option(metavar="FILE", help="A tariff file (docs/reference/tariff.md).")] = None,
     price_per_gb: Annotated[str | None, typer.Option(metavar="PRICE", help="Instead of a tariff: USD per 10^9 bytes. [25]")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Show what changed between two images, locks or environments, and what it costs to move.
 
     A lock may also come out of git: git:HEAD~1 is this folder's wherry.lock one commit ago.
-
-    \b
-    wherry diff sha256:1f0c9ab2 iot-anomaly:latest --devices 100000
-    wherry diff git:HEAD~1 wherry.lock
-    wherry diff requirements.txt other/requirements.txt
     """
     wanted = Platform.parse(platform) if platform else None
     fleet = _read_fleet(devices, tariff, price_per_gb)

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from wherry.cli import image_report as report
+from wherry.cli.epilog import render_examples
 from wherry.cli.talk import format_size, print_json, say
 from wherry.errors import LockError, StoreError, UsageError, WherryError
 from wherry.formats.lockfile import parse_lock
@@ -55,12 +56,14 @@ _Name = Annotated[
     str, typer.Argument(metavar="IMAGE", help="A name, a digest or an image ID.", autocompletion=complete_image_names)
 ]
 _Names = Annotated[
-    list[str], typer.Argument(metavar="IMAGE...", help="Names, digests or image IDs.", autocompletion=complete_image_names)
+    list[str], typer.Argument(metavar="IMAGE", help="Names, digests or image IDs.", autocompletion=complete_image_names)
 ]
-_Platforms = Annotated[list[str] | None, typer.Option("--platform", help="Only this platform; may be given again.")]
+_Platforms = Annotated[
+    list[str] | None, typer.Option("--platform", metavar="OS/ARCH", help="Only this platform; may be given again.")
+]
 
 
-@image_app.command("ls")
+@image_app.command("ls", epilog=render_examples(("wherry image ls --json", "with digests and sizes, for programs")))
 def list_images(json: _Json = False) -> None:
     """List the images that are here."""
     rows = report.describe_images(_store())
@@ -72,9 +75,14 @@ def list_images(json: _Json = False) -> None:
         say("no images yet: wherry build makes one")
 
 
-@image_app.command("rm")
+@image_app.command(
+    "rm", epilog=render_examples(("wherry image rm anomaly && wherry image prune", "forget an image, free its bytes"))
+)
 def remove_images(images: _Names, dry_run: _DryRun = False, json: _Json = False) -> None:
-    """Forget images by name, or all names of an image by its digest. `prune` then gives the space back."""
+    """Forget images.
+
+    A digest or an ID forgets all names of an image. `prune` then gives the space back.
+    """
     store = _store()
     names = [name for text in images for name in _names_of(store, text)]
     if not dry_run:
@@ -99,13 +107,22 @@ def _names_of(store: DiskStore, text: str) -> list[str]:
     return meant
 
 
-@image_app.command("prune")
+@image_app.command(
+    "prune",
+    epilog=render_examples(
+        ("wherry image prune --dry-run", "how many bytes would that free?"),
+        ("wherry image prune --keep-recent 0s", "also what was written a moment ago"),
+    ),
+)
 def prune_images(
     keep_recent: Annotated[str, typer.Option(metavar="TIME", help="Keep what is younger: 90s, 30m, 12h, 7d.")] = "1h",
     dry_run: _DryRun = False,
     json: _Json = False,
 ) -> None:
-    """Remove what no image needs any more, and say how many bytes that frees."""
+    """Remove what no image needs any more.
+
+    Says how many bytes that frees.
+    """
     pruned = prune_store(_store(), keep_recent=_parse_duration(keep_recent), dry_run=dry_run)
     if json:
         blobs = [str(digest) for digest in pruned.blobs]
@@ -121,14 +138,25 @@ def _parse_duration(text: str) -> float:
     return float(int(matched[1]) * _SECONDS[matched[2]])
 
 
-@image_app.command("inspect")
+@image_app.command(
+    "inspect",
+    epilog=render_examples(
+        ("wherry image inspect anomaly --platform linux/arm64", ""),
+        ("wherry image inspect anomaly --json", "with history, digests and diff_ids"),
+    ),
+)
 def inspect_image(
     image: _Name,
     platform: _Platforms = None,
-    lock: Annotated[Path | None, typer.Option(help="The lock whose edges the tree follows. [wherry.lock here]")] = None,
+    lock: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The lock whose edges the tree follows. [wherry.lock here]")
+    ] = None,
     json: _Json = False,
 ) -> None:
-    """Show an image's layers, its history, and which requirement brought which bytes."""
+    """Show layers, and what brought which bytes.
+
+    The tree follows the requirements of the lock; --json has the history too.
+    """
     store = _store()
     images = _choose(read_images(store, store.resolve(image)), platform, image)
     locked = _read_lock(lock)
@@ -178,15 +206,28 @@ def _fitting(lock: Lock | None, image: StoredImage, *, explicit: Path | None) ->
     return None
 
 
-@image_app.command("save")
+@image_app.command(
+    "save",
+    epilog=render_examples(
+        ("wherry image save anomaly -o anomaly.tar", "a file to carry"),
+        ("wherry image save anomaly | docker load", "into the docker of this machine"),
+    ),
+)
 def save_archive(
     image: _Name,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="The file to write. [stdout]")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="The file to write. [stdout]")] = None,
     platform: _Platforms = None,
-    form: Annotated[str, typer.Option("--format", help="hybrid (docker, podman and containerd load it) or oci.")] = "hybrid",
-    name: Annotated[str | None, typer.Option(help="What the image is called in the archive. [its name here]")] = None,
+    form: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="hybrid (docker, podman and containerd load it) or oci.")
+    ] = "hybrid",
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME[:TAG]", help="What the image is called in the archive. [its name here]")
+    ] = None,
 ) -> None:
-    """Write an image as an archive that docker, podman and containerd load."""
+    """Write an image as an archive.
+
+    docker, podman and containerd load it, and so does wherry image load.
+    """
     store = _store()
     descriptor = store.resolve(image)
     named = name or _name_for_archive(store, descriptor, image)
@@ -225,16 +266,25 @@ def _write_file(path: Path, chunks: Iterator[bytes]) -> None:
         partial.unlink(missing_ok=True)
 
 
-@image_app.command("load")
+@image_app.command(
+    "load",
+    epilog=render_examples(
+        ("wherry image load anomaly.tar", "into the store"),
+        ("wherry image load anomaly --into podman", "from the store into an engine"),
+    ),
+)
 def load_images(
     source: Annotated[
         str, typer.Argument(metavar="FILE|IMAGE", help="An archive (- is stdin); with --into also an image that is here.")
     ],
     into: Annotated[str | None, typer.Option(metavar="ENGINE", help="docker, podman or containerd. [the store here]")] = None,
-    platform: Annotated[str | None, typer.Option(help="With --into: which platform. [this machine's]")] = None,
+    platform: Annotated[str | None, typer.Option(metavar="OS/ARCH", help="With --into: which platform. [this machine's]")] = None,
     json: _Json = False,
 ) -> None:
-    """Take in an archive (docker save, podman save, an OCI layout), or hand an image on to an engine."""
+    """Take in an archive, or load an engine.
+
+    Archives are those of docker save, podman save, wherry image save, and OCI layouts as a tar.
+    """
     store = _store()
     if into is not None and source != "-" and not Path(source).is_file():
         names: tuple[str, ...] = (source,)

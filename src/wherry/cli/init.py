@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from wherry.cli.epilog import render_examples
 from wherry.declare.draft import Choice, plan_choices, render_draft
 from wherry.declare.grammar import Written, WrittenEnvironment
 from wherry.declare.live import Fate, LiveEnvironment, read_live_environment, render_requirements
@@ -22,6 +23,10 @@ from wherry.errors import StoreError, UsageError
 
 INIT_SCHEMA = 1
 REQUIREMENTS = "requirements.txt"
+EXAMPLES = render_examples(
+    ("wherry init --dry-run", "show the file, write nothing"),
+    ("wherry init --from-env .venv", "from the environment where it works"),
+)
 _ACTIVE = "\0active"  # what --from-env without a PREFIX becomes; no path holds a zero byte
 
 
@@ -186,4 +191,4 @@ def init_project(
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("init", cls=_OptionalPrefix)(init_project)
+    app.command("init", cls=_OptionalPrefix, epilog=EXAMPLES)(init_project)

@@ -7,27 +7,24 @@ from typing import Annotated, Any
 
 import typer
 
+from wherry.cli.epilog import render_examples
 from wherry.cli.talk import print_json, say, show_progress
 from wherry.model.lock import Lock
 from wherry.model.platform import Platform
 
 LOCK_SCHEMA = 1
-EXAMPLES = """
-Examples:
-
-  wherry lock                                  resolve what is not locked yet
-
-  wherry lock --upgrade-package pandas         move pandas forward, nothing else
-
-  wherry lock --platform linux/arm64           for another platform than this machine's
-"""
+EXAMPLES = render_examples(
+    ("wherry lock", "resolve what is not locked yet"),
+    ("wherry lock --upgrade-package pandas", "move pandas forward, nothing else"),
+    ("wherry lock --platform linux/arm64", "for another platform than declared"),
+)
 
 PLATFORM = typer.Option("--platform", help="Lock for this platform; may be given again.", metavar="OS/ARCH")
-UPGRADE_PACKAGE = typer.Option("--upgrade-package", "-P", help="Move this package only; may be given again.")
+UPGRADE_PACKAGE = typer.Option("--upgrade-package", "-P", metavar="NAME", help="Move this package only; may be given again.")
 
 
 def lock(
-    folder: Annotated[Path, typer.Argument(help="The project's folder.", show_default=".")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The project's folder.", show_default=False)] = Path(),
     platform: Annotated[list[str] | None, PLATFORM] = None,
     upgrade: Annotated[bool, typer.Option("--upgrade", "-U", help="Move every package to its newest version.")] = False,
     upgrade_package: Annotated[list[str] | None, UPGRADE_PACKAGE] = None,

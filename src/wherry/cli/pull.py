@@ -9,17 +9,15 @@ from typing import Annotated
 
 import typer
 
+from wherry.cli.epilog import render_examples
 from wherry.cli.image import image_app
 from wherry.cli.talk import print_json, say, show_progress
 from wherry.model.platform import Platform
 
-EXAMPLES = """
-Examples:
-
-  wherry image pull ghcr.io/you/anomaly:7                  for this machine
-
-  wherry image pull ghcr.io/you/anomaly:7 --platform all   every platform there is
-"""
+EXAMPLES = render_examples(
+    ("wherry image pull ghcr.io/you/anomaly:7", "for this machine"),
+    ("wherry image pull ghcr.io/you/anomaly:7 --platform all", "all platforms"),
+)
 
 
 @image_app.command("pull", epilog=EXAMPLES)
@@ -29,7 +27,7 @@ def pull(
         list[str] | None,
         typer.Option("--platform", help="Pull this platform, or all; may be given again.", metavar="OS/ARCH"),
     ] = None,
-    tag: Annotated[str, typer.Option("--tag", "-t", help="Name it so in the store, not as the registry does.")] = "",
+    tag: Annotated[str, typer.Option("--tag", "-t", metavar="NAME[:TAG]", help="Name it so in the store.")] = "",
     plain_http: Annotated[bool, typer.Option("--plain-http", help="Speak http; for loopback that is the default.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wherry.cli.epilog import render_examples
 from wherry.cli.talk import format_size, print_json, say, show_progress
 from wherry.model.platform import Platform
 
@@ -21,15 +22,12 @@ _WAYS = {
     "there": "was there",
     "foreign": "left where it is",
 }
-EXAMPLES = """
-Examples:
-
-  wherry push ghcr.io/you/anomaly:1.4      under a tag
-
-  wherry push ghcr.io/you/anomaly          under the next version number
-
-  IMAGE=$(wherry push ghcr.io/you/anomaly) to use what was pushed, by digest
-"""
+EXAMPLES = render_examples(
+    ("wherry push ghcr.io/you/anomaly:1.4", "under a tag"),
+    ("wherry push ghcr.io/you/anomaly", "under the next version number"),
+    ("wherry push ghcr.io/you/anomaly --dry-run", "say what would be moved"),
+    ("IMAGE=$(wherry push ghcr.io/you/anomaly)", "to use what was pushed, by digest"),
+)
 
 
 def push(

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from wherry.cli.epilog import render_examples
 from wherry.cli.talk import say, show_progress
 from wherry.engines.choice import find_engine
 from wherry.engines.port import EngineImage, Mount, RunSpec
@@ -36,12 +37,14 @@ USER = typer.Option("-u", "--user", metavar="USER[:GROUP]", help="Run as this us
 NETWORK = typer.Option("--network", metavar="NAME", help="host, none, or a network of the engine.")
 GPUS = typer.Option("--gpus", metavar="all|N", help="GPUs to pass on (docker, podman, containerd).")
 READ_ONLY = typer.Option("--read-only", help="Make the container's root read-only (with bubblewrap it always is).")
-INTERACTIVE = typer.Option("-i", "--interactive", help="Pass stdin on; this is the default in the foreground.")
+INTERACTIVE = typer.Option("-i", "--interactive", help="Pass stdin on; this is the default in the foreground.", show_default=False)
 TTY = typer.Option("-t", "--tty", help="Give a terminal; this is the default on a terminal.")
 
-_EPILOG = (
-    "A command replaces the image's entrypoint, as with uv run. The exit code is the command's. "
-    "Examples: wherry run · wherry run python train.py --epochs 3 · wherry run --on docker -v ./data:/data:ro -- python -m app"
+_EPILOG = render_examples(
+    ("wherry run", "the entrypoint"),
+    ("wherry run python train.py --epochs 3", "a command instead of it"),
+    ("wherry run --on docker -v ./data:/data:ro -- python -m app", ""),
+    before="A command replaces the image's entrypoint, as with uv run. The exit code is the command's.",
 )
 
 
@@ -51,7 +54,9 @@ def register(app: typer.Typer) -> None:
 
 
 def run_command(
-    command: Annotated[list[str] | None, typer.Argument(metavar="[--] [CMD…]", help="Without it: the image's entrypoint.")] = None,
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="CMD", help="Without it: the image's entrypoint. -- may stand before it.")
+    ] = None,
     on: Annotated[str | None, ON] = None,
     image: Annotated[str | None, IMAGE] = None,
     volume: Annotated[list[str] | None, VOLUME] = None,

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from wherry.cli.epilog import render_examples
 from wherry.cli.run import ENV, IMAGE, NETWORK, ON, PLATFORM, PROJECT, TTY, USER, VOLUME, WORKDIR, find_image, make_spec
 from wherry.cli.talk import say
 from wherry.engines.busybox import SHELL, extend_path, prepare_busybox
@@ -18,9 +19,11 @@ from wherry.run.launch import run_image
 from wherry.store.disk import DiskStore
 from wherry.store.places import cache_path, store_path
 
-_EPILOG = (
-    "busybox is this machine's, mounted read-only while the shell runs and never part of an image. "
-    "Without a terminal, commands are read from stdin: echo 'ls /app' | wherry shell"
+_EPILOG = render_examples(
+    ("wherry shell", "look around in the project's image"),
+    ("wherry shell --image anomaly:v1", "in another one of the store"),
+    ("echo 'ls /app' | wherry shell", "without a terminal: commands from stdin"),
+    before="busybox is this machine's, mounted read-only while the shell runs and never part of an image.",
 )
 
 

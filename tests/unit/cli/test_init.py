@@ -46,7 +46,7 @@ PROJECTS: tuple[dict[str, str | bytes], ...] = (
 def test_the_file_says_what_the_bare_folder_means(tmp_path: Path, files: dict[str, str | bytes], host: Host) -> None:
     bare = declare(write_files(tmp_path, files), host)
     write_files(tmp_path, {"wherry.toml": render_draft(plan_choices(bare))})
-    assert replace(declare(tmp_path, host), notes=()) == replace(bare, origin="wherry.toml", notes=())
+    assert replace(declare(tmp_path, host), notes=()) == replace(bare, origin="wherry.toml", notes=(), models_guessed=False)
 
 
 def test_it_writes_once_and_explains(tmp_path: Path) -> None:
