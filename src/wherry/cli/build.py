@@ -13,9 +13,9 @@ from wherry.cli.talk import say, show_progress
 from wherry.model.platform import Platform
 
 EXAMPLES = render_examples(
-    ("wherry build", "the folder you are in, for its platforms"),
-    ("wherry build --platform linux/arm64", "for another one; no emulator is needed"),
-    ("wherry build --locked", "in CI: fail if the lock is out of date"),
+    ("wherry build", "the folder you are in"),
+    ("wherry build --platform linux/arm64", "for another machine"),
+    ("wherry build --locked", "fail if the lock is out of date"),
     ("wherry build examples/iot-anomaly --json", "what was built, for programs"),
 )
 

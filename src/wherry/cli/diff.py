@@ -29,7 +29,7 @@ from wherry.store.places import store_path
 
 EXAMPLES = render_examples(
     ("wherry diff sha256:1f0c9ab2 anomaly --devices 100000", "two images"),
-    ("wherry diff ghcr.io/you/anomaly:7 anomaly", "one of them in a registry"),
+    ("wherry diff ghcr.io/you/anomaly:7 anomaly", "one in a registry"),
     ("wherry diff git:HEAD~1 wherry.lock", "two locks"),
     ("wherry diff requirements.txt new/requirements.txt", "two environments"),
 )

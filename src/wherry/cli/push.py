@@ -26,7 +26,7 @@ EXAMPLES = render_examples(
     ("wherry push ghcr.io/you/anomaly:1.4", "under a tag"),
     ("wherry push ghcr.io/you/anomaly", "under the next version number"),
     ("wherry push ghcr.io/you/anomaly --dry-run", "say what would be moved"),
-    ("IMAGE=$(wherry push ghcr.io/you/anomaly)", "to use what was pushed, by digest"),
+    ("IMAGE=$(wherry push ghcr.io/you/anomaly)", "use what was pushed"),
 )
 
 
