@@ -6,24 +6,37 @@ A base of Debian packages is locked and assembled; one given by reference is pin
 from __future__ import annotations
 
 import platform as host_platform
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from wherry.assemble.build import Inputs
-from wherry.assemble.inputs import FetchedInputs, HostPython
+from wherry.assemble.bytecode import HostInterpreter
+from wherry.assemble.inputs import FetchedInputs, HostPython, ReferenceInputs
 from wherry.assemble.recipe import PlatformRecipe
-from wherry.errors import DeclarationError, LockError
+from wherry.assemble.reference_base import extend_base, unpack_base_interpreter
+from wherry.errors import LockError
+from wherry.formats.oci_json import parse_config, parse_manifest
 from wherry.lock.bases import DebianBases
+from wherry.lock.reference_base import OpenArchive, ReferenceBases
 from wherry.lock.resolution import BaseLock
-from wherry.model.declaration import DebianBase, Declaration
+from wherry.model.declaration import DebianBase, Declaration, ReferenceBase
 from wherry.model.image import BuiltLayer
-from wherry.model.lock import Lock, LockedDeb, LockedInterpreter, PlatformLock
+from wherry.model.lock import Lock, LockedBase, LockedDeb, LockedInterpreter, PlatformLock
+from wherry.model.oci import ImageConfig, Manifest
 from wherry.model.platform import Platform
 from wherry.model.progress import Progress
+from wherry.model.reference import Reference
 from wherry.sources.artefacts import ArtefactFinder
 from wherry.sources.debian import DebianArchive, open_archive
+from wherry.sources.debian_trust import DISTRIBUTIONS
+from wherry.sources.images import BaseImages, name_in_lock
+from wherry.sources.registries import RegistryAccess, access_registries
+from wherry.store.archive import read_layer
+from wherry.store.disk import DiskStore
+from wherry.store.survey import BaseSurvey, survey_base
 
 
 class Bases(Protocol):
@@ -46,14 +59,27 @@ class Bases(Protocol):
 def open_bases(
     declared: Declaration,
     env: Mapping[str, str],
+    store: DiskStore,
     cache: Path,
     upgrade: bool | Collection[str],
     offline: bool,
     progress: Progress,
 ) -> Iterator[Bases]:
     """The base that is declared, with connections that close at the end."""
-    if not isinstance(declared.base, DebianBase):
-        raise DeclarationError("bases given by reference are not built yet", where="base")
+    if isinstance(declared.base, ReferenceBase):
+        with closing(access_registries(env, cache=cache)) as access, ExitStack() as stack:
+
+            def open_of(distribution: str) -> DebianArchive | None:
+                if distribution not in DISTRIBUTIONS:
+                    return None
+                known = DISTRIBUTIONS[distribution]
+                archive = open_archive(
+                    env, cache, mirror=declared.debian_mirror, offline=offline, progress=progress, distribution=known
+                )
+                return stack.enter_context(archive) if archive else None
+
+            yield ReferenceSide(declared, declared.base.reference, access, open_of, store, cache, upgrade, progress)
+        return
     archive = open_archive(env, cache, mirror=declared.debian_mirror, offline=offline, progress=progress)
     if archive is None:
         raise LockError(
@@ -91,3 +117,80 @@ class DebianSide:
 
     def recipe(self, locked: PlatformLock, layers: tuple[BuiltLayer, ...]) -> PlatformRecipe:
         return PlatformRecipe(platform=locked.platform, layers=layers)
+
+
+class ReferenceSide:
+    """A base that somebody published. Its documents are kept in the store; its layers come when somebody needs them."""
+
+    def __init__(
+        self,
+        declared: Declaration,
+        reference: Reference,
+        access: RegistryAccess,
+        open_of: OpenArchive,
+        store: DiskStore,
+        cache: Path,
+        upgrade: bool | Collection[str],
+        progress: Progress,
+    ) -> None:
+        self._reference = reference
+        self._images = BaseImages(access)
+        self._open_of = open_of
+        self._store = store
+        self._cache = cache
+        self._progress = progress
+        self._bases = ReferenceBases(declared, name_in_lock(reference), self._find, open_of, upgrade)
+
+    def lock_base(self, platform: Platform, former: PlatformLock | None) -> BaseLock:
+        return self._bases(platform, former)
+
+    def inputs(self, locked: PlatformLock, lock: Lock, finder: ArtefactFinder) -> Inputs:
+        host = Platform.parse(host_platform.machine())
+        on_host = next((one for one in lock.platforms if one.platform == host), None)
+        return ReferenceInputs(locked, finder, lambda: self._interpreter(locked, on_host, host), self._fetch_debs)
+
+    def recipe(self, locked: PlatformLock, layers: tuple[BuiltLayer, ...]) -> PlatformRecipe:
+        manifest, config = self._documents(locked.platform, locked.base)
+        return extend_base(locked.platform, manifest, config, layers)
+
+    def _documents(self, platform: Platform, pinned: LockedBase | None) -> tuple[Manifest, ImageConfig]:
+        """From the store where a build was before, else from the registry, by the digest that is pinned."""
+        if pinned is not None and self._store.has(pinned.manifest) and self._store.has(pinned.config):
+            manifest = parse_manifest(self._store.read_bytes(pinned.manifest))
+            return manifest, parse_config(self._store.read_bytes(pinned.config))
+        reference = replace(self._reference, digest=pinned.manifest) if pinned is not None else self._reference
+        found = self._images.pin_base(reference, platform)
+        self._store.put_bytes(found.manifest.raw)
+        self._store.put_bytes(found.config.raw)
+        return found.manifest, found.config
+
+    def _find(self, platform: Platform, pinned: LockedBase | None) -> tuple[LockedBase, ImageConfig, Callable[[], BaseSurvey]]:
+        manifest, config = self._documents(platform, pinned)
+        locked = LockedBase(
+            name=name_in_lock(self._reference), manifest=manifest.digest, config=config.digest, diff_ids=config.diff_ids
+        )
+
+        def survey() -> BaseSurvey:
+            self._fetch(manifest)
+            pairs = zip(manifest.layers, config.diff_ids, strict=True)
+            layers = [lambda pair=pair: read_layer(self._store, pair[0].digest, pair[1]) for pair in pairs]
+            return survey_base(layers, str(self._reference))
+
+        return locked, config, survey
+
+    def _fetch(self, manifest: Manifest) -> None:
+        for layer in manifest.layers:
+            self._images.fetch_layer(self._reference, layer, self._store, self._progress)
+
+    def _fetch_debs(self, locked: PlatformLock) -> Sequence[tuple[LockedDeb, Path]]:
+        if not locked.debs:
+            return ()
+        archive = self._open_of("debian")
+        if archive is None:
+            raise LockError("the lock names Debian packages, and this machine has no apt configuration", where="wherry.lock")
+        return archive.fetch_all(locked.debs, platform=locked.platform)
+
+    def _interpreter(self, locked: PlatformLock, on_host: PlatformLock | None, host: Platform) -> HostInterpreter:
+        same = on_host is not None and on_host.interpreter == locked.interpreter
+        manifest, config = self._documents(host, on_host.base if on_host is not None and same else None)
+        return unpack_base_interpreter(locked.interpreter, manifest, config, self._store, self._cache, self._fetch)

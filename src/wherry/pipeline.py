@@ -127,7 +127,7 @@ class Project:
     @contextmanager
     def _bases(self, declared: Declaration, wishes: Wishes) -> Iterator[Bases]:
         upgrade = wishes.upgrade or wishes.upgrade_packages
-        with open_bases(declared, self.env, self.cache, upgrade, wishes.offline, self._progress) as bases:
+        with open_bases(declared, self.env, self.store, self.cache, upgrade, wishes.offline, self._progress) as bases:
             yield bases
 
     def _assemble(self, declared: Declaration, lock: Lock, wishes: Wishes) -> tuple[PlatformRecipe, ...]:

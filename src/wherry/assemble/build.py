@@ -175,7 +175,7 @@ class _Work:
         """Names all that decides a layer's bytes."""
         given = [layer.kind.value, self._minor]
         if layer.kind in (LayerKind.BASE, LayerKind.INTERPRETER):
-            given += [str(self._locked.platform), self._locked.interpreter.path]
+            given += [str(self._locked.platform), self._locked.interpreter.path, self._locked.interpreter.version]
             given += [str(deb.sha256) for deb in self._locked.debs]
         for wheel in self._members(layer):
             given.append(str(wheel.sha256))
@@ -196,7 +196,7 @@ class _Work:
 
     def _entries(self, layer: LockedLayer, spool: Spool) -> list[TarEntry]:
         if layer.kind is LayerKind.BASE:
-            return debian_entries(self._debs, LayerKind.BASE, spool)
+            return debian_entries(self._debs, LayerKind.BASE, spool, over_base=self._locked.base is not None)
         if layer.kind is LayerKind.INTERPRETER:
             return add_parents([*_without_directories(self._python), *skeleton_entries(self._locked.interpreter)])
         if layer.kind is LayerKind.BYTECODE:

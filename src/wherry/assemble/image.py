@@ -16,12 +16,10 @@ from wherry.model.digest import Digest
 from wherry.model.image import BuiltImage, BuiltLayer
 from wherry.model.layout import ENVIRONMENT, PYTHON_CACHE
 from wherry.model.lock import LayerKind
-from wherry.model.oci import CONFIG, INDEX, LAYER_KIND, LAYER_NAME, MANIFEST, Descriptor, History
+from wherry.model.oci import BASE_DIGEST, BASE_NAME, CONFIG, INDEX, LAYER_KIND, LAYER_NAME, MANIFEST, Descriptor, History
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TITLE = "org.opencontainers.image.title"
-_BASE_NAME = "org.opencontainers.image.base.name"
-_BASE_DIGEST = "org.opencontainers.image.base.digest"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +113,7 @@ def cache_key(layers: Sequence[BuiltLayer]) -> str:
 
 
 def _annotations(recipe: Recipe, platform: PlatformRecipe) -> dict[str, str]:
-    named = {_TITLE: recipe.name, _BASE_NAME: recipe.base_name}
+    named = {_TITLE: recipe.name, BASE_NAME: recipe.base_name}
     if platform.base_digest:
-        named[_BASE_DIGEST] = platform.base_digest
+        named[BASE_DIGEST] = platform.base_digest
     return named

@@ -45,8 +45,7 @@ class FetchedInputs:
         self._host = host
 
     def wheels(self, wheels: Sequence[LockedWheel]) -> Mapping[str, Path]:
-        paths = self._finder.fetch_all(wheels)
-        return {wheel.name: path for wheel, path in zip(wheels, paths, strict=True)}
+        return fetch_wheels(self._finder, wheels)
 
     def debs(self, debs: Sequence[LockedDeb]) -> Sequence[tuple[LockedDeb, Path]]:
         return self._fetch(debs, self._locked.platform)
@@ -77,3 +76,33 @@ class FetchedInputs:
                 hint="wherry lock --upgrade, or a build on a host of that platform",
             )
         return unpack_interpreter(wanted, debs, lambda packages: self._fetch(packages, self._host.platform), self._cache)
+
+
+class ReferenceInputs:
+    """The `Inputs` of a platform whose base is given by reference."""
+
+    def __init__(
+        self,
+        locked: PlatformLock,
+        finder: ArtefactFinder,
+        interpreter: Callable[[], HostInterpreter],
+        fetch_debs: Callable[[PlatformLock], Sequence[tuple[LockedDeb, Path]]],
+    ) -> None:
+        self._locked = locked
+        self._finder = finder
+        self._interpreter = interpreter
+        self._fetch_debs = fetch_debs
+
+    def wheels(self, wheels: Sequence[LockedWheel]) -> Mapping[str, Path]:
+        return fetch_wheels(self._finder, wheels)
+
+    def debs(self, _debs: Sequence[LockedDeb]) -> Sequence[tuple[LockedDeb, Path]]:
+        return self._fetch_debs(self._locked)
+
+    def interpreter(self) -> HostInterpreter:
+        return self._interpreter()
+
+
+def fetch_wheels(finder: ArtefactFinder, wheels: Sequence[LockedWheel]) -> Mapping[str, Path]:
+    """The wheels' files by name."""
+    return {wheel.name: path for wheel, path in zip(wheels, finder.fetch_all(wheels), strict=True)}

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from wherry.cli import image_report as report
+from wherry.cli.base_layers import bring_base_layers
 from wherry.cli.epilog import render_examples
 from wherry.cli.talk import format_size, print_json, say
 from wherry.errors import LockError, StoreError, UsageError, WherryError
@@ -76,7 +77,7 @@ def list_images(json: _Json = False) -> None:
 
 
 @image_app.command(
-    "rm", epilog=render_examples(("wherry image rm anomaly && wherry image prune", "forget an image, free its bytes"))
+    "rm", epilog=render_examples(("wherry image rm anomaly && wherry image prune", "free its bytes"))
 )
 def remove_images(images: _Names, dry_run: _DryRun = False, json: _Json = False) -> None:
     """Forget images.
@@ -230,6 +231,7 @@ def save_archive(
     """
     store = _store()
     descriptor = store.resolve(image)
+    bring_base_layers(store, read_images(store, descriptor))
     named = name or _name_for_archive(store, descriptor, image)
     wanted = [Platform.parse(text, "--platform") for text in platform or ()]
     if output is None:
@@ -320,6 +322,7 @@ def _load_into(store: DiskStore, name: str, into: str, platform: str | None) -> 
     images = read_images(store, descriptor)
     wanted = platform or (f"linux/{os.uname().machine}" if len(images) > 1 else None)
     image = _choose(images, [_machine_platform(wanted)] if wanted else None, name)[0]
+    bring_base_layers(store, [image])
     engine = find_engine(into, os.environ)
     named = _name_for_archive(store, descriptor, name)
     target = EngineImage(config=image.config, name=named)

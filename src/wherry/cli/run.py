@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from wherry.cli.base_layers import bring_base_layers
 from wherry.cli.epilog import render_examples
 from wherry.cli.talk import say, show_progress
 from wherry.engines.choice import find_engine
@@ -103,7 +104,9 @@ def find_image(
 ) -> tuple[StoredImage, EngineImage]:
     """The image that was named, or else the project's, which is built if there is none yet."""
     wanted = Platform.parse(platform, where="--platform") if platform else None
-    return pick_runnable(store, image or _project_image(store, project, env), wanted)
+    stored, runnable = pick_runnable(store, image or _project_image(store, project, env), wanted)
+    bring_base_layers(store, [stored])
+    return stored, runnable
 
 
 def _project_image(store: DiskStore, project: Path, env: Mapping[str, str]) -> str:

@@ -44,7 +44,7 @@ def lock_debian(
     chosen = solve_packages(index, wishes, keep=_kept_versions(keep, upgrade))
     locked = _lock_all(archive, chosen)
     version = next(package.version for package in chosen if package.name == interpreter)
-    return locked, LockedInterpreter(source="debian", version=_upstream(version), path=f"/usr/bin/{interpreter}")
+    return locked, LockedInterpreter(source="debian", version=upstream_version(version), path=f"/usr/bin/{interpreter}")
 
 
 def lock_over_base(
@@ -131,7 +131,7 @@ def _lock_package(package: BinaryPackage) -> LockedDeb:
     )
 
 
-def _upstream(version: str) -> str:
+def upstream_version(version: str) -> str:
     """``3.11.2-6+deb12u6`` → ``3.11.2``."""
     without_epoch = version.partition(":")[2] or version
     match = re.match(r"\d+\.\d+(?:\.\d+)?(?:(?:a|b|rc)\d+)?", without_epoch.partition("~")[0])

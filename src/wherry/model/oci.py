@@ -22,6 +22,9 @@ DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
 REF_NAME = "org.opencontainers.image.ref.name"
+# Annotations on a manifest (OCI's own): the base's reference as declared, and its manifest's digest when it was pinned.
+BASE_NAME = "org.opencontainers.image.base.name"
+BASE_DIGEST = "org.opencontainers.image.base.digest"
 # Annotations on a layer's descriptor; the values of `LayerKind` and `LockedLayer.name`.
 LAYER_KIND = "dev.wherry.layer.kind"
 LAYER_NAME = "dev.wherry.layer.name"

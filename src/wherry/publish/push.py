@@ -18,7 +18,7 @@ from typing import BinaryIO
 from wherry.errors import FormatError, StoreError, UsageError
 from wherry.formats.oci_json import MAX_DOCUMENT, parse_any_manifest, render_index
 from wherry.model.digest import Digest
-from wherry.model.oci import INDEX, LAYER_NAME, Descriptor, Index, Manifest
+from wherry.model.oci import BASE_DIGEST, BASE_NAME, INDEX, LAYER_NAME, Descriptor, Index, Manifest
 from wherry.model.platform import Platform
 from wherry.model.progress import Progress, be_silent
 from wherry.model.reference import Reference
@@ -31,8 +31,6 @@ from wherry.store.registry_upload import Upload
 
 _WORKERS = 4
 _MAX_DEPTH = 4
-_BASE_NAME = "org.opencontainers.image.base.name"
-_BASE_DIGEST = "org.opencontainers.image.base.digest"
 _FOREIGN = ("nondistributable", ".foreign.")
 
 
@@ -256,8 +254,8 @@ def _plan_blobs(store: DiskStore, manifest: Manifest) -> Iterator[PlannedBlob]:
 
 def _origin(manifest: Manifest) -> Reference | None:
     """Where the image's base lies, if it came from a registry."""
-    name = manifest.annotations.get(_BASE_NAME)
-    if not name or not manifest.annotations.get(_BASE_DIGEST):
+    name = manifest.annotations.get(BASE_NAME)
+    if not name or not manifest.annotations.get(BASE_DIGEST):
         return None
     try:
         return Reference.parse(name)

@@ -17,7 +17,7 @@ from wherry.errors import FormatError, StoreError, TrustError
 from wherry.formats.oci_json import parse_any_manifest, parse_config, parse_manifest
 from wherry.model.digest import Digest
 from wherry.model.lock import LockedBase
-from wherry.model.oci import LAYER_NAME, Descriptor, ImageConfig, Index, Manifest
+from wherry.model.oci import BASE_DIGEST, BASE_NAME, LAYER_NAME, Descriptor, ImageConfig, Index, Manifest
 from wherry.model.platform import Platform
 from wherry.model.progress import Progress, be_silent
 from wherry.model.reference import Reference
@@ -83,6 +83,20 @@ class BaseImages:
         if not store.has(layer.digest):
             source = self._access.open(reference)
             fetch_blob(source, store, layer, self._access.cache, _report(layer, progress))
+
+
+def complete_image(access: RegistryAccess, store: DiskStore, image: Manifest, progress: Progress = be_silent) -> None:
+    """Bring the layers of the image's base, which a build names without fetching them, into the store."""
+    missing = [layer for layer in image.layers if not (store.has(layer.digest) and store.size(layer.digest) == layer.size)]
+    if not missing:
+        return
+    name = image.annotations.get(BASE_NAME, "")
+    if not name or not image.annotations.get(BASE_DIGEST):
+        raise StoreError(f"{len(missing)} layers are not here", where=str(store.root), hint="build or pull the image again")
+    origin, bases = Reference.parse(name), BaseImages(access)
+    jobs = [lambda layer=layer: bases.fetch_layer(origin, layer, store, progress) for layer in missing]
+    with store.in_use():
+        run_jobs(jobs, _WORKERS, access.stop)
 
 
 def fetch_image(
