@@ -1,0 +1,45 @@
+"""`python -m bench`: runs one benchmark or all, prints their tables, keeps their figures in .bench/results.jsonl."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+from bench.harness import NotMeasured
+from bench.results import Results, describe_commit, describe_host
+
+ROOT = Path(__file__).resolve().parents[1]
+# Name → the module whose `run(work, results, cases)` measures it and whose CASES names what it can measure.
+BENCHES = {"build": "bench.build"}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--only", choices=sorted(BENCHES), help="one benchmark instead of all")
+    parser.add_argument("--case", action="append", metavar="NAME", help="only this case; may be given again")
+    asked = parser.parse_args()
+    folder = ROOT / ".bench"
+    folder.mkdir(exist_ok=True)
+    results = Results(folder / "results.jsonl", commit=describe_commit(ROOT), host=describe_host())
+    chosen = [asked.only] if asked.only else sorted(BENCHES)
+    modules = {name: import_module(BENCHES[name]) for name in chosen}
+    known = {case for module in modules.values() for case in module.CASES}
+    if asked.case and (unknown := sorted(set(asked.case) - known)):
+        parser.error(f"no such case: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    for name, module in modules.items():
+        cases = tuple(case for case in module.CASES if not asked.case or case in asked.case)
+        if cases:
+            run = cast("Callable[[Path, Results, tuple[str, ...]], None]", module.run)
+            run(folder / name, results, cases)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except NotMeasured as error:
+        sys.exit(f"bench: {error}")
