@@ -7,6 +7,7 @@ machine's apt. What a test damages or fills is its own: `wherry` has a store of 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -89,16 +90,34 @@ def write_project(folder: Path, files: Mapping[str, str | bytes] | None = None) 
 
 
 def tree_of(*roots: Path) -> dict[str, tuple[int, bytes]]:
-    """Every file below the roots with mode and content; blobs by name and size."""
+    """Every file below the roots with mode and content, large ones by size; locks that processes hold left out."""
     found = {}
     for root in roots:
         for path in sorted(root.rglob("*")):
-            if path.is_symlink() or not path.is_file():
+            if path.is_symlink() or not path.is_file() or path.name in ("use.lock", "index.lock"):
                 continue
             state = path.stat()
             content = str(state.st_size).encode() if state.st_size > 1 << 20 else path.read_bytes()
             found[str(path)] = (state.st_mode, content)
     return found
+
+
+def assert_valid_store(store: Path) -> None:
+    """What other tools and the next build rely on: whole blobs under their digests, a list of images that are all here."""
+    assert json.loads((store / "oci-layout").read_bytes()) == {"imageLayoutVersion": "1.0.0"}
+    blobs = store / "blobs/sha256"
+    for blob in blobs.iterdir():
+        if blob.stat().st_nlink == 1:  # the others are the session's, checked by whoever wrote them
+            with blob.open("rb") as file:
+                assert hashlib.file_digest(file, "sha256").hexdigest() == blob.name
+    waiting = [entry["digest"] for entry in json.loads((store / "index.json").read_bytes())["manifests"]]
+    while waiting:
+        blob = blobs / waiting.pop().removeprefix("sha256:")
+        assert blob.is_file(), f"named, and not here: {blob.name}"
+        if blob.stat().st_size < 1 << 20 and blob.read_bytes()[:1] == b"{":
+            document = json.loads(blob.read_bytes())
+            members = [*document.get("manifests", ()), *document.get("layers", ()), document.get("config", {})]
+            waiting += [member["digest"] for member in members if isinstance(member, dict) and "digest" in member]
 
 
 def layers_of(result: Mapping[str, Any], platform: str = "linux/amd64") -> list[dict[str, Any]]:

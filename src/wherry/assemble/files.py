@@ -24,17 +24,23 @@ def path_in_image(workdir: str, path: str) -> str:
 
 def disk_entry(path: str, source: Path, size: int, mode: int) -> TarEntry:
     """An entry whose content is a file on disk."""
-    return TarEntry(path=path, mode=0o755 if mode & 0o100 else 0o644, size=size, content=_reader(source))
+    return TarEntry(path=path, mode=0o755 if mode & 0o100 else 0o644, size=size, content=_reader(source, size))
 
 
-def _reader(source: Path) -> Callable[[], Iterator[bytes]]:
+def _reader(source: Path, size: int) -> Callable[[], Iterator[bytes]]:
     def read() -> Iterator[bytes]:
+        done = 0
         try:
             with source.open("rb") as file:
-                while chunk := file.read(_CHUNK):
-                    yield chunk
+                while done <= size and (chunk := file.read(_CHUNK)):
+                    done += len(chunk)
+                    if done <= size:
+                        yield chunk
         except OSError as error:
             raise DeclarationError(f"cannot be read: {error.strerror}", where=str(source)) from error
+        if done != size:
+            hint = "build again when nothing writes to it, or leave it out with a line in .dockerignore"
+            raise DeclarationError("the file changed while it was read", where=str(source), hint=hint)
 
     return read
 
