@@ -16,12 +16,14 @@ from urllib.parse import urljoin
 
 from wherry.errors import FormatError, StoreError, TransferError, TrustError
 from wherry.formats.oci_json import MAX_DOCUMENT, parse_any_manifest, parse_json
+from wherry.formats.urls import place, same_origin
 from wherry.model.digest import Digest
 from wherry.model.oci import DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST, Descriptor, Index
 from wherry.model.platform import Platform
 from wherry.model.reference import Reference
+from wherry.store.http import Response, discard
 from wherry.store.registry_download import BlobReader
-from wherry.store.registry_http import Response, discard, place, read_body, same_origin
+from wherry.store.registry_http import read_body
 from wherry.store.registry_session import BytesRefused, Call, Refused, RegistrySession, show_text
 from wherry.store.registry_upload import Upload, Uploader, UploadRules
 

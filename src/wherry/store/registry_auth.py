@@ -19,7 +19,9 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from wherry.errors import TransferError
-from wherry.store.registry_http import Exchange, Response, Transport, discard, place, read_body
+from wherry.formats.urls import place
+from wherry.store.http import Exchange, Response, discard
+from wherry.store.registry_http import Transport, read_body
 
 _PARAMETER = re.compile(r'([a-zA-Z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 _SCHEME = re.compile(r"(?:^|,)\s*(Basic|Bearer)\b", re.IGNORECASE)

@@ -13,11 +13,11 @@ import io
 import re
 from typing import Any, Protocol
 
-from urllib3.exceptions import HTTPError
-
 from wherry.errors import TransferError, TrustError
+from wherry.formats.urls import place
 from wherry.model.digest import Digest
-from wherry.store.registry_http import Interrupted, Response, explain_http_error, place
+from wherry.store.http import FAILURES, Response
+from wherry.store.registry_http import Interrupted, explain_http_error
 from wherry.store.registry_session import Call, RegistrySession
 
 _CHUNK = 1 << 17
@@ -93,7 +93,7 @@ class BlobReader(io.RawIOBase):
                 self._connect()
             assert self._response is not None  # noqa: S101 - for the type checker
             data = self._response.read(amount)
-        except (HTTPError, OSError) as error:
+        except FAILURES as error:
             self._broken(explain_http_error(error, self._url))
             return None
         if not data and self._size is not None and self._offset < self._size:

@@ -12,24 +12,13 @@ import os
 import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 from wherry.errors import TransferError, TrustError, WherryError
+from wherry.formats.urls import place, same_origin
+from wherry.store.http import PASSING, Body, Exchange, Response, discard, retry_after
 from wherry.store.registry_auth import Authorizer, Credentials, TokenRefusedError
-from wherry.store.registry_http import (
-    Body,
-    Exchange,
-    Interrupted,
-    Response,
-    Transport,
-    discard,
-    place,
-    read_body,
-    same_origin,
-)
+from wherry.store.registry_http import Interrupted, Transport, read_body
 
-_REPEATED = {408, 429, 500, 502, 503, 504}
 _ERROR_LIMIT = 1 << 16
 _SHOWN = 300
 
@@ -112,8 +101,9 @@ class RegistrySession:
                 response = exchange.response
                 if response.status in expect:
                     return exchange
-                pause = _retry_after(response, wait)
-                if response.status not in _REPEATED or last or pause > patience.longest_wait:
+                asked = retry_after(response)
+                pause = wait if asked is None else asked
+                if response.status not in PASSING or last or pause > patience.longest_wait:
                     raise self.refusal(call, exchange)
                 discard(response)
             self.pause(pause)
@@ -145,12 +135,12 @@ class RegistrySession:
             until = response.headers.get("Retry-After", "")
             hint = f"again in {until} s" if until.isdigit() else "again later, or log in for a higher limit"
             what = f"{self.registry} counts too many requests{said}"
-            return Refused(what, where=where, hint=hint, status=status, code=code, wait=_retry_after(response, 0.0))
+            return Refused(what, where=where, hint=hint, status=status, code=code, wait=retry_after(response) or 0.0)
         if code == "DIGEST_INVALID":
             return BytesRefused(f"{self.registry} got other bytes than were announced{said}", where=where)
         what = f"{self.registry} answered {status} to {call.method}{said}"
-        if status in _REPEATED:
-            wait = _retry_after(response, 0.0)
+        if status in PASSING:
+            wait = retry_after(response) or 0.0
             return Refused(what, where=where, hint="again later", status=status, code=code, wait=wait)
         return Refused(what, where=where, status=status, code=code)
 
@@ -175,7 +165,7 @@ class RegistrySession:
         return exchange
 
     def _explain_token(self, error: TokenRefusedError) -> TransferError:
-        if error.status in _REPEATED:
+        if error.status in PASSING:
             return Interrupted(error.what, where=error.where)
         what = (
             f"{self.registry} does not accept the login" if self._authorizer.login.credential else f"{self.registry} wants a login"
@@ -207,15 +197,3 @@ def show_text(text: str) -> str:
     clean = "".join(char if char.isprintable() else " " for char in text[: _SHOWN * 4])
     clean = " ".join(clean.split())
     return clean if len(clean) <= _SHOWN else f"{clean[:_SHOWN]}…"
-
-
-def _retry_after(response: Response, otherwise: float) -> float:
-    text = response.headers.get("Retry-After", "").strip()
-    if text.isdigit():
-        return float(text)
-    try:
-        at = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
-        return otherwise
-    aware = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return max(0.0, (aware - datetime.now(UTC)).total_seconds())

@@ -15,8 +15,10 @@ from typing import BinaryIO
 from urllib.parse import urlencode, urljoin
 
 from wherry.errors import TransferError, TrustError
+from wherry.formats.urls import place
 from wherry.model.digest import Digest
-from wherry.store.registry_http import Interrupted, Response, discard, place
+from wherry.store.http import Response, discard
+from wherry.store.registry_http import Interrupted
 from wherry.store.registry_session import BytesRefused, Call, Refused, RegistrySession
 
 CHUNKED_ABOVE = 128 << 20

@@ -11,9 +11,11 @@ import pytest
 from tests.conftest import require_tool
 from tests.simulators.registry import RegistrySimulator
 from wherry.errors import TransferError, TrustError, UsageError
+from wherry.formats.urls import place
+from wherry.store.http import discard, is_loopback
 from wherry.store.registry import RegistryStore
 from wherry.store.registry_auth import Challenge, anonymous, parse_challenges
-from wherry.store.registry_http import Patience, Transport, discard, find_proxy, is_loopback, place
+from wherry.store.registry_http import Patience, Transport, choose_proxy
 from wherry.store.registry_session import RegistrySession, show_text
 
 PROXIES = {"HTTPS_PROXY": "http://p.example:3128", "http_proxy": "q.example", "NO_PROXY": "a.example, .b.example:8443,10.0.0.0/8"}
@@ -38,7 +40,7 @@ QUICK = Patience(connect=2, stall=2, attempts=2, first_wait=0.001)
     ],
 )
 def test_proxies(url: str, proxy: str | None) -> None:
-    assert find_proxy(url, PROXIES) == proxy
+    assert choose_proxy(url, PROXIES) == proxy
 
 
 def test_a_proxy_is_used_and_its_password_is_not_shown() -> None:
