@@ -22,7 +22,7 @@ from wherry.bases import Bases, open_bases
 from wherry.declare.code import find_secrets
 from wherry.declare.fingerprint import declaration_digest
 from wherry.declare.project import read_declaration
-from wherry.errors import LockError
+from wherry.errors import FormatError, LockError, StoreError
 from wherry.lock.resolution import is_answered, require_answered, resolve_lock
 from wherry.lock.storage import LOCKFILE, read_lock, write_lock
 from wherry.model.declaration import DebianBase, Declaration
@@ -138,7 +138,13 @@ class Project:
             for platform in declared.platforms:
                 locked = lock.for_platform(platform)
                 inputs = bases.inputs(locked, lock, finder)
-                made = assemble_layers(locked, inputs, self.store, self.cache, declared.compression, self._progress)
+                try:
+                    made = assemble_layers(locked, inputs, self.store, self.cache, declared.compression, self._progress)
+                except FormatError as error:
+                    if not (damaged := finder.drop_damaged(locked.wheels)):
+                        raise
+                    what = f"damaged, and removed from the cache: {', '.join(damaged)}"
+                    raise StoreError(what, where=str(self.cache), hint="the same command again fetches anew") from error
                 for clash in made.clashes:
                     self._say(f"{clash.path} is in {clash.kept} and in {clash.dropped}: that of {clash.kept} is in the image")
                 recipes.append(bases.recipe(locked, made.layers))

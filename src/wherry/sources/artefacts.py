@@ -9,6 +9,7 @@ Thread-safe; `fetch_all` fetches several at once.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -110,6 +111,26 @@ class ArtefactFinder:
                 continue
             return target
         raise _not_found(wanted, problems)
+
+    def drop_damaged(self, wheels: Sequence[LockedWheel]) -> tuple[str, ...]:
+        """Remove what in the cache is no longer what was put there; gives the files' names.
+
+        Files are verified when they come in, and found by size later: this is for when one of them cannot be read.
+        """
+        damaged = []
+        for wheel in wheels:
+            path = self.path_of(wheel.file, wheel.sha256)
+            try:
+                with path.open("rb") as file:
+                    sound = hashlib.file_digest(file, "sha256").hexdigest() == wheel.sha256.hex
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise StoreError(f"cannot be read: {error.strerror}", where=str(path)) from error
+            if not sound:
+                path.unlink(missing_ok=True)
+                damaged.append(wheel.file)
+        return tuple(damaged)
 
     def path_of(self, file: str, sha256: Digest) -> Path:
         return self._cache / "artefacts" / "sha256" / sha256.hex / file
