@@ -1,7 +1,10 @@
 """Makes the locked layers of one platform: found again where they were made before, else written, in parallel.
 
-A layer is looked for by the diff_id that the lock names, then by what it is made of; only then are its inputs fetched.
-A layer that comes out with another diff_id than the lock's is an error, never another image.
+A layer is looked for by the diff_id that the lock names, here and in other images, then by what it is made of; only
+then are its inputs fetched. A layer that comes out with another diff_id than the lock's is an error, never another image.
+
+What a lock cannot know before wheels are opened, the first build tells it (`Assembly.learned`): the diff_ids, to which
+other wheels a layer left files that both bring, and which bytecode layers would hold nothing, so that there are none.
 """
 
 from __future__ import annotations
@@ -10,26 +13,37 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from wherry.assemble.bytecode import HostInterpreter, compile_sources
 from wherry.assemble.debian import debian_entries
-from wherry.assemble.layers import LayerBlob, LayerCache, write_layer
+from wherry.assemble.layers import EMPTY_LAYER, LayerBlob, LayerCache, write_layer
 from wherry.assemble.skeleton import skeleton_entries
 from wherry.assemble.spool import Spool
 from wherry.assemble.wheels import Clash, PlannedWheels, is_test, plan_wheels
 from wherry.errors import LockError, TrustError
 from wherry.formats.tar import EntryKind, TarEntry, add_parents
 from wherry.model.declaration import Compression
+from wherry.model.digest import DiffId
 from wherry.model.image import BuiltLayer
 from wherry.model.lock import LayerKind, LockedDeb, LockedLayer, LockedWheel, PlatformLock
 from wherry.store.disk import DiskStore
 
 
+_OF_WHEELS = (LayerKind.WHEEL, LayerKind.WHEELS, LayerKind.BYTECODE)
+
+
+_FIRST = 1 << 40  # more than any layer's size
+
+
 class Inputs(Protocol):
     """Where the locked files come from; each call may fetch. All are asked for from several threads."""
+
+    def find_layer(self, diff_id: DiffId) -> LayerBlob | None:
+        """The layer out of an image that somebody built before; None where there is none."""
+        ...
 
     def wheels(self, wheels: Sequence[LockedWheel]) -> Mapping[str, Path]:
         """The wheels' files by name. One that is nowhere is a `LockError`."""
@@ -44,9 +58,10 @@ class Inputs(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assembly:
-    """The layers in the lock's order, and the files that two wheels both wanted to bring."""
+    """The layers in the lock's order, what the lock should say of them from now on, and the files of two wheels."""
 
     layers: tuple[BuiltLayer, ...]
+    learned: tuple[LockedLayer, ...]
     clashes: tuple[Clash, ...]
 
 
@@ -60,14 +75,37 @@ def assemble_layers(
 ) -> Assembly:
     """Find or make every layer of the plan."""
     layer_cache = LayerCache(cache, store, compression)
-    found = {layer.name: blob for layer in locked.layers if (blob := _find_by_diff_id(layer, layer_cache))}
+    found = _find_all(locked.layers, layer_cache, inputs)
     with ExitStack() as stack:
         work = _Work(locked, inputs, store, layer_cache, compression, stack, found)
-        missing = [layer for layer in locked.layers if layer.name not in found]
-        made = _make_all(missing, work.make, f"{locked.platform}: layers", progress)
-        blobs = {**found, **made}
+        made = _make_all(work.missing, work.make, f"{locked.platform}: layers", progress)
+        learned = [work.tell(layer, made.get(layer.name)) for layer in locked.layers]
         clashes = work.clashes
-    return Assembly(layers=tuple(_built(layer, blobs[layer.name]) for layer in locked.layers), clashes=clashes)
+    blobs = {**found, **made}
+    kept = [layer for layer, said in zip(learned, locked.layers, strict=True) if said.diff_id or not _is_empty(layer)]
+    return Assembly(layers=tuple(_built(layer, blobs[layer.name]) for layer in kept), learned=tuple(kept), clashes=clashes)
+
+
+def _is_empty(layer: LockedLayer) -> bool:
+    """Whether a layer needs not be: wheels without a Python file have no bytecode."""
+    return layer.kind is LayerKind.BYTECODE and layer.diff_id == EMPTY_LAYER
+
+
+def _find_all(layers: Sequence[LockedLayer], cache: LayerCache, inputs: Inputs) -> dict[str, LayerBlob]:
+    """The layers whose diff_id the lock names, as far as they are anywhere."""
+
+    def find(layer: LockedLayer) -> LayerBlob | None:
+        blob = inputs.find_layer(layer.diff_id) if layer.diff_id else None
+        if blob is not None:
+            cache.remember(cache.by_diff_id(blob.diff_id), blob)
+        return blob
+
+    found = {layer.name: blob for layer in layers if (blob := _find_by_diff_id(layer, cache))}
+    rest = [layer for layer in layers if layer.name not in found and layer.diff_id]
+    if rest:
+        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+            found |= {layer.name: blob for layer, blob in zip(rest, pool.map(find, rest), strict=True) if blob}
+    return found
 
 
 def _make_all(
@@ -117,6 +155,7 @@ class _Work:
         stack: ExitStack,
         found: Mapping[str, LayerBlob],
     ) -> None:
+        """`missing` are the layers to make: those not found, and those found that no longer are what they should be."""
         self._locked = locked
         self._inputs = inputs
         self._store = store
@@ -125,10 +164,15 @@ class _Work:
         self._minor = locked.interpreter.minor
         missing = [layer for layer in locked.layers if layer.name not in found]
         self._planned = self._plan(stack, missing)
+        stale = [layer for layer in locked.layers if layer.name in found and self._is_stale(layer)]
+        if stale:
+            missing = [layer for layer in locked.layers if layer in missing or layer in stale]
+            self._planned = self._plan(stack, missing)
+        self.missing = [replace(layer, diff_id=None) if layer in stale else layer for layer in missing]
         kinds = {layer.kind for layer in missing}
         wanted = {LayerKind.BASE, LayerKind.INTERPRETER} & kinds or any(layer.name == "bytecode-python" for layer in missing)
         self._debs = inputs.debs(locked.debs) if wanted else ()
-        self._interpreter = inputs.interpreter() if LayerKind.BYTECODE in kinds else None
+        self._interpreter = inputs.interpreter() if any(self._has_sources(layer) for layer in missing) else None
         self._spool_folder = cache.folder
         python_layers = {layer.name for layer in missing} & {"python", "bytecode-python"}
         self._python = self._unpack_interpreter(stack) if python_layers and self._debs else []
@@ -139,9 +183,8 @@ class _Work:
 
     def _plan(self, stack: ExitStack, missing: Sequence[LockedLayer]) -> PlannedWheels:
         """Open all wheels when one wheel's layer must be made: which file is whose is known only from all."""
-        made_of_wheels = (LayerKind.WHEEL, LayerKind.WHEELS, LayerKind.BYTECODE)
-        if not any(layer.kind in made_of_wheels for layer in missing):
-            return PlannedWheels(layouts={}, dropped={}, clashes=())
+        if not any(layer.kind in _OF_WHEELS for layer in missing):
+            return PlannedWheels(layouts={}, dropped={}, yields={}, clashes=())
         needed = [wheel for wheel in self._locked.wheels if any(wheel in self._members(layer) for layer in missing)]
         spared = [wheel for wheel in self._locked.wheels if wheel not in needed]
         paths = dict(self._inputs.wheels(needed))
@@ -155,6 +198,31 @@ class _Work:
     def _members(self, layer: LockedLayer) -> tuple[LockedWheel, ...]:
         named = set(layer.members)
         return tuple(wheel for wheel in self._locked.wheels if f"{wheel.name} {wheel.version}" in named)
+
+    def _is_stale(self, layer: LockedLayer) -> bool:
+        """Whether a wheel that the lock did not know when it learned this layer's diff_id brings a file of it now."""
+        new = self._yields(layer) - set(layer.yields)
+        unbuilt = [other for other in self._locked.layers if other.diff_id is None and other.kind in _OF_WHEELS]
+        return bool(new & {wheel.name for other in unbuilt for wheel in self._members(other)})
+
+    def _yields(self, layer: LockedLayer) -> set[str]:
+        members = {wheel.name for wheel in self._members(layer)} if layer.kind in _OF_WHEELS else set()
+        return {owner for name in members for owner in self._planned.yields.get(name, ())} - members
+
+    def _has_sources(self, layer: LockedLayer) -> bool:
+        own = any(next(self._planned.python_sources(wheel.name), None) for wheel in self._members(layer))
+        return layer.kind is LayerKind.BYTECODE and (own or layer.name == "bytecode-python")
+
+    def tell(self, layer: LockedLayer, made: LayerBlob | None) -> LockedLayer:
+        """What the lock should say of a layer, now that it is here."""
+        return replace(layer, diff_id=made.diff_id, yields=tuple(sorted(self._yields(layer)))) if made else layer
+
+    def cost(self, layer: LockedLayer) -> int:
+        """About how long a layer takes, in bytes to compress: the longest begin first, bytecode when the others have."""
+        if layer.kind is LayerKind.BYTECODE:
+            sources = (entry for wheel in self._members(layer) for entry in self._planned.python_sources(wheel.name))
+            return sum(entry.size for entry in sources)
+        return _FIRST + sum(entry.size for wheel in self._members(layer) for entry in self._planned.entries(wheel.name))
 
     def make(self, layer: LockedLayer) -> LayerBlob:
         key = self._cache.key(self._ingredients(layer))
@@ -205,15 +273,33 @@ class _Work:
 
     def _compile(self, layer: LockedLayer, spool: Spool) -> Iterator[TarEntry]:
         if self._interpreter is None:
-            raise AssertionError("an interpreter was fetched for every plan with bytecode")
+            return
+        interpreter = self._interpreter.result()
         if layer.name == "bytecode-python":
-            yield from compile_sources(self._standard_library(), self._interpreter, spool)
+            yield from compile_sources(self._standard_library(), interpreter, spool)
         for wheel in self._members(layer):
-            yield from compile_sources(self._planned.python_sources(wheel.name), self._interpreter, spool)
+            yield from compile_sources(self._planned.python_sources(wheel.name), interpreter, spool)
 
     def _standard_library(self) -> Iterator[TarEntry]:
         wanted = (entry for entry in self._python if entry.kind is EntryKind.FILE and entry.path.endswith(".py"))
         return (entry for entry in wanted if not is_test(entry.path))
+
+
+class _Ahead:
+    """A result that is worked out in a thread of its own from the start, and waited for when it is asked for."""
+
+    def __init__(self, work: Callable[[], HostInterpreter]) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="interpreter")
+        self._future = self._pool.submit(work)
+
+    def result(self) -> HostInterpreter:
+        return self._future.result()
+
+    def __enter__(self) -> _Ahead:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _without_directories(entries: Iterable[TarEntry]) -> list[TarEntry]:
