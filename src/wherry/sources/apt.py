@@ -15,6 +15,7 @@ from pathlib import Path
 
 from wherry.errors import FormatError
 from wherry.formats.debian_index import parse_fields, split_paragraphs
+from wherry.formats.urls import strip_login
 
 _SCHEMES = ("http://", "https://", "file:", "mirror+file:")
 _OPTIONS = re.compile(r"\[(.*?)\]")
@@ -40,7 +41,7 @@ class AptSource:
     @property
     def place(self) -> str:
         """The address without credentials, for messages."""
-        return re.sub(r"//[^/@]*@", "//", self.uri)
+        return strip_login(self.uri)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +31,7 @@ from wherry.formats.debian_index import (
 )
 from wherry.formats.decompress import CHUNK, unpack_chunks
 from wherry.formats.tar import EntryKind
+from wherry.formats.urls import strip_login
 from wherry.model.lock import LockedDeb
 from wherry.model.platform import Platform
 from wherry.model.progress import Progress, be_silent
@@ -78,7 +78,7 @@ def open_archive(
     sources = mirror_sources(mirror) if mirror else own_sources(read_apt_sources(env, root), distribution, read_host(root))
     if not sources:
         return None
-    fetcher = Fetcher(read_apt_proxies(env, root), read_apt_logins(root))
+    fetcher = Fetcher(read_apt_proxies(env, root), read_apt_logins(root), env)
     return DebianArchive(sources, cache, offline=offline, progress=progress, fetcher=fetcher, root=root, distribution=distribution)
 
 
@@ -202,7 +202,7 @@ class DebianArchive:
             if platform.debian in release.architectures:
                 return uri, release
             has = ", ".join(release.architectures)
-            refused = refused or LockError(f"{suite} has no packages for {platform}, only for {has}", where=_place(uri))
+            refused = refused or LockError(f"{suite} has no packages for {platform}, only for {has}", where=strip_login(uri))
         if refused is not None:
             raise refused
         if not kind or any(source.suite.endswith(kind) and source.where != "[debian] mirror" for source in self._sources):
@@ -223,7 +223,7 @@ class DebianArchive:
         return list(dict.fromkeys(source.uri for source in sorted(self._sources, key=rank)))
 
     def _read_release(self, uri: str, suite: str) -> Release | None:
-        where = f"{_place(uri)} {suite} InRelease"
+        where = f"{strip_login(uri)} {suite} InRelease"
         kept = self._cache / "debian" / "suites" / f"{hashlib.sha256(uri.encode()).hexdigest()[:16]}-{suite}"
         if self._offline:
             return self._verify(kept.read_bytes(), suite, where, uri) if kept.is_file() else None
@@ -255,7 +255,7 @@ class DebianArchive:
         return release
 
     def _read_index(self, index: PackageIndex, uri: str, release: Release, suite: str, platform: Platform) -> None:
-        where = f"{_place(uri)} {suite} Packages"
+        where = f"{strip_login(uri)} {suite} Packages"
         for component in self.distribution.components:
             path, file, suffix = self._index_file(uri, release, suite, f"{component}/binary-{platform.debian}", where)
             index.add(_verified_chunks(path, file, suffix, where), uri, where)
@@ -347,7 +347,3 @@ def _write_whole(path: Path, data: bytes) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
-
-
-def _place(uri: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", uri)

@@ -1,150 +1,78 @@
-"""Fetches single files over http, https or from `file:` addresses, into memory or beside their final place.
+"""Fetches single files of a Debian archive, as apt on this machine would: through its proxies, with its logins.
 
-Transfers are tried again on what may pass (429, 5xx, a broken connection). A file becomes visible only after its size
-and sha256 are right: a wrong digest is a `TrustError`, and nothing is left behind. Credentials come from the address
-or from apt's auth.conf and never stand in an error.
+How files come, are bounded, resumed and verified is `transport`'s. Credentials come from the address or from apt's
+auth.conf and never stand in an error.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
-import re
-import secrets
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-import urllib3
-
-from wherry.errors import StoreError, TransferError, TrustError
+from wherry.formats.urls import login_in, strip_login
 from wherry.model.digest import Digest
 from wherry.model.progress import Progress, be_silent
 from wherry.sources.apt import AptLogin
-
-CHUNK = 1 << 17
-_RETRIES = urllib3.Retry(total=4, redirect=5, backoff_factor=0.3, status_forcelist=(429, 500, 502, 503, 504))
-_TIMEOUT = urllib3.Timeout(connect=15, read=60)
+from wherry.sources.transport import MissingError, Transport
 
 
 class Fetcher:
-    """An ordinary client: keeps connections, follows redirects, speaks through the proxy of the scheme."""
+    """`proxies` are by scheme; `env` has the certificates."""
 
-    def __init__(self, proxies: Mapping[str, str], logins: tuple[AptLogin, ...] = ()) -> None:
-        self._proxies = dict(proxies)
-        self._logins = logins
-        self._pools: dict[str, urllib3.PoolManager] = {}
+    def __init__(
+        self,
+        proxies: Mapping[str, str],
+        logins: Sequence[AptLogin] = (),
+        env: Mapping[str, str] | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        kept = {name: value for name, value in (env or {}).items() if name.startswith("SSL_CERT_")}
+        settings = kept | {f"{scheme}_proxy": proxy for scheme, proxy in proxies.items()}
+        self._transport = Transport(settings, _AptLogins(logins), pause=pause)
 
     def read(self, url: str, limit: int) -> bytes | None:
-        """The file's bytes; None where there is no such file."""
-        parts = bytearray()
-        with self._open(url) as chunks:
-            if chunks is None:
-                return None
-            for chunk in chunks:
-                parts += chunk
-                if len(parts) > limit:
-                    raise TransferError(f"more than {limit} bytes", where=hide_login(url))
-        return bytes(parts)
+        """The file's bytes; None where there is no such file; one that is refused is an error."""
+        try:
+            return self._transport.get_page(url, limit=limit, decode=False).data
+        except MissingError as error:
+            if not error.gone:
+                raise
+            return None
 
     def fetch(self, url: str, target: Path, *, size: int, sha256: Digest, progress: Progress = be_silent) -> bool:
         """Fetch to `target`, which appears whole or not at all; False where there is no such file."""
-        with self._open(url) as chunks:
-            if chunks is None:
-                return False
-            _store_verified(chunks, target, size=size, sha256=sha256, where=hide_login(url), progress=progress)
+        try:
+            self._transport.download(url, target, sha256, size, progress)
+        except MissingError as error:
+            if not error.gone:
+                raise
+            return False
         return True
 
     def close(self) -> None:
-        for pool in self._pools.values():
-            pool.clear()
+        self._transport.close()
 
-    @contextlib.contextmanager
-    def _open(self, url: str) -> Iterator[Iterator[bytes] | None]:
-        if url.startswith("file:"):
-            with _open_file(url) as chunks:
-                yield chunks
-            return
-        where = hide_login(url)
-        try:
-            response = self._pool(urlsplit(url).scheme).request("GET", where, headers=self._headers(url), preload_content=False)
-            try:
-                if response.status in (404, 410):
-                    yield None
-                elif response.status != 200:
-                    raise TransferError(f"the server answered {response.status}", where=where)
-                else:
-                    yield response.stream(CHUNK, decode_content=False)
-                response.drain_conn()
-            finally:
-                response.close()
-        except urllib3.exceptions.HTTPError as error:
-            raise TransferError(
-                f"{type(error).__name__}: {str(error)[:200]}", where=where, hint="check the network and try again"
-            ) from error
 
-    def _pool(self, scheme: str) -> urllib3.PoolManager:
-        if scheme not in self._pools:
-            proxy = self._proxies.get(scheme)
-            if proxy:
-                self._pools[scheme] = urllib3.ProxyManager(proxy, retries=_RETRIES, timeout=_TIMEOUT, maxsize=8)
-            else:
-                self._pools[scheme] = urllib3.PoolManager(retries=_RETRIES, timeout=_TIMEOUT, maxsize=8)
-        return self._pools[scheme]
+class _AptLogins:
+    """The entry of auth.conf whose machine, perhaps with a path, begins a URL."""
 
-    def _headers(self, url: str) -> dict[str, str]:
-        headers = {"user-agent": "wherry", "accept-encoding": "identity"}
-        parts = urlsplit(url)
-        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else ""
-        for entry in self._logins:
+    def __init__(self, entries: Sequence[AptLogin]) -> None:
+        self._entries = entries
+
+    def find(self, url: str) -> tuple[str, str] | None:
+        given = login_in(url)
+        if given is not None:
+            return given
+        parts = urlsplit(strip_login(url))
+        address = f"{parts.netloc}{parts.path}"
+        for entry in self._entries:
             scheme, _, machine = entry.machine.rpartition("://")
-            if not login and (scheme in ("", parts.scheme)) and f"{parts.netloc}{parts.path}".startswith(machine):
-                rest = f"{parts.netloc}{parts.path}"[len(machine) : len(machine) + 1]
-                login = f"{entry.login}:{entry.password}" if rest in ("", "/", ":") else ""
-        if login:
-            headers |= urllib3.make_headers(basic_auth=login)
-        return headers
+            follows = address[len(machine) : len(machine) + 1]
+            if scheme in ("", parts.scheme) and address.startswith(machine) and follows in ("", "/", ":"):
+                return entry.login, entry.password
+        return None
 
-
-def hide_login(url: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", url, count=1)
-
-
-@contextlib.contextmanager
-def _open_file(url: str) -> Iterator[Iterator[bytes] | None]:
-    path = Path(unquote("/" + url.removeprefix("file:").lstrip("/")))
-    if not path.is_file():
-        yield None
-        return
-    try:
-        with path.open("rb") as stream:
-            yield iter(lambda: stream.read(CHUNK), b"")
-    except OSError as error:
-        raise StoreError(f"cannot read: {error.strerror}", where=str(path)) from error
-
-
-def _store_verified(chunks: Iterator[bytes], target: Path, *, size: int, sha256: Digest, where: str, progress: Progress) -> None:
-    digest, done = hashlib.sha256(), 0
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        with beside.open("xb") as out:
-            for chunk in chunks:
-                done += len(chunk)
-                if done > size:
-                    break
-                digest.update(chunk)
-                out.write(chunk)
-                progress(target.name, done, size)
-            out.flush()
-            os.fsync(out.fileno())
-        if done < size:
-            raise TransferError(f"ended after {done} of {size} bytes", where=where, hint="try again")
-        if done > size or digest.hexdigest() != sha256.hex:
-            raise TrustError(f"the file is not the one that was promised ({sha256})", where=where)
-        beside.replace(target)
-    except OSError as error:
-        raise StoreError(f"cannot write: {error.strerror}", where=str(target)) from error
-    finally:
-        beside.unlink(missing_ok=True)
+    def learn(self, url: str) -> bool:  # noqa: ARG002 - all is known from the start
+        return False

@@ -14,11 +14,11 @@ from wherry.formats.simple_index import IndexFile
 from wherry.model.declaration import IndexOptions
 from wherry.model.progress import Progress, be_silent
 from wherry.sources.artefacts import ArtefactFinder
+from wherry.sources.index_credentials import CredentialBook
 from wherry.sources.pip_configuration import UvSettings, plan_uv_settings
 from wherry.sources.python_index import list_files
 from wherry.sources.seen_urls import SeenUrls
 from wherry.sources.transport import Transport
-from wherry.sources.urls import CredentialBook
 from wherry.sources.uv_program import Indexes, ask_indexes
 
 _URL_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")

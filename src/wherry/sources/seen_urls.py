@@ -11,8 +11,8 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from wherry.formats.urls import strip_credentials
 from wherry.model.digest import Digest
-from wherry.sources.urls import strip_credentials
 
 _LONGEST = 16 * 1024
 

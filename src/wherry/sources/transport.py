@@ -8,45 +8,48 @@ No message holds a credential.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
-from urllib.parse import unquote, urljoin, urlsplit
-
-import urllib3
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    IncompleteRead,
-    LocationValueError,
-    MaxRetryError,
-    NewConnectionError,
-    ProtocolError,
-    ReadTimeoutError,
-    SSLError,
-)
+from typing import BinaryIO, Protocol, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from wherry.errors import StoreError, TransferError, TrustError
+from wherry.formats.urls import strip_credentials, strip_login
 from wherry.model.digest import Digest
 from wherry.model.progress import Progress, be_silent
-from wherry.sources.urls import CredentialBook, strip_credentials
+from wherry.store.http import (
+    FAILURES,
+    PASSING,
+    ConnectionProblem,
+    Connections,
+    Exchange,
+    Failure,
+    Response,
+    retry_after,
+    understand_failure,
+)
+from wherry.store.posix import sync_folder
 
 CHUNK = 1024 * 1024
 ATTEMPTS = 5
-RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
-ABSENT = frozenset({401, 403, 404, 405, 410})
+GONE = frozenset({404, 410})
+ABSENT = GONE | {401, 403, 405}
 T = TypeVar("T")
 LONGEST_PAUSE = 20.0  # seconds; also the most that a Retry-After is believed
 
 
 class MissingError(TransferError):
-    """The server answers, and does not have it (or does not show it to us)."""
+    """The server answers, and does not have it (`gone`), or does not show it to us."""
+
+    def __init__(self, what: str, *, where: str, gone: bool) -> None:
+        super().__init__(what, where=where)
+        self.gone = gone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +59,25 @@ class Page:
     url: str  # after redirects: what links on the page are relative to
 
 
+class Logins(Protocol):
+    """Where user names and passwords are known."""
+
+    def find(self, url: str) -> tuple[str, str] | None:
+        """User name and password for a URL."""
+        ...
+
+    def learn(self, url: str) -> bool:
+        """Look further for a URL that was refused; whether there is something new to try."""
+        ...
+
+
 class Transport:
-    """A pool of connections. `pause` is what sleeps between attempts, so that tests need not wait."""
+    """Asks, and asks again. `pause` is what sleeps between attempts, so that tests need not wait."""
 
     def __init__(
         self,
         environment: Mapping[str, str],
-        credentials: CredentialBook,
+        logins: Logins,
         *,
         certificates: Path | None = None,
         trusted_hosts: tuple[str, ...] = (),
@@ -70,21 +85,21 @@ class Transport:
         stall: float = 60.0,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._environment = environment
-        self._credentials = credentials
-        self._certificates = certificates
-        self._trusted_hosts = trusted_hosts
+        self._logins = logins
         self._offline = offline
-        self._timeout = urllib3.Timeout(connect=20.0, read=stall)
         self._pause = pause
-        self._pools: dict[tuple[str | None, bool], urllib3.PoolManager] = {}
-        self._guard = threading.Lock()
+        self._connections = Connections(
+            environment, connect=20.0, stall=stall, certificates=certificates, trusted_hosts=trusted_hosts
+        )
 
-    def get_page(self, url: str, *, accept: str, limit: int) -> Page:
-        """Read a whole page of at most `limit` bytes."""
+    def close(self) -> None:
+        self._connections.close()
+
+    def get_page(self, url: str, *, accept: str = "*/*", limit: int, decode: bool = True) -> Page:
+        """Read a whole page of at most `limit` bytes. `decode` undoes a Content-Encoding."""
         if urlsplit(url).scheme == "file":
             return _read_local_page(url, limit)
-        return self._repeat(url, lambda: self._get_page_once(url, accept, limit))
+        return self._repeat(url, lambda: self._get_page_once(url, accept, limit, decode=decode))
 
     def size_of(self, url: str) -> int | None:
         """How long the file is, without reading it; None when the server will not say."""
@@ -93,10 +108,12 @@ class Transport:
         return self._repeat(url, lambda: self._size_once(url))
 
     def download(self, url: str, target: Path, sha256: Digest, size: int, progress: Progress = be_silent) -> None:
-        """Write a file to `target`, a new file, and sync it. On any error `target` is removed."""
+        """Fetch a file to `target`, which appears whole, right and durably, or not at all; its folder is made if needed."""
+        beside = target.with_name(f".{target.name[:100]}.{os.urandom(8).hex()}.part")
         try:
-            with target.open("xb") as sink:
-                body = _Body(sink, target.name.partition(".part")[0], sha256, size, strip_credentials(url), progress)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with beside.open("xb") as sink:
+                body = _Body(sink, target.name, sha256, size, strip_credentials(url), progress)
                 if urlsplit(url).scheme == "file":
                     _copy_local(url, body)
                 else:
@@ -104,11 +121,13 @@ class Transport:
                 body.verify()
                 sink.flush()
                 os.fsync(sink.fileno())
-        except BaseException as error:
-            target.unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise StoreError(f"cannot write {target.parent}: {error.strerror}") from error
-            raise
+            beside.replace(target)
+            sync_folder(target.parent)
+        except OSError as error:
+            hint = "WHERRY_CACHE=another folder"
+            raise StoreError(f"cannot write {target.parent}: {error.strerror}", hint=hint) from error
+        finally:
+            beside.unlink(missing_ok=True)
 
     def _repeat(self, url: str, attempt: Callable[[], T]) -> T:
         """Try until it works; a `MissingError` or `TrustError` ends it at once."""
@@ -120,47 +139,43 @@ class Transport:
                 return attempt()
             except _AgainError as again:
                 problem = again
-            except (HTTPError, OSError) as error:
-                if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
-                    raise
-                problem = _AgainError(_reason(error))
-                if "certificate" in problem.what:
-                    raise TransferError(problem.what, where=where) from None
+            except ConnectionProblem as failed:
+                problem = _AgainError(failed.failure.value)
+                if failed.failure is Failure.CERTIFICATE:
+                    raise TransferError(f"{problem.what} (SSL_CERT_FILE, or pip's cert)", where=where) from None
             if number + 1 < ATTEMPTS:
                 self._pause(min(max(problem.wait, 0.25 * 4**number), LONGEST_PAUSE))
         raise TransferError(f"{problem.what}, {ATTEMPTS} times in a row", where=where, hint="the same command again, later")
 
-    def _get_page_once(self, url: str, accept: str, limit: int) -> Page:
-        with closing(self._open("GET", url, {"Accept": accept})) as response:
+    def _get_page_once(self, url: str, accept: str, limit: int, *, decode: bool) -> Page:
+        exchange = self._open("GET", url, {"Accept": accept})
+        with closing(exchange.response) as response:
             _check_status(response, url, (200,))
             parts: list[bytes] = []
             length = 0
-            for chunk in response.stream(CHUNK, decode_content=True):
+            for chunk in _read(exchange, decode=decode):
                 length += len(chunk)
                 if length > limit:
                     raise TransferError(f"a page is larger than {limit} bytes", where=strip_credentials(url))
                 parts.append(chunk)
-            final = response.geturl() or url
             kind = response.headers.get("content-type", "text/html")
-        return Page(data=b"".join(parts), content_type=kind, url=_absolute(url, final))
+        return Page(data=b"".join(parts), content_type=kind, url=exchange.url)
 
     def _size_once(self, url: str) -> int | None:
-        with closing(self._open("HEAD", url, {"Accept-Encoding": "identity"})) as response:
+        with closing(self._open("HEAD", url, {}).response) as response:
             if response.status not in (405, 501):
                 _check_status(response, url, (200,))
-                response.read()  # nothing; gives the connection back to the pool
+                response.release_conn()
                 return _number(response.headers.get("content-length"))
-        with closing(self._open("GET", url, {"Accept-Encoding": "identity", "Range": "bytes=0-0"})) as response:
+        with closing(self._open("GET", url, {"Range": "bytes=0-0"}).response) as response:
             _check_status(response, url, (200, 206))
             if response.status == 206:
                 return _number(response.headers.get("content-range", "").rpartition("/")[2])
             return _number(response.headers.get("content-length"))
 
     def _download_once(self, url: str, body: _Body) -> None:
-        headers = {"Accept-Encoding": "identity"}
-        if body.done:
-            headers["Range"] = f"bytes={body.done}-"
-        with closing(self._open("GET", url, headers)) as response:
+        exchange = self._open("GET", url, {"Range": f"bytes={body.done}-"} if body.done else {})
+        with closing(exchange.response) as response:
             if response.status == 416:
                 body.restart()
                 raise _AgainError("the server would not go on where it was cut")
@@ -172,51 +187,21 @@ class Transport:
                 raise _AgainError("the server sent another part than asked for")
             if start == 0 and response.status == 206:
                 body.restart()
-            for chunk in response.stream(CHUNK, decode_content=False):
+            for chunk in _read(exchange, decode=False):
                 body.write(chunk)
 
-    def _open(self, method: str, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
-        found = self._credentials.find(url)
+    def _open(self, method: str, url: str, headers: dict[str, str]) -> Exchange:
+        found = self._logins.find(url)
         if found is not None:
-            headers |= urllib3.make_headers(basic_auth=f"{found[0]}:{found[1]}")
+            headers["Authorization"] = f"Basic {base64.b64encode(':'.join(found).encode()).decode()}"
         try:
-            response = self._pool_for(url).request(
-                method,
-                _without_user(url),
-                headers={"User-Agent": "wherry", **headers},
-                timeout=self._timeout,
-                retries=urllib3.Retry(total=None, connect=0, read=0, status=0, other=0, redirect=8),
-                preload_content=False,
-            )
-            if response.status in (401, 403) and self._credentials.learn(url):
-                response.close()
-                raise _AgainError(f"the server answers {response.status}")
-            return response
-        except (LocationValueError, UnicodeError):
-            raise MissingError("not a URL that can be asked for", where=strip_credentials(url)) from None
-
-    def _pool_for(self, url: str) -> urllib3.PoolManager:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        trusted = any(name in (host, parts.netloc.rpartition("@")[2]) for name in self._trusted_hosts)
-        proxy = _proxy_for(parts.scheme, parts.netloc.rpartition("@")[2], self._environment)
-        with self._guard:
-            pool = self._pools.get((proxy, trusted))
-            if pool is None:
-                options = self._tls_options(trusted)
-                made = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
-                pool = self._pools[(proxy, trusted)] = made
-        return pool
-
-    def _tls_options(self, trusted: bool) -> dict[str, Any]:
-        options: dict[str, Any] = {"maxsize": 16, "block": False}
-        if self._certificates is not None:
-            options["ca_certs"] = str(self._certificates)
-        elif self._environment.get("SSL_CERT_DIR"):
-            options["ca_cert_dir"] = self._environment["SSL_CERT_DIR"]
-        if trusted:
-            options |= {"cert_reqs": "CERT_NONE", "assert_hostname": False}
-        return options
+            exchange = self._connections.exchange(method, strip_login(url), {"Accept-Encoding": "identity", **headers})
+        except ValueError:
+            raise MissingError("not a URL that can be asked for", where=strip_credentials(url), gone=False) from None
+        if exchange.response.status in (401, 403) and self._logins.learn(url):
+            exchange.response.close()
+            raise _AgainError(f"the server answers {exchange.response.status}")
+        return exchange
 
 
 class _AgainError(Exception):
@@ -260,33 +245,22 @@ class _Body:
         return TrustError(f"{self._file} {what}", where=self._where, hint="find out who serves other bytes before going on")
 
 
-def _check_status(response: urllib3.BaseHTTPResponse, url: str, wanted: tuple[int, ...]) -> None:
+def _read(exchange: Exchange, *, decode: bool) -> Iterator[bytes]:
+    try:
+        yield from exchange.response.stream(CHUNK, decode_content=decode)
+    except FAILURES as error:
+        raise understand_failure(error, exchange.url) from None
+
+
+def _check_status(response: Response, url: str, wanted: tuple[int, ...]) -> None:
     if response.status in wanted:
         return
-    if response.status in RETRIED:
-        wait = _number(response.headers.get("retry-after"))
-        raise _AgainError(f"the server answers {response.status}", float(wait or 0))
-    where = strip_credentials(url)
+    what, where = f"the server answers {response.status}", strip_credentials(url)
+    if response.status in PASSING:
+        raise _AgainError(what, retry_after(response) or 0.0)
     if response.status in ABSENT:
-        raise MissingError(f"the server answers {response.status}", where=where)
-    raise TransferError(f"the server answers {response.status}", where=where)
-
-
-def _proxy_for(scheme: str, host: str, environment: Mapping[str, str]) -> str | None:
-    values = {name.lower(): value for name, value in environment.items() if name.lower().endswith("_proxy") and value}
-    if _is_bypassed(host, values.get("no_proxy", "")):
-        return None
-    proxy = values.get(f"{scheme}_proxy") or values.get("all_proxy")
-    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
-
-
-def _is_bypassed(host: str, no_proxy: str) -> bool:
-    """curl's reading of NO_PROXY: names and their subdomains, with or without a port; ``*`` is every host."""
-    bare = host.partition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
-    for entry in (part.strip().lstrip(".").lower() for part in no_proxy.split(",")):
-        if entry == "*" or (entry and (entry in (host.lower(), bare.lower()) or bare.lower().endswith(f".{entry}"))):
-            return True
-    return False
+        raise MissingError(what, where=where, gone=response.status in GONE)
+    raise TransferError(what, where=where)
 
 
 def local_path(url: str) -> Path:
@@ -301,8 +275,8 @@ def _read_local_page(url: str, limit: int) -> Page:
     try:
         with path.open("rb") as source:
             data = source.read(limit + 1)
-    except OSError:
-        raise MissingError("there is no such page", where=url) from None
+    except OSError as error:
+        raise _missing("page", url, error) from None
     if len(data) > limit:
         raise TransferError(f"a page is larger than {limit} bytes", where=url)
     return Page(data=data, content_type="application/json" if data[:1] == b"{" else "text/html", url=url)
@@ -311,40 +285,25 @@ def _read_local_page(url: str, limit: int) -> Page:
 def _stat_local(url: str) -> int:
     try:
         return local_path(url).stat().st_size
-    except OSError:
-        raise MissingError("there is no such file", where=url) from None
+    except OSError as error:
+        raise _missing("file", url, error) from None
 
 
 def _copy_local(url: str, body: _Body) -> None:
     try:
         source = local_path(url).open("rb")
-    except OSError:
-        raise MissingError("there is no such file", where=url) from None
+    except OSError as error:
+        raise _missing("file", url, error) from None
     with source:
         for chunk in iter(lambda: source.read(CHUNK), b""):
             body.write(chunk)
 
 
-def _absolute(url: str, final: str) -> str:
-    return urljoin(url, final)
-
-
-def _without_user(url: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+def _missing(what: str, url: str, error: OSError) -> MissingError:
+    if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
+        return MissingError(f"there is no such {what}", where=url, gone=True)
+    return MissingError(f"the {what} cannot be read: {error.strerror}", where=url, gone=False)
 
 
 def _number(text: str | None) -> int | None:
     return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 18 else None
-
-
-def _reason(error: BaseException) -> str:
-    """What went wrong in words, without urllib3's repr of a URL."""
-    cause = error.reason if isinstance(error, MaxRetryError) and error.reason is not None else error
-    if isinstance(cause, ReadTimeoutError | ConnectTimeoutError | TimeoutError) and not isinstance(cause, NewConnectionError):
-        return "the server does not answer in time"
-    if isinstance(cause, SSLError):
-        return "the server's certificate is not trusted (SSL_CERT_FILE, or pip's cert)"
-    if isinstance(cause, ProtocolError | IncompleteRead):
-        return "the connection was cut"
-    return "the server cannot be reached"

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wherry.errors import LockError, TransferError, UsageError, WherryError
+from wherry.formats.urls import strip_credentials
 from wherry.sources.pip_configuration import UvSettings
-from wherry.sources.urls import strip_credentials
 
 _USER = re.compile(r"(?<=://)[^/\s@`]+@")
 _NETWORK = ("error sending request", "Failed to fetch", "operation timed out", "HTTP status", "Could not connect", "dns error")

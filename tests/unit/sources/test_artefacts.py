@@ -12,9 +12,9 @@ from wherry.errors import LockError, TransferError, TrustError
 from wherry.model.digest import Digest
 from wherry.model.lock import LockedWheel
 from wherry.sources.artefacts import ArtefactFinder
+from wherry.sources.index_credentials import CredentialBook
 from wherry.sources.seen_urls import SeenUrls
 from wherry.sources.transport import ATTEMPTS, Transport
-from wherry.sources.urls import CredentialBook
 from wherry.sources.uv_program import Indexes
 
 WHEEL = make_wheel("cargo", "1.0", padding=5000)

@@ -174,10 +174,10 @@ def test_an_altered_index_is_refused(archive: Archive, tmp_path: Path) -> None:
     path = archive.root / "dists/trixie/main/binary-amd64/Packages.xz"
     good = path.read_bytes()
     path.write_bytes(good[:-1] + b"x")
-    with pytest.raises(TrustError, match="not the one that was promised"):
+    with pytest.raises(TrustError, match="has the digest"):
         versions(open_(archive, tmp_path))
     path.write_bytes(good[:-1])
-    with pytest.raises(TransferError, match="ended after"):
+    with pytest.raises(TrustError, match="bytes instead of"):
         versions(open_(archive, tmp_path))
     path.write_bytes(good + b"x")
     with pytest.raises(TrustError):
@@ -309,7 +309,7 @@ def test_over_http_with_a_login_and_a_server_that_stumbles(archive: Archive, tmp
         archive,
         tmp_path,
         sources=sources,
-        fetcher=Fetcher({}, (AptLogin(machine=machine, login="me", password="secret"),)),
+        fetcher=Fetcher({}, (AptLogin(machine=machine, login="me", password="secret"),), pause=lambda seconds: None),
         progress=lambda *step: told.append(step),
     ) as opened:
         assert len(versions(opened)) == 3

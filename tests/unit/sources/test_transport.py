@@ -8,9 +8,10 @@ import pytest
 
 from tests.simulators.python_index import PythonIndex, Wheel, make_wheel
 from wherry.errors import TransferError, TrustError
+from wherry.formats.urls import strip_credentials
 from wherry.model.digest import Digest
+from wherry.sources.index_credentials import CredentialBook
 from wherry.sources.transport import ATTEMPTS, MissingError, Transport
-from wherry.sources.urls import CredentialBook, strip_credentials
 
 WHEEL = make_wheel("cargo", "1.0", padding=300_000)
 

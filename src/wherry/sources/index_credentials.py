@@ -1,35 +1,12 @@
-"""URLs and the credentials in them: taken out before anything is written or shown, put back for the host they belong to."""
+"""Which user and password a Python index wants: out of the URLs that are configured, then netrc; for their own host only."""
 
 from __future__ import annotations
 
 import netrc
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
 
-Origin = tuple[str, str, int | None]
-
-
-def strip_credentials(url: str) -> str:
-    """Without user, password, query and fragment: what may be kept in the cache or shown."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "(a malformed URL)"
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def origin_of(url: str) -> Origin:
-    parts = urlsplit(url)
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    return (parts.scheme, (parts.hostname or "").lower(), port)
-
-
-def credentials_in(url: str) -> tuple[str, str] | None:
-    parts = urlsplit(url)
-    if parts.username is None and parts.password is None:
-        return None
-    return (unquote(parts.username or ""), unquote(parts.password or ""))
+from wherry.formats.urls import Origin, login_in, origin_of
 
 
 class CredentialBook:
@@ -46,8 +23,8 @@ class CredentialBook:
 
     def find(self, url: str) -> tuple[str, str] | None:
         origin = origin_of(url)
-        if credentials_in(url) is not None:
-            return credentials_in(url)
+        if login_in(url) is not None:
+            return login_in(url)
         if origin in self._known:
             return self._known[origin]
         if self._netrc is None or origin[0] != "https":
@@ -65,7 +42,7 @@ class CredentialBook:
 
     def _add(self, urls: Iterable[str]) -> None:
         for url in urls:
-            found = credentials_in(url)
+            found = login_in(url)
             if found is not None:
                 self._known.setdefault(origin_of(url), found)
 
