@@ -38,12 +38,12 @@ def _unpack(debs: Sequence[tuple[LockedDeb, Path]], root: Path) -> None:
             parts = [debian_entries(debs, part, spool) for part in (LayerKind.BASE, LayerKind.INTERPRETER)]
             entries = {entry.path: entry for part in parts for entry in part}
             unpack_layer(stream_tar(entries.values()), making, "the interpreter's packages")
-        _rename_unless_there(making, root)
+        rename_unless_there(making, root)
     finally:
         shutil.rmtree(making, ignore_errors=True)
 
 
-def _rename_unless_there(making: Path, root: Path) -> None:
+def rename_unless_there(making: Path, root: Path) -> None:
     """Two builds that make the same at once make equal things: the first one's stays."""
     try:
         making.rename(root)

@@ -6,15 +6,17 @@ that lacks them, bytecode) fetches them then.
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from wherry.assemble.bytecode import HostInterpreter, find_interpreter
+from wherry.assemble.interpreter import rename_unless_there
 from wherry.assemble.recipe import PlatformRecipe
-from wherry.engines.port import EngineImage
-from wherry.engines.roots import RootCache
+from wherry.engines.unpack import lay_over, unpack_layer
 from wherry.errors import FormatError
-from wherry.model.digest import DiffId, Digest
 from wherry.model.image import BuiltLayer
 from wherry.model.lock import LayerKind, LockedInterpreter
 from wherry.model.oci import DOCKER_LAYER, LAYER_GZIP, ImageConfig, Manifest
@@ -22,6 +24,8 @@ from wherry.model.platform import Platform
 from wherry.store.archive import read_layer
 from wherry.store.disk import DiskStore
 from wherry.store.images import layers_of
+
+_WANTED = re.compile(r"/python3|\.so(?:\.|$)|(?:^|/)ld-[^/]*$|(?:^|/)\.wh\.")
 
 
 def foreign_layers(manifest: Manifest, config: ImageConfig) -> tuple[BuiltLayer, ...]:
@@ -62,12 +66,28 @@ def unpack_base_interpreter(
     fetch: Callable[[Manifest], None],
 ) -> HostInterpreter:
     """The base's Python, made to run on this host; `fetch` brings the base's layers into the store."""
-    roots = RootCache(cache / "bases")
-    image = EngineImage(config=config)
-    if not roots.has(image):
+    root = cache / "interpreters" / config.digest.hex
+    if not root.is_dir():
         fetch(manifest)
-        blobs: dict[DiffId, Digest] = {
-            diff_id: layer.digest for diff_id, layer in zip(config.diff_ids, manifest.layers, strict=True)
-        }
-        roots.load_layers(image, lambda diff_id: read_layer(store, blobs[diff_id], diff_id))
-    return find_interpreter(roots.root_of(image), interpreter.path, interpreter.version)
+        _unpack(manifest, config, store, root)
+    return find_interpreter(root, interpreter.path, interpreter.version)
+
+
+def _unpack(manifest: Manifest, config: ImageConfig, store: DiskStore, root: Path) -> None:
+    """The part of the base that its Python needs to run, whole or not at all."""
+    making = root.with_name(f"{root.name}.{os.getpid()}-{os.urandom(4).hex()}")
+    try:
+        (making / "root").mkdir(parents=True)
+        for number, (layer, diff_id) in enumerate(zip(manifest.layers, config.diff_ids, strict=True)):
+            folder = making / str(number)
+            folder.mkdir()
+            unpack_layer(read_layer(store, layer.digest, diff_id), folder, f"base: layer {diff_id}", _is_wanted)
+            lay_over(folder, making / "root")
+        rename_unless_there(making / "root", root)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+
+
+def _is_wanted(path: str) -> bool:
+    """Interpreters, their libraries, what loads them, and whiteouts."""
+    return bool(_WANTED.search(path)) and "/site-packages/" not in path

@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from wherry.errors import FormatError
@@ -23,11 +23,15 @@ WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
 
 
-def unpack_layer(chunks: Iterable[bytes], folder: Path, where: str) -> None:
-    """Write a layer's files into the empty `folder`, which nobody else touches meanwhile."""
+def unpack_layer(chunks: Iterable[bytes], folder: Path, where: str, wanted: Callable[[str], bool] = lambda _path: True) -> None:
+    """Write a layer's files into the empty `folder`, which nobody else touches meanwhile.
+
+    Of files, and hard links, only the `wanted`; of folders and symbolic links all.
+    """
     tree = _Tree(folder, where)
     for member in read_members(chunks, where):
-        tree.add(member)
+        if member.kind in (EntryKind.DIRECTORY, EntryKind.SYMLINK) or wanted(member.path):
+            tree.add(member)
 
 
 class _Tree:
