@@ -31,7 +31,6 @@ from wherry.model.image import BuiltLayer
 from wherry.model.lock import LayerKind, LockedDeb, LockedLayer, LockedWheel, PlatformLock
 from wherry.store.disk import DiskStore
 
-
 _OF_WHEELS = (LayerKind.WHEEL, LayerKind.WHEELS, LayerKind.BYTECODE)
 
 
@@ -78,7 +77,7 @@ def assemble_layers(
     found = _find_all(locked.layers, layer_cache, inputs)
     with ExitStack() as stack:
         work = _Work(locked, inputs, store, layer_cache, compression, stack, found)
-        made = _make_all(work.missing, work.make, f"{locked.platform}: layers", progress)
+        made = _make_all(sorted(work.missing, key=work.cost, reverse=True), work.make, f"{locked.platform}: layers", progress)
         learned = [work.tell(layer, made.get(layer.name)) for layer in locked.layers]
         clashes = work.clashes
     blobs = {**found, **made}
@@ -172,7 +171,9 @@ class _Work:
         kinds = {layer.kind for layer in missing}
         wanted = {LayerKind.BASE, LayerKind.INTERPRETER} & kinds or any(layer.name == "bytecode-python" for layer in missing)
         self._debs = inputs.debs(locked.debs) if wanted else ()
-        self._interpreter = inputs.interpreter() if any(self._has_sources(layer) for layer in missing) else None
+        # Unpacking an interpreter takes as long as a layer: it goes on while layers that need none are written.
+        compiles = any(self._has_sources(layer) for layer in missing)
+        self._interpreter = stack.enter_context(_Ahead(inputs.interpreter)) if compiles else None
         self._spool_folder = cache.folder
         python_layers = {layer.name for layer in missing} & {"python", "bytecode-python"}
         self._python = self._unpack_interpreter(stack) if python_layers and self._debs else []
