@@ -23,7 +23,8 @@ from typing import IO, Any
 
 from wherry.deliver.costs import flat_tariff, fleet_cost
 from wherry.deliver.wire import plan_pull
-from wherry.formats.codec import compressor, decompress
+from wherry.formats.codec import compressor
+from wherry.formats.decompress import unpack_layer_chunks
 from wherry.model.digest import Digest
 from wherry.model.platform import Platform
 from wherry.store.disk import DiskStore
@@ -211,7 +212,7 @@ def measure_single_layer(store: DiskStore, image: dict[str, Any]) -> tuple[float
         for layer in image["layers"]:
             with (
                 store.open(Digest.parse(layer["digest"])) as blob,
-                tarfile.open(fileobj=_Readable(decompress(_chunks(blob), 1 << 40)), mode="r|", bufsize=1 << 20) as members,  # type: ignore[call-overload]
+                tarfile.open(fileobj=_Readable(unpack_layer_chunks(_chunks(blob), 1 << 40)), mode="r|", bufsize=1 << 20) as members,  # type: ignore[call-overload]
             ):
                 for member in members:
                     single.addfile(member, members.extractfile(member) if member.isfile() else None)

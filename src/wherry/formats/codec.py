@@ -1,24 +1,21 @@
-"""Compresses and decompresses streams: gzip, zstd, identity (docs/adr/0002-compression.md).
+"""Compresses streams: gzip, zstd, identity (docs/adr/0002-compression.md).
 
 Rules: equal input gives equal output for one `codec_version`, however the input was cut into pieces: a compressor
 passes its library blocks of one fixed size. The gzip header holds no name, no time and no host. zstd runs in one
-thread, because its bytes depend on that. Reading goes by the magic bytes, since media types lie, and never gives
-more than the caller's limit. The libraries are imported on first use: a rebuild that compresses nothing loads none.
+thread, because its bytes depend on that. The libraries are imported on first use: a rebuild that compresses nothing
+loads none. Reading is `decompress`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from wherry.errors import FormatError
 
-GZIP_MAGIC = b"\x1f\x8b"
-ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 DEFAULT_LEVEL = {"gzip": 5, "zstd": 10, "identity": 0}
 
 _BLOCK = 1 << 18  # bytes passed to a library at a time
-_ZSTD_WINDOW_LOG = 27  # 128 MiB: what a foreign zstd stream may make a reader hold
 # RFC 1952: deflate, no flags, mtime 0, no extra flags, unknown operating system.
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
@@ -46,10 +43,10 @@ def compressor(codec: str, level: int | None = None) -> Compressor:
 def codec_version(codec: str) -> str:
     """Library and version on which the bytes depend, such as ``zlib-ng 2.3.3, blocks of 262144``; part of every cache key."""
     if codec == "gzip":
-        zlib_ng = _zlib_ng()
+        zlib_ng = load_zlib_ng()
         return f"zlib-ng {zlib_ng.ZLIBNG_RUNTIME_VERSION}, blocks of {_BLOCK}"
     if codec == "zstd":
-        return f"zstd {_zstd().zstd_version}, blocks of {_BLOCK}"
+        return f"zstd {load_zstd().zstd_version}, blocks of {_BLOCK}"
     return "identity"
 
 
@@ -81,7 +78,7 @@ class _Blocks:
 
 class _Gzip(_Blocks):
     def __init__(self, level: int) -> None:
-        zlib_ng = _zlib_ng()
+        zlib_ng = load_zlib_ng()
         self._deflate: Any = zlib_ng.compressobj(level, zlib_ng.DEFLATED, -15)
         self._crc32: Any = zlib_ng.crc32
         self._checksum = 0
@@ -103,13 +100,15 @@ class _Gzip(_Blocks):
         return body + self._checksum.to_bytes(4, "little") + (self._size & 0xFFFFFFFF).to_bytes(4, "little")
 
 
-def _zlib_ng() -> Any:
+def load_zlib_ng() -> Any:
+    """The deflate library."""
     from zlib_ng import zlib_ng
 
     return zlib_ng
 
 
-def _zstd() -> Any:
+def load_zstd() -> Any:
+    """The zstd library: Python's own from 3.14 on."""
     try:
         from compression import zstd  # type: ignore[import-not-found,unused-ignore]  # Python 3.14
     except ImportError:
@@ -118,7 +117,7 @@ def _zstd() -> Any:
 
 
 def _zstd_compressor(level: int) -> Compressor:
-    zstd = _zstd()
+    zstd = load_zstd()
     option = zstd.CompressionParameter
     engine = zstd.ZstdCompressor(
         options={option.compression_level: level, option.nb_workers: 0, option.checksum_flag: 1, option.content_size_flag: 0}
@@ -132,85 +131,3 @@ class _Identity:
 
     def finish(self) -> bytes:
         return b""
-
-
-def codec_of(magic: bytes) -> str:
-    """Which codec a stream's first four bytes tell."""
-    if magic.startswith(GZIP_MAGIC):
-        return "gzip"
-    if magic.startswith(ZSTD_MAGIC) or (len(magic) >= 4 and magic[1:4] == b"\x2a\x4d\x18" and magic[0] >> 4 == 5):
-        return "zstd"  # the latter is a skippable frame (RFC 8878, 3.1.2)
-    return "identity"
-
-
-def decompress(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
-    """Give a stream's uncompressed bytes. More than `limit` of them, damage or an early end is a `FormatError`."""
-    source = iter(chunks)
-    first = b""
-    for chunk in source:
-        first += chunk
-        if len(first) >= 4:
-            break
-    codec = codec_of(first)
-    total = 0
-    for piece in _READERS[codec](_resume(first, source)):
-        total += len(piece)
-        if total > limit:
-            raise FormatError(f"a {codec} stream holds more than the {limit} bytes allowed")
-        if piece:
-            yield piece
-
-
-def _resume(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    if first:
-        yield first
-    yield from rest
-
-
-def _inflate(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    zlib_ng = _zlib_ng()
-    return _expand(chunks, "gzip", lambda: zlib_ng.decompressobj(wbits=31), zlib_ng.error, lambda engine: engine.unconsumed_tail)
-
-
-def _unzstd(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    zstd = _zstd()
-    options = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
-    return _expand(chunks, "zstd", lambda: zstd.ZstdDecompressor(options=options), zstd.ZstdError, lambda _: b"")
-
-
-def _expand(
-    chunks: Iterator[bytes],
-    codec: str,
-    new_engine: Callable[[], Any],
-    errors: Any,
-    unread: Callable[[Any], bytes],
-) -> Iterator[bytes]:
-    """Run a decompressor over all members (gzip) or frames (zstd) of a stream, never more than a block out at a time."""
-    engine: Any = None
-    try:
-        for chunk in chunks:
-            data = chunk
-            while True:
-                if engine is None:
-                    if not data or not data.strip(b"\0"):
-                        break  # nothing, or padding, between members
-                    engine = new_engine()
-                piece = engine.decompress(data, _BLOCK)
-                yield piece
-                if engine.eof:
-                    data, engine = engine.unused_data, None
-                else:
-                    data = unread(engine)
-                    if not data and len(piece) < _BLOCK:
-                        break
-    except errors as error:
-        raise FormatError(f"a damaged {codec} stream: {error}") from error
-    if engine is not None:
-        raise FormatError(f"a {codec} stream ends too early")
-
-
-_READERS: dict[str, Callable[[Iterator[bytes]], Iterator[bytes]]] = {
-    "gzip": _inflate,
-    "zstd": _unzstd,
-    "identity": lambda chunks: chunks,
-}

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from wherry.errors import StoreError, TrustError, UsageError
-from wherry.formats.codec import codec_of, decompress
+from wherry.formats.decompress import codec_of, unpack_layer_chunks
 from wherry.formats.oci_json import descriptor_json, render_index, render_json, render_manifest
 from wherry.formats.tar import Sink, TarEntry, add_parents, file_entry, stream_tar
 from wherry.model.digest import DiffId, Digest
@@ -80,7 +80,7 @@ def read_layer(store: DiskStore, digest: Digest, diff_id: DiffId) -> Iterator[by
     """A layer's uncompressed tar. One that is not `diff_id` is a `TrustError`, at the end."""
     hasher = hashlib.sha256()
     with store.open(digest) as file:
-        for chunk in decompress(_chunks(file), _LAYER_LIMIT):
+        for chunk in unpack_layer_chunks(_chunks(file), _LAYER_LIMIT):
             hasher.update(chunk)
             yield chunk
     if hasher.hexdigest() != diff_id.hex:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 from wherry.errors import FormatError, StoreError, TrustError
-from wherry.formats.codec import codec_of, decompress
+from wherry.formats.decompress import codec_of, unpack_layer_chunks
 from wherry.formats.oci_json import MAX_DOCUMENT, parse_any_manifest, parse_config, parse_index, render_index, render_manifest
 from wherry.formats.tar import EntryKind
 from wherry.formats.untar import TarMember, read_members
@@ -42,7 +42,7 @@ def load_archive(store: DiskStore, file: BinaryIO, *, limit: int = DEFAULT_LIMIT
     archive = _Archive(store=store, where=where)
     try:
         with store.in_use():
-            archive.take_members(decompress(_chunks(file), limit))
+            archive.take_members(unpack_layer_chunks(_chunks(file), limit))
             images = archive.read_images()
             _check_names(images, where)
             for name, descriptor in images.items():
@@ -245,7 +245,7 @@ class _Archive:
                 return _MEDIA_TYPES[codec], member.digest.hex
             file.seek(0)
             hasher = hashlib.sha256()
-            for chunk in decompress(_chunks(file), DEFAULT_LIMIT):
+            for chunk in unpack_layer_chunks(_chunks(file), DEFAULT_LIMIT):
                 hasher.update(chunk)
         return _MEDIA_TYPES[codec], hasher.hexdigest()
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from wherry.errors import FormatError
-from wherry.formats.codec import codec_of, codec_version, compressor, decompress
+from wherry.formats.codec import codec_version, compressor
+from wherry.formats.decompress import codec_of, unpack_layer_chunks
 
 TEXT = b"".join(b"line %d of a file that compresses\n" % (number * 7919) for number in range(40_000))
 NOISE = random.Random(1).randbytes(700_000)
@@ -30,7 +31,7 @@ def cut(data: bytes, step: int) -> Iterator[bytes]:
 
 
 def unpack(data: bytes, step: int = 65536, limit: int = 1 << 30) -> bytes:
-    return b"".join(decompress(cut(data, step), limit))
+    return b"".join(unpack_layer_chunks(cut(data, step), limit))
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -107,7 +108,7 @@ def test_bombs_stop_at_the_limit(codec: str) -> None:
     packed = pack(codec, bytes(20 << 20))
     given: list[int] = []
     with pytest.raises(FormatError, match="more than the 1048576 bytes allowed"):
-        given.extend(map(len, decompress(cut(packed, 1 << 20), 1 << 20)))
+        given.extend(map(len, unpack_layer_chunks(cut(packed, 1 << 20), 1 << 20)))
     assert sum(given) <= 1 << 20
     assert unpack(pack(codec, bytes(1 << 20)), limit=1 << 20) == bytes(1 << 20)
 
@@ -131,13 +132,14 @@ def test_a_raw_deflate_is_no_gzip() -> None:
 
 def test_importing_loads_no_library() -> None:
     """A rebuild that compresses nothing must not pay for codecs."""
-    script = "import sys, wherry.formats.codec; print([m for m in ('zlib_ng', 'backports.zstd') if m in sys.modules])"
+    modules = "wherry.formats.codec, wherry.formats.decompress"
+    script = f"import sys, {modules}; print([m for m in ('zlib_ng', 'backports.zstd') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
 def test_reading_holds_little(tmp_path: object) -> None:
     source = io.BytesIO(pack("gzip", bytes(64 << 20)))
-    sizes = [len(piece) for piece in decompress(iter(lambda: source.read(65536), b""), 1 << 30)]
+    sizes = [len(piece) for piece in unpack_layer_chunks(iter(lambda: source.read(65536), b""), 1 << 30)]
     assert sum(sizes) == 64 << 20
     assert max(sizes) <= 1 << 18
