@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -22,6 +23,7 @@ def main() -> int:
     parser.add_argument("--only", choices=sorted(BENCHES), help="one benchmark instead of all")
     parser.add_argument("--case", action="append", metavar="NAME", help="only this case; may be given again")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that daemons and mounts do not outlive the bench
     folder = ROOT / ".bench"
     folder.mkdir(exist_ok=True)
     results = Results(folder / "results.jsonl", commit=describe_commit(ROOT), host=describe_host())

@@ -23,7 +23,7 @@ from bench.rivals.buildkit import BuildKit
 from bench.rivals.port import Builder, Weight
 from bench.rivals.pyoci import PyOci
 from bench.rivals.wherry import Wherry
-from bench.workshop import WHERRY, Variant, Workshop, open_workshop
+from bench.workshop import Variant, Workshop, open_workshop
 
 CASES = ("cold", "no-change", "model-only", "one-line", "package-bump", "import", "huge-wheel", "help")
 TITLES = {
@@ -100,7 +100,7 @@ def run(work: Path, results: Results, cases: tuple[str, ...]) -> None:
 
 def _measure(case: str, workshop: Workshop, bench: _Bench | None) -> Iterator[Figure]:
     if case == "help":
-        runs = [run_process([WHERRY, "--help"]).seconds for _ in range(QUICK_RUNS)]
+        runs = [run_process([workshop.wherry, "--help"]).seconds for _ in range(QUICK_RUNS)]
         yield figure(case, "wherry", "seconds", runs, "s")
     elif case == "huge-wheel":
         yield from measure_huge_wheel(case, workshop)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -122,6 +123,18 @@ def _high_water(pid: int) -> int:
             return next((int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM")), 0)
     except (OSError, IndexError, ValueError):
         return 0
+
+
+def clear_folder(folder: Path) -> None:
+    """Remove a folder with all that is mounted in it, which container tools leave behind when they are interrupted."""
+    try:
+        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    except OSError:
+        mounts = []
+    inside = [place for place in mounts if Path(place).is_relative_to(folder.resolve())]
+    for place in sorted(inside, reverse=True):
+        subprocess.run(["umount", "--lazy", place], check=False, stderr=subprocess.DEVNULL)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def tell(text: str) -> None:

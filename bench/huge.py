@@ -14,7 +14,7 @@ from bench.harness import NotMeasured, run_process, tell
 from bench.mirror import serve_wheels
 from bench.results import Figure, figure, not_run
 from bench.rivals.port import weigh_layout
-from bench.workshop import WHERRY, Workshop, copy_tree, places
+from bench.workshop import Workshop, copy_tree, places
 
 _FILE = 512 << 20  # bytes of each of the four data files
 _CHUNK = 1 << 20
@@ -53,8 +53,8 @@ def _build(case: str, workshop: Workshop, folder: Path, wheel: Path) -> Iterator
         copy_tree(prepared, folder / "cache")
     with serve_wheels(wheel.parent) as index:
         env = {**workshop.environment, **places(folder), "UV_DEFAULT_INDEX": index}
-        run_process([WHERRY, "lock"], cwd=project, env=env)
-        run = run_process([WHERRY, "build", "--find", wheel.parent], cwd=project, env=env, memory=True)
+        run_process([workshop.wherry, "lock"], cwd=project, env=env)
+        run = run_process([workshop.wherry, "build", "--find", wheel.parent], cwd=project, env=env, memory=True)
     yield figure(case, "wherry", "peak_mb", [run.peak / 1e6], "MB")
     yield figure(case, "wherry", "seconds", [run.seconds], "s")
     yield figure(case, "wherry", "wheel_bytes", [wheel.stat().st_size], "bytes")

@@ -12,8 +12,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from uv import find_uv_bin
-
 from bench.harness import NotMeasured, run_process, tell
 from bench.results import Figure, figure, not_run, ratio
 from bench.rivals.wherry import Wherry
@@ -64,8 +62,7 @@ def _make_venv(workshop: Workshop, wherry: Wherry, folder: Path, name: str, opti
     shutil.copytree(folder / "base" / "opt" / "env", environment, symlinks=True)
     requirements = folder / "requirements.txt"
     requirements.write_text(wherry.pinned_requirements())
-    uv = Path(find_uv_bin())
-    tools = ("--tmpfs", "/mnt", "--ro-bind", uv, "/mnt/uv", "--ro-bind", requirements, "/mnt/requirements.txt")
+    tools = ("--tmpfs", "/mnt", "--ro-bind", workshop.uv, "/mnt/uv", "--ro-bind", requirements, "/mnt/requirements.txt")
     words = ["pip", "sync", "-q", "--require-hashes", "--default-index", workshop.index, "--no-cache", "--link-mode", "copy"]
     inside = _enter(folder / "base", "--bind", environment, "/opt/env", *tools)
     run_process([*inside, "/mnt/uv", *words, "--python", "/opt/env/bin/python", *options, "/mnt/requirements.txt"])

@@ -100,6 +100,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(size))
+        if status == 200:  # as public indexes say it: clients may keep what they got
+            self.send_header(
+                "Cache-Control", "max-age=600, public" if kind == "text/html" else "max-age=31536000, immutable, public"
+            )
         self.end_headers()
 
     def log_message(self, *_: Any) -> None:

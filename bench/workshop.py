@@ -11,11 +11,13 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from uv import find_uv_bin
 
 from bench.harness import NotMeasured, run_process, tell
 from bench.mirror import serve_wheels
@@ -23,7 +25,6 @@ from bench.project import VERSIONS, loose_requirements, write_project
 from wherry.formats.lockfile import parse_lock
 from wherry.model.digest import Digest
 
-WHERRY = Path(sys.executable).with_name("wherry")
 _TOML = 'name = "bench"\nbase = "debian:bookworm"\nentrypoint = ["python", "-m", "app"]\nmodels = ["models/model.pkl"]\n'
 _BASE_TOML = 'name = "bench-base"\nbase = "debian:bookworm"\nenvironment = false\ncode = false\nmodels = []\n'
 
@@ -38,10 +39,19 @@ class Variant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workshop:
-    """`index` is the loopback index; `locks` the lockfiles of `VERSIONS` for wherry's default setting."""
+    """`index` is the loopback index; `tools` an environment with wherry and uv in it."""
 
     root: Path
     index: str
+    tools: Path
+
+    @property
+    def wherry(self) -> Path:
+        return self.tools / "bin" / "wherry"
+
+    @property
+    def uv(self) -> Path:
+        return self.tools / "bin" / "uv"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -58,8 +68,8 @@ class Workshop:
         base.mkdir(parents=True)
         (base / "wherry.toml").write_text(_BASE_TOML + variant.settings)
         base_env = {**self.environment, **places(folder / "base")}
-        run_process([WHERRY, "lock", base], env=base_env)
-        run_process([WHERRY, "build", base], env=base_env)
+        run_process([self.wherry, "lock", base], env=base_env)
+        run_process([self.wherry, "build", base], env=base_env)
         write_project(project)
         (project / "wherry.toml").write_text(_TOML + variant.settings)
         env = {**self.environment, "WHERRY_STORE": str(folder / "full/store"), "WHERRY_CACHE": str(folder / "base/cache")}
@@ -69,8 +79,8 @@ class Workshop:
         env["WHERRY_CACHE"] = str(folder / "full/cache")
         for version in VERSIONS[:versions]:
             (project / "requirements.txt").write_text(loose_requirements(version))
-            run_process([WHERRY, "lock", project], env=env)
-            run_process([WHERRY, "build", project], env=env)  # puts the diff_ids in, as a lock under version control has
+            run_process([self.wherry, "lock", project], env=env)
+            run_process([self.wherry, "build", project], env=env)  # puts the diff_ids in, as a lock under version control has
             locks.append((project / "wherry.lock").read_text())
         return Prepared(folder=folder, settings=variant.settings, locks=tuple(locks))
 
@@ -128,18 +138,25 @@ class Prepared:
 
 @contextmanager
 def open_workshop(root: Path) -> Iterator[Workshop]:
-    """Fetch what is needed, compile wherry's own sources as set-up does, and serve the wheels."""
+    """Install this checkout's wherry as a user would, fetch what is needed, and serve the wheels.
+
+    What is measured is the copy: an edit of the sources while the bench runs changes nothing.
+    """
     root.mkdir(parents=True, exist_ok=True)
+    tools = root / "tools"
+    tell("installing wherry")
+    run_process([find_uv_bin(), "venv", "-q", "--clear", "--python", sys.executable, tools])
+    source = Path(__file__).resolve().parents[1]
+    into = ("--python", tools / "bin" / "python", "--reinstall-package", "wherry", "--compile-bytecode")
+    run_process([find_uv_bin(), "pip", "install", "-q", *into, source], env=os.environ)
     wheels = root / "wheels"
     if not (wheels / ".complete").exists():
-        _collect_wheels(root, wheels)
-    sources = Path(__file__).resolve().parents[1] / "src"
-    run_process([sys.executable, "-m", "compileall", "-q", sources], env=without(os.environ, "PYTHONDONTWRITEBYTECODE"))
+        _collect_wheels(root, wheels, tools / "bin" / "wherry")
     with serve_wheels(wheels) as index:
-        yield Workshop(root=root, index=index)
+        yield Workshop(root=root, index=index, tools=tools)
 
 
-def _collect_wheels(root: Path, wheels: Path) -> None:
+def _collect_wheels(root: Path, wheels: Path, wherry: Path) -> None:
     """The wheels of all versions, as wherry itself locks and fetches them from the configured indexes."""
     tell("fetching the wheels, once")
     folder = root / "collect"
@@ -149,8 +166,8 @@ def _collect_wheels(root: Path, wheels: Path) -> None:
     env = {**os.environ, **places(folder)}
     for version in VERSIONS:
         (folder / "project" / "requirements.txt").write_text(loose_requirements(version))
-        run_process([WHERRY, "lock", folder / "project"], env=env)
-        run_process([WHERRY, "build", folder / "project"], env=env)
+        run_process([wherry, "lock", folder / "project"], env=env)
+        run_process([wherry, "build", folder / "project"], env=env)
     wheels.mkdir(exist_ok=True)
     for path in (folder / "cache" / "artefacts").rglob("*.whl"):
         shutil.copyfile(path, wheels / path.name)
@@ -163,10 +180,6 @@ def _collect_wheels(root: Path, wheels: Path) -> None:
 
 def places(folder: Path) -> dict[str, str]:
     return {"WHERRY_STORE": str(folder / "store"), "WHERRY_CACHE": str(folder / "cache")}
-
-
-def without(environment: Mapping[str, str], *names: str) -> dict[str, str]:
-    return {key: value for key, value in environment.items() if key not in names}
 
 
 def keep_only(folder: Path, *names: str) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.harness import NotMeasured, Run, run_process
+from bench.harness import NotMeasured, Run, clear_folder, run_process
 from bench.project import write_project
 from bench.rivals.port import Weight, weigh_layout
 from bench.workshop import Prepared, Workshop, find_wheel
@@ -47,7 +47,7 @@ class Buildah:
                 raise NotMeasured(f"{tool} is not installed")
         if os.geteuid() != 0:
             raise NotMeasured("needs root")
-        shutil.rmtree(self._folder, ignore_errors=True)
+        clear_folder(self._folder)
         (self._folder / "tmp").mkdir(parents=True)
         write_project(self.project)
         words = ["/opt/env/bin/python", "/tools/pip", "install", "--require-hashes", "--no-deps", "--disable-pip-version-check"]
@@ -55,11 +55,11 @@ class Buildah:
         install = ", ".join(f'"{word}"' for word in words)
         (self.project / "Dockerfile").write_text(_DOCKERFILE.format(install=f"[{install}]"))
         self._prepared.write_base_layout(self._folder / "base")
-        self._unpack_pip()
         try:
+            self._unpack_pip()
             yield
         finally:
-            self._drop_images()
+            clear_folder(self._folder)
 
     def _unpack_pip(self) -> None:
         tools = self._folder / "tools"

@@ -14,9 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from uv import find_uv_bin
-
-from bench.harness import NotMeasured, Run, run_process
+from bench.harness import NotMeasured, Run, clear_folder, run_process
 from bench.project import write_project
 from bench.rivals.port import Weight, weigh_layout
 from bench.workshop import Prepared, Workshop
@@ -53,13 +51,16 @@ class BuildKit:
         for tool in ("dockerd", "skopeo"):
             if shutil.which(tool) is None:
                 raise NotMeasured(f"{tool} is not installed")
-        shutil.rmtree(self._folder, ignore_errors=True)
+        clear_folder(self._folder)
         self._folder.mkdir(parents=True)
         write_project(self.project)
         (self.project / "Dockerfile").write_text(_DOCKERFILE.format(install=self._render_install()))
-        with self._started():
-            self._load_images()
-            yield
+        try:
+            with self._started():
+                self._load_images()
+                yield
+        finally:
+            clear_folder(self._folder)
 
     def _render_install(self) -> str:
         words = ["/tools/uv", "pip", "sync", "--python", "/opt/env/bin/python", "--require-hashes", "--default-index"]
@@ -115,7 +116,7 @@ class BuildKit:
         to = ("--dest-daemon-host", self._socket, f"oci:{layout}:base", "docker-daemon:base:latest")
         run_process(["skopeo", "copy", "-q", "--insecure-policy", *to], env=self._env)
         tools = self._folder / "tools.tar"
-        run_process(["tar", "-cf", tools, "-C", Path(find_uv_bin()).parent, "uv"])
+        run_process(["tar", "-cf", tools, "-C", self._workshop.tools / "bin", "uv"])
         self._docker("import", tools, "tools:latest")
 
     def empty(self) -> None:

@@ -16,9 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from uv import find_uv_bin
-
-from bench.harness import NotMeasured, Run, run_process
+from bench.harness import NotMeasured, Run, clear_folder, run_process
 from bench.project import write_project
 from bench.rivals.port import Weight, weigh_layout
 from bench.workshop import Prepared, Workshop
@@ -37,7 +35,7 @@ class PyOci:
         self._folder = workshop.root / "builders" / name
         self.project = self._folder / "project"
         self._prepared = prepared
-        self._uv = Path(find_uv_bin())
+        self._uv = workshop.uv
         self._tool = workshop.root / "pyoci"
         self._env = {**workshop.environment, "SSL_CERT_FILE": str(self._folder / "cert.pem"), "HOME": str(self._folder)}
         self._uv_env = {**workshop.environment, "UV_CACHE_DIR": str(self._folder / "uv-cache")}
@@ -52,7 +50,7 @@ class PyOci:
         if not (self._tool / "bin/pyoci").exists():
             run_process([sys.executable, "-m", "venv", "--without-pip", self._tool])
             run_process([self._uv, "pip", "install", "-q", "--compile-bytecode", "--python", self._tool / "bin/python", "pyoci"])
-        shutil.rmtree(self._folder, ignore_errors=True)
+        clear_folder(self._folder)
         write_project(self.project)
         (self.project / "pyoci.toml").write_text(_CONFIG)
         with self._registry():

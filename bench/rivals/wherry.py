@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.harness import Run, run_process
+from bench.harness import Run, clear_folder, run_process
 from bench.project import write_project
 from bench.rivals.port import Weight, weigh_layout
-from bench.workshop import WHERRY, Prepared, Workshop, copy_tree, keep_only, places
+from bench.workshop import Prepared, Workshop, copy_tree, keep_only, places
 
 
 class Wherry:
@@ -22,11 +22,12 @@ class Wherry:
         self.project = self._folder / "project"
         self._prepared = prepared
         self._own_base = own_base
+        self._program = workshop.wherry
         self._env = {**workshop.environment, **places(self._folder)}
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        shutil.rmtree(self._folder, ignore_errors=True)
+        clear_folder(self._folder)
         write_project(self.project)
         self._prepared.write_declaration(self.project)
         yield
@@ -43,7 +44,7 @@ class Wherry:
         self._prepared.write_version(self.project, number)
 
     def build(self, *, memory: bool = False) -> Run:
-        return run_process([WHERRY, "build"], cwd=self.project, env=self._env, memory=memory)
+        return run_process([self._program, "build"], cwd=self.project, env=self._env, memory=memory)
 
     def export(self, *, memory: bool = False) -> Run | None:
         return None
