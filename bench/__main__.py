@@ -10,11 +10,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import cast
 
-from bench.harness import NotMeasured
+from bench.harness import NotMeasured, export_commit
 from bench.results import Results, describe_commit, describe_host
 
 ROOT = Path(__file__).resolve().parents[1]
-# Name → the module whose `run(work, results, cases)` measures it and whose CASES names what it can measure.
+# Name → the module whose `run(work, source, results, cases)` measures it and whose CASES names what it can measure.
 BENCHES = {"build": "bench.build"}
 
 
@@ -22,11 +22,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", choices=sorted(BENCHES), help="one benchmark instead of all")
     parser.add_argument("--case", action="append", metavar="NAME", help="only this case; may be given again")
+    parser.add_argument("--commit", metavar="REV", help="measure this commit instead of the working tree")
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that daemons and mounts do not outlive the bench
     folder = ROOT / ".bench"
     folder.mkdir(exist_ok=True)
-    results = Results(folder / "results.jsonl", commit=describe_commit(ROOT), host=describe_host())
+    commit = describe_commit(ROOT, asked.commit)
+    source = export_commit(ROOT, commit, folder / "source") if asked.commit else ROOT
+    results = Results(folder / "results.jsonl", commit=commit, host=describe_host())
     chosen = [asked.only] if asked.only else sorted(BENCHES)
     modules = {name: import_module(BENCHES[name]) for name in chosen}
     known = {case for module in modules.values() for case in module.CASES}
@@ -35,8 +38,8 @@ def main() -> int:
     for name, module in modules.items():
         cases = tuple(case for case in module.CASES if not asked.case or case in asked.case)
         if cases:
-            run = cast("Callable[[Path, Results, tuple[str, ...]], None]", module.run)
-            run(folder / name, results, cases)
+            run = cast("Callable[[Path, Path, Results, tuple[str, ...]], None]", module.run)
+            run(folder / name, source, results, cases)
     return 0
 
 

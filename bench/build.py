@@ -87,9 +87,9 @@ class _Measured:
             yield figure(case, subject, "pull_bytes", self.moved, "bytes")
 
 
-def run(work: Path, results: Results, cases: tuple[str, ...]) -> None:
-    """Measure the cases, in the order of `CASES`; each is printed and kept as soon as it is done."""
-    with open_workshop(work) as workshop, ExitStack() as stack:
+def run(work: Path, source: Path, results: Results, cases: tuple[str, ...]) -> None:
+    """Measure the cases with the wherry of `source`, in the order of `CASES`; each is printed and kept as soon as it is done."""
+    with open_workshop(work, source) as workshop, ExitStack() as stack:
         bench = _Bench(workshop, stack) if set(cases) - {"help", "huge-wheel"} else None
         for case in cases:
             tell(f"{case}: {TITLES[case]}")

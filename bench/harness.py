@@ -137,6 +137,17 @@ def clear_folder(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def export_commit(root: Path, commit: str, folder: Path) -> Path:
+    """The files of a commit of the repository at `root`, laid out in `folder`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    packed = folder.with_suffix(".tar")
+    run_process(["git", "-C", root, "archive", "-o", packed, commit])
+    run_process(["tar", "-xf", packed, "-C", folder])
+    packed.unlink()
+    return folder
+
+
 def tell(text: str) -> None:
     """What is going on, for the person who waits; results go to stdout."""
     print(f"bench: {text}", file=sys.stderr, flush=True)

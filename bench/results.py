@@ -134,13 +134,15 @@ class Results:
         return {**line, "commit": self.commit, "host": dict(self.host), "when": when}
 
 
-def describe_commit(root: Path) -> str:
-    """The commit that is measured, with ``+`` when files of the product differ from it."""
+def describe_commit(root: Path, asked: str | None = None) -> str:
+    """The commit that is measured; for the working tree with ``+`` when files of the product differ from it."""
 
     def git(*words: str) -> str:
         return subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, check=False).stdout.strip()
 
-    commit = git("rev-parse", "--short=12", "HEAD") or "unknown"
+    commit = git("rev-parse", "--short=12", asked or "HEAD") or "unknown"
+    if asked:
+        return commit
     return f"{commit}+" if git("status", "--porcelain", "--", "src") else commit
 
 

@@ -137,8 +137,8 @@ class Prepared:
 
 
 @contextmanager
-def open_workshop(root: Path) -> Iterator[Workshop]:
-    """Install this checkout's wherry as a user would, fetch what is needed, and serve the wheels.
+def open_workshop(root: Path, source: Path) -> Iterator[Workshop]:
+    """Install the wherry of `source` as a user would, fetch what is needed, and serve the wheels.
 
     What is measured is the copy: an edit of the sources while the bench runs changes nothing.
     """
@@ -146,7 +146,6 @@ def open_workshop(root: Path) -> Iterator[Workshop]:
     tools = root / "tools"
     tell("installing wherry")
     run_process([find_uv_bin(), "venv", "-q", "--clear", "--python", sys.executable, tools])
-    source = Path(__file__).resolve().parents[1]
     into = ("--python", tools / "bin" / "python", "--reinstall-package", "wherry", "--compile-bytecode")
     run_process([find_uv_bin(), "pip", "install", "-q", *into, source], env=os.environ)
     wheels = root / "wheels"
