@@ -6,8 +6,6 @@ What lies in the cache is named by the packages it was made of, and appears whol
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,6 +15,8 @@ from wherry.assemble.spool import Spool
 from wherry.engines.unpack import unpack_layer
 from wherry.formats.tar import stream_tar
 from wherry.model.lock import LayerKind, LockedDeb, LockedInterpreter
+from wherry.store.folders import make_folder
+from wherry.store.folders import rename_unless_there as rename_unless_there
 
 Fetch = Callable[[Sequence[LockedDeb]], Sequence[tuple[LockedDeb, Path]]]
 
@@ -31,22 +31,7 @@ def unpack_interpreter(interpreter: LockedInterpreter, debs: Sequence[LockedDeb]
 
 
 def _unpack(debs: Sequence[tuple[LockedDeb, Path]], root: Path) -> None:
-    making = root.with_name(f"{root.name}.{os.getpid()}-{os.urandom(4).hex()}")
-    making.mkdir(parents=True)
-    try:
-        with Spool(making.parent) as spool:
-            parts = [debian_entries(debs, part, spool) for part in (LayerKind.BASE, LayerKind.INTERPRETER)]
-            entries = {entry.path: entry for part in parts for entry in part}
-            unpack_layer(stream_tar(entries.values()), making, "the interpreter's packages")
-        rename_unless_there(making, root)
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
-
-
-def rename_unless_there(making: Path, root: Path) -> None:
-    """Two builds that make the same at once make equal things: the first one's stays."""
-    try:
-        making.rename(root)
-    except OSError:
-        if not root.is_dir():
-            raise
+    with make_folder(root) as making, Spool(making.parent) as spool:
+        parts = [debian_entries(debs, part, spool) for part in (LayerKind.BASE, LayerKind.INTERPRETER)]
+        entries = {entry.path: entry for part in parts for entry in part}
+        unpack_layer(stream_tar(entries.values()), making, "the interpreter's packages")

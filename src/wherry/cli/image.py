@@ -26,6 +26,7 @@ from wherry.store.disk import DiskStore
 from wherry.store.images import StoredImage, read_images
 from wherry.store.loading import load_archive
 from wherry.store.places import store_path
+from wherry.store.posix import write_atomically
 from wherry.store.pruning import prune_store
 
 _DURATION = re.compile(r"([0-9]+)\s*([smhdw]?)")
@@ -76,9 +77,7 @@ def list_images(json: _Json = False) -> None:
         say("no images yet: wherry build makes one")
 
 
-@image_app.command(
-    "rm", epilog=render_examples(("wherry image rm anomaly && wherry image prune", "free its bytes"))
-)
+@image_app.command("rm", epilog=render_examples(("wherry image rm anomaly && wherry image prune", "free its bytes")))
 def remove_images(images: _Names, dry_run: _DryRun = False, json: _Json = False) -> None:
     """Forget images.
 
@@ -254,18 +253,10 @@ def _name_for_archive(store: DiskStore, descriptor: Descriptor, text: str) -> st
 
 def _write_file(path: Path, chunks: Iterator[bytes]) -> None:
     """The file as a whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("xb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        write_atomically(path, chunks)
     except OSError as error:
         raise StoreError(f"cannot be written: {error.strerror}", where=str(path), hint="another place: -o FILE") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @image_app.command(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +19,7 @@ from wherry.declare.prefix import choose_prefix
 from wherry.declare.project import OWN_FILE, TOOL_TABLE, guess_declaration
 from wherry.declare.pyproject import read_toml, table_at
 from wherry.errors import StoreError, UsageError
+from wherry.store.posix import write_atomically
 
 INIT_SCHEMA = 1
 REQUIREMENTS = "requirements.txt"
@@ -124,17 +124,7 @@ def _name_requirements(choice: Choice, live: LiveEnvironment) -> Choice:
 
 def _write_whole(path: Path, text: str) -> None:
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-                file.flush()
-                os.fchmod(file.fileno(), 0o644)
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        write_atomically(path, text.encode())
     except OSError as error:
         raise StoreError(f"cannot be written: {error.strerror}", where=str(path)) from error
 

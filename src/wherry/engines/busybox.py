@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import struct
 import subprocess
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from wherry.engines.port import EngineImage, Mount, MountKind
 from wherry.errors import EngineError
+from wherry.store.folders import make_folder
 
 TARGET = "/.wherry/busybox"
 SHELL = f"{TARGET}/sh"
@@ -63,21 +63,13 @@ def prepare_busybox(env: Mapping[str, str], cache: Path) -> Mount:
 
 
 def _lay_out(folder: Path, data: bytes, applets: list[str]) -> None:
-    made = folder.with_name(f"{os.getpid()}-{os.urandom(8).hex()}")
-    made.mkdir(parents=True)
-    try:
+    with make_folder(folder) as made:
         (made / "busybox").write_bytes(data)
         (made / "busybox").chmod(0o755)
         for applet in sorted({*applets, "sh"} - {"busybox"}):
             if "/" not in applet:
                 (made / applet).symlink_to("busybox")
         made.chmod(0o755)
-        made.rename(folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
 
 
 def extend_path(image: EngineImage, given: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:

@@ -23,6 +23,7 @@ from wherry.engines.unpack import lay_over, unpack_layer
 from wherry.errors import EngineError, StoreError, TrustError
 from wherry.formats.untar import read_members
 from wherry.model.digest import DiffId
+from wherry.store.folders import rename_unless_there
 
 _BLOBS = "blobs/sha256/"
 
@@ -88,13 +89,13 @@ class RootCache:
         if new:
             os.sync()  # so that what has a name is whole, also after a power cut
         for diff_id in new:
-            _rename_unless_there(made / diff_id.hex, self._layer(diff_id))
+            rename_unless_there(made / diff_id.hex, self._layer(diff_id))
         root = made / "image" / "tree"
         root.mkdir(parents=True)
         for diff_id in image.config.diff_ids:
             lay_over(self._layer(diff_id), root)
         (made / "image" / "config").write_bytes(image.config.raw)
-        _rename_unless_there(made / "image", self.root_of(image).parent)
+        rename_unless_there(made / "image", self.root_of(image).parent)
 
     @contextmanager
     def _making(self) -> Iterator[Path]:
@@ -123,16 +124,6 @@ def _is_alive(process: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _rename_unless_there(made: Path, final: Path) -> None:
-    """Two that make the same at once make equal things: the first one's stays."""
-    final.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        made.rename(final)
-    except OSError:
-        if not final.is_dir():
-            raise
 
 
 @contextmanager

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -48,6 +46,7 @@ from wherry.sources.debian_trust import (
     own_sources,
     read_host,
 )
+from wherry.store.posix import write_atomically
 
 __all__ = ["DEBIAN", "UBUNTU", "AptSource", "DebianArchive", "mirror_sources", "open_archive", "read_apt_sources"]
 
@@ -162,7 +161,7 @@ class DebianArchive:
     def remember(self, package: BinaryPackage) -> None:
         """Keep where in the pool a package lies, so that fetching it needs no index."""
         if package.sha256 is not None:
-            _write_whole(self._cache / "debian" / "pool" / package.sha256.hex, package.filename.encode())
+            _keep(self._cache / "debian" / "pool" / package.sha256.hex, package.filename.encode())
 
     def _locations(self, deb: LockedDeb, suite: str | None, platform: Platform | None) -> Iterator[str]:
         known = self._cache / "debian" / "pool" / deb.sha256.hex
@@ -237,7 +236,7 @@ class DebianArchive:
         if former is not None and former.date > release.date:
             release = former  # the mirror is behind, or made to look so: what was seen stays
         else:
-            _write_whole(kept, data)
+            _keep(kept, data)
         if release.valid_until is not None and release.valid_until < self._now():
             raise TrustError(
                 f"expired on {release.valid_until:%Y-%m-%d}",
@@ -336,14 +335,6 @@ def _is_whole(path: Path, deb: LockedDeb) -> bool:
     return False
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def _keep(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        with beside.open("xb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_atomically(path, data)

@@ -6,13 +6,12 @@ Holds no credential. It is a hint: whoever follows it verifies what comes. A dam
 from __future__ import annotations
 
 import json
-import os
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 from wherry.formats.urls import strip_credentials
 from wherry.model.digest import Digest
+from wherry.store.posix import write_hint
 
 _LONGEST = 16 * 1024
 
@@ -29,17 +28,9 @@ class SeenUrls:
 
     def remember(self, sha256: Digest, url: str, size: int) -> None:
         """Best effort: a full disk or a read-only cache costs only the hint."""
-        path = self._folder / sha256.hex
-        beside = path.with_name(f"{sha256.hex}.{os.getpid()}-{threading.get_ident()}.part")
         text = json.dumps({"size": size, "url": strip_credentials(url)})
-        if len(text) > _LONGEST:
-            return
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            beside.write_text(text, encoding="utf-8")
-            beside.replace(path)
-        except OSError:
-            return
+        if len(text) <= _LONGEST:
+            write_hint(self._folder / sha256.hex, text.encode())
 
     def find(self, sha256: Digest) -> SeenFile | None:
         try:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from wherry.errors import StoreError
@@ -66,14 +66,15 @@ def sync_folder(path: str | Path) -> None:
         os.close(handle)
 
 
-def write_atomically(path: Path, data: bytes, scratch: Path) -> None:
-    """Replace a small file as a whole or not at all; `scratch` is a folder of the same file system."""
-    temporary = scratch / f"{os.getpid()}-{os.urandom(8).hex()}"
+def write_atomically(path: Path, data: bytes | Iterable[bytes], scratch: Path | None = None) -> None:
+    """Replace a file as a whole or not at all; `scratch` is a folder of the same file system, else the file's own."""
+    temporary = (scratch or path.parent) / f".{os.getpid()}-{os.urandom(8).hex()}.part"
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         lock_handle(handle, exclusive=True, wait=False)
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            for chunk in (data,) if isinstance(data, bytes) else data:
+                file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
             temporary.replace(path)
@@ -81,3 +82,15 @@ def write_atomically(path: Path, data: bytes, scratch: Path) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def write_hint(path: Path, data: bytes) -> None:
+    """Replace a file that nothing depends on: trouble is silent, and a power cut may lose it."""
+    beside = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            beside.write_bytes(data)
+            beside.replace(path)
+        except OSError:
+            beside.unlink(missing_ok=True)

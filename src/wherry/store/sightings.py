@@ -6,12 +6,11 @@ be out of date: a mount that fails costs one request. Nothing depends on these f
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from wherry.model.digest import Digest
+from wherry.store.posix import write_hint
 
 _KEPT = 4
 _LIMIT = 4096
@@ -37,13 +36,8 @@ class Sightings:
         known = self.repositories(registry, digest)
         if self._folder is None or known[:1] == (repository,):
             return
-        path = self._path(self._folder, registry, digest)
-        beside = path.with_name(f"{path.name}.{os.urandom(8).hex()}")
-        with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            names = (repository, *(name for name in known if name != repository))
-            beside.write_bytes("\n".join(names[:_KEPT]).encode())
-            beside.replace(path)
+        names = (repository, *(name for name in known if name != repository))
+        write_hint(self._path(self._folder, registry, digest), "\n".join(names[:_KEPT]).encode())
 
     @staticmethod
     def _path(folder: Path, registry: str, digest: Digest) -> Path:
