@@ -10,7 +10,6 @@ Thread-safe; `fetch_all` fetches several at once.
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -105,7 +104,7 @@ class ArtefactFinder:
         problems: list[WherryError] = []
         for url in self._places(wanted, problems):
             try:
-                self._take(url, target, wanted, progress)
+                self._transport.download(url, target, wanted.sha256, wanted.size, progress)
             except TransferError as error:
                 problems.append(error)
                 continue
@@ -157,17 +156,6 @@ class ArtefactFinder:
                 self._indexes = self._ask_indexes()
             return self._indexes
 
-    def _take(self, url: str, target: Path, wanted: _Wanted, progress: Progress) -> None:
-        beside = target.with_name(f"{target.name}.part-{os.getpid()}-{threading.get_ident()}")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            beside.unlink(missing_ok=True)
-        except OSError as error:
-            raise StoreError(f"cannot write {target.parent}: {error.strerror}", hint="WHERRY_CACHE=another folder") from error
-        self._transport.download(url, beside, wanted.sha256, wanted.size, progress)
-        beside.replace(target)
-        _sync_folder(target.parent)
-
     @staticmethod
     def _is_cached(path: Path, size: int) -> bool:
         try:
@@ -186,11 +174,3 @@ def _not_found(wanted: _Wanted, problems: Sequence[WherryError]) -> WherryError:
         where="wherry.lock",
         hint=f"wherry lock --upgrade-package {wanted.name}, or --find DIR with a folder that has the file",
     )
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
