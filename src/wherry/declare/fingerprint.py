@@ -17,8 +17,8 @@ from packaging.requirements import Requirement as Pep508
 from packaging.utils import canonicalize_name
 
 from wherry.declare.pyproject import read_toml, table_at
-from wherry.declare.redaction import strip_credentials
 from wherry.errors import DeclarationError
+from wherry.formats.urls import strip_login
 from wherry.model.declaration import DebianBase, Declaration, Environment, EnvironmentKind, Requirement
 from wherry.model.digest import Digest
 
@@ -87,7 +87,7 @@ def _render(requirement: Requirement) -> str:
     parsed.name = canonicalize_name(parsed.name)
     parsed.extras = {canonicalize_name(extra) for extra in parsed.extras}
     if parsed.url:
-        parsed.url = strip_credentials(parsed.url)
+        parsed.url = strip_login(parsed.url)
     return " ".join((str(parsed), *sorted(set(requirement.hashes))))
 
 
@@ -116,7 +116,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(inner) for inner in value]
     if isinstance(value, str):
-        return strip_credentials(value)
+        return strip_login(value)
     return value if value is None or isinstance(value, bool | int | float) else str(value)
 
 

@@ -19,7 +19,8 @@ from packaging.utils import canonicalize_name
 from wherry.declare.conda_meta import CondaPackage, read_conda_packages
 from wherry.declare.distributions import Distribution, read_distributions
 from wherry.declare.prefix import Prefix, read_prefix
-from wherry.declare.redaction import redact, strip_credentials
+from wherry.declare.redaction import redact
+from wherry.formats.urls import strip_login
 
 _INSTALLERS = ("pip", "wheel", "setuptools", "distribute")  # there to install others; kept when something requires them
 
@@ -141,7 +142,7 @@ def _judge_direct(item: Distribution) -> LivePackage:
     if digest is None:
         digest = str(_inner(item, "archive_info").get("hash", "")).removeprefix("sha256=")
     if url.split("?")[0].endswith(".whl") and re.fullmatch(r"[0-9a-f]{64}", str(digest)):
-        text = f"{item.name} @ {strip_credentials(url)}#sha256={digest}"
+        text = f"{item.name} @ {strip_login(url)}#sha256={digest}"
         return LivePackage(name=item.name, version=item.version, fate=Fate.KEPT, requirement=text)
     return _changed(item, f"came from {redact(url)}")
 

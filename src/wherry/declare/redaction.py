@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 
-_USERINFO = re.compile(r"(?<=//)[^/?#\s]*@")
 _UP_TO_AT = re.compile(r"(?<=//)\S*@")  # more than the user's part: passwords hold slashes and at signs
 _QUERY = re.compile(r"\?[^\s#;\"']*")
 _LIMIT = 120
@@ -18,8 +17,3 @@ def redact(text: str) -> str:
     shown = _QUERY.sub("?…", _UP_TO_AT.sub("…@", text))
     shown = "".join(char if char.isprintable() else "�" for char in shown)
     return shown if len(shown) <= _LIMIT else shown[: _LIMIT - 1] + "…"
-
-
-def strip_credentials(url: str) -> str:
-    """`url` without its user name and password."""
-    return _USERINFO.sub("", url)

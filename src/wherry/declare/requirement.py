@@ -14,9 +14,10 @@ from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Pep508
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from wherry.declare.redaction import redact, strip_credentials
+from wherry.declare.redaction import redact
 from wherry.declare.refusals import Refusal
 from wherry.errors import DeclarationError
+from wherry.formats.urls import strip_login
 from wherry.model.declaration import Requirement
 
 _VCS = re.compile(r"(?:git|hg|svn|bzr)\+[a-z+]+:|git@", re.IGNORECASE)
@@ -60,7 +61,7 @@ def name_in_url(text: str) -> str | None:
         return egg.group(1)
     if (named := _NAMED_URL.match(text)) and not _SCHEME.match(text) and not _VCS.match(text):
         return named.group(1)
-    path = re.sub(r"^[A-Za-z+]+://[^/]*", "", strip_credentials(re.split(r"[#?;]|\s", text)[0]))
+    path = re.sub(r"^[A-Za-z+]+://[^/]*", "", strip_login(re.split(r"[#?;]|\s", text)[0]))
     path = unquote(path).rstrip("/")
     last = re.split(r"[/:]", path)[-1].partition("@")[0]
     if last.endswith(".whl"):
