@@ -9,15 +9,17 @@ import platform as host_platform
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from wherry.assemble.build import Inputs
 from wherry.assemble.bytecode import HostInterpreter
 from wherry.assemble.inputs import FetchedInputs, HostPython, ReferenceInputs
+from wherry.assemble.layer_search import FindLayer
 from wherry.assemble.recipe import PlatformRecipe
 from wherry.assemble.reference_base import extend_base, unpack_base_interpreter
-from wherry.errors import LockError
+from wherry.errors import LockError, StoreError, TrustError
 from wherry.formats.oci_json import parse_config, parse_manifest
 from wherry.lock.bases import DebianBases
 from wherry.lock.reference_base import OpenArchive, ReferenceBases
@@ -46,7 +48,7 @@ class Bases(Protocol):
         """Lock what lies below the wheels."""
         ...
 
-    def inputs(self, locked: PlatformLock, lock: Lock, finder: ArtefactFinder) -> Inputs:
+    def inputs(self, locked: PlatformLock, lock: Lock, finder: ArtefactFinder, find_layer: FindLayer) -> Inputs:
         """Where the locked files of a platform come from."""
         ...
 
@@ -78,7 +80,8 @@ def open_bases(
                 )
                 return stack.enter_context(archive) if archive else None
 
-            yield ReferenceSide(declared, declared.base.reference, access, open_of, store, cache, upgrade, progress)
+            reference = declared.base.reference
+            yield ReferenceSide(declared, reference, access, open_of, store, cache, upgrade, offline, progress)
         return
     archive = open_archive(env, cache, mirror=declared.debian_mirror, offline=offline, progress=progress)
     if archive is None:
@@ -105,7 +108,7 @@ class DebianSide:
     def lock_base(self, platform: Platform, former: PlatformLock | None) -> BaseLock:
         return self._bases(platform, former)
 
-    def inputs(self, locked: PlatformLock, lock: Lock, finder: ArtefactFinder) -> Inputs:
+    def inputs(self, locked: PlatformLock, lock: Lock, finder: ArtefactFinder, find_layer: FindLayer) -> Inputs:
         host = Platform.parse(host_platform.machine())
         on_host = next((one for one in lock.platforms if one.platform == host), None)
 
@@ -113,7 +116,7 @@ class DebianSide:
             return self._bases.lock_packages(host, ())
 
         python = HostPython(platform=host, locked=on_host, find_packages=find_packages)
-        return FetchedInputs(locked, finder, self._archive, self._suite, self._cache, python)
+        return FetchedInputs(locked, finder, self._archive, self._suite, self._cache, python, find_layer)
 
     def recipe(self, locked: PlatformLock, layers: tuple[BuiltLayer, ...]) -> PlatformRecipe:
         return PlatformRecipe(platform=locked.platform, layers=layers)
@@ -131,23 +134,28 @@ class ReferenceSide:
         store: DiskStore,
         cache: Path,
         upgrade: bool | Collection[str],
+        offline: bool,
         progress: Progress,
     ) -> None:
         self._reference = reference
+        self._name = name_in_lock(reference) + (f"@{reference.digest}" if reference.digest else "")
         self._images = BaseImages(access)
         self._open_of = open_of
         self._store = store
         self._cache = cache
+        self._offline = offline
         self._progress = progress
-        self._bases = ReferenceBases(declared, name_in_lock(reference), self._find, open_of, upgrade)
+        self._bases = ReferenceBases(declared, self._name, self._find, open_of, upgrade)
 
     def lock_base(self, platform: Platform, former: PlatformLock | None) -> BaseLock:
         return self._bases(platform, former)
 
-    def inputs(self, locked: PlatformLock, lock: Lock, finder: ArtefactFinder) -> Inputs:
+    def inputs(self, locked: PlatformLock, lock: Lock, finder: ArtefactFinder, find_layer: FindLayer) -> Inputs:
         host = Platform.parse(host_platform.machine())
         on_host = next((one for one in lock.platforms if one.platform == host), None)
-        return ReferenceInputs(locked, finder, lambda: self._interpreter(locked, on_host, host), self._fetch_debs)
+        return ReferenceInputs(
+            locked, finder, lambda: self._interpreter(locked, on_host, host), lambda: self._fetch_debs(locked), find_layer
+        )
 
     def recipe(self, locked: PlatformLock, layers: tuple[BuiltLayer, ...]) -> PlatformRecipe:
         manifest, config = self._documents(locked.platform, locked.base)
@@ -158,17 +166,18 @@ class ReferenceSide:
         if pinned is not None and self._store.has(pinned.manifest) and self._store.has(pinned.config):
             manifest = parse_manifest(self._store.read_bytes(pinned.manifest))
             return manifest, parse_config(self._store.read_bytes(pinned.config))
+        self._require_network()
         reference = replace(self._reference, digest=pinned.manifest) if pinned is not None else self._reference
         found = self._images.pin_base(reference, platform)
+        if pinned is not None and found.config.diff_ids != pinned.diff_ids:
+            raise TrustError("the base's layers are not those of the lock", where=f"{reference}", hint="wherry lock --upgrade")
         self._store.put_bytes(found.manifest.raw)
         self._store.put_bytes(found.config.raw)
         return found.manifest, found.config
 
     def _find(self, platform: Platform, pinned: LockedBase | None) -> tuple[LockedBase, ImageConfig, Callable[[], BaseSurvey]]:
         manifest, config = self._documents(platform, pinned)
-        locked = LockedBase(
-            name=name_in_lock(self._reference), manifest=manifest.digest, config=config.digest, diff_ids=config.diff_ids
-        )
+        locked = LockedBase(name=self._name, manifest=manifest.digest, config=config.digest, diff_ids=config.diff_ids)
 
         def survey() -> BaseSurvey:
             self._fetch(manifest)
@@ -180,17 +189,47 @@ class ReferenceSide:
 
     def _fetch(self, manifest: Manifest) -> None:
         for layer in manifest.layers:
+            if not self._store.has(layer.digest):
+                self._require_network()
             self._images.fetch_layer(self._reference, layer, self._store, self._progress)
 
+    def _require_network(self) -> None:
+        if self._offline:
+            raise StoreError(
+                f"the base {self._reference} is not in the store", where="--offline", hint="lock or build once without --offline"
+            )
+
     def _fetch_debs(self, locked: PlatformLock) -> Sequence[tuple[LockedDeb, Path]]:
+        """The packages over the base, out of the archive of its distribution."""
         if not locked.debs:
             return ()
-        archive = self._open_of("debian")
+        distribution, _, suite = ((locked.base and locked.base.release) or "debian:").partition(":")
+        archive = self._open_of(distribution)
         if archive is None:
-            raise LockError("the lock names Debian packages, and this machine has no apt configuration", where="wherry.lock")
-        return archive.fetch_all(locked.debs, platform=locked.platform)
+            raise LockError(
+                f"the lock names packages of {distribution} {suite}, and this machine has no apt configuration for them",
+                where="wherry.lock",
+                hint='[debian] mirror = "…" in wherry.toml',
+            )
+        return archive.fetch_all(locked.debs, suite=suite or None, platform=locked.platform)
 
     def _interpreter(self, locked: PlatformLock, on_host: PlatformLock | None, host: Platform) -> HostInterpreter:
-        same = on_host is not None and on_host.interpreter == locked.interpreter
-        manifest, config = self._documents(host, on_host.base if on_host is not None and same else None)
-        return unpack_base_interpreter(locked.interpreter, manifest, config, self._store, self._cache, self._fetch)
+        """The image's Python as this host can run it: out of the base's image for this host."""
+        wanted = locked.interpreter
+        if on_host is None or on_host.interpreter != wanted:
+            on_host = self._lock_host(locked, host)
+        manifest, config = self._documents(host, on_host.base)
+        return unpack_base_interpreter(
+            wanted, manifest, config, on_host.debs, self._store, self._cache, self._fetch, partial(self._fetch_debs, on_host)
+        )
+
+    def _lock_host(self, locked: PlatformLock, host: Platform) -> PlatformLock:
+        hint = 'layers-from = [an image that was built on another host], or bytecode = "cache" or "none"'
+        what = f"bytecode for {locked.platform} needs Python {locked.interpreter.version} on this host, {host}"
+        try:
+            base = self._bases(host, None)
+        except (LockError, StoreError) as error:
+            raise StoreError(f"{what}: {error.what}", where=error.where, hint=hint) from error
+        if base.interpreter.version != locked.interpreter.version:
+            raise StoreError(f"{what}, and its base has {base.interpreter.version}", where=str(self._reference), hint=hint)
+        return PlatformLock(platform=host, base=base.base, interpreter=base.interpreter, debs=base.debs, wheels=(), layers=())

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wherry.assemble.build import assemble_layers
+from wherry.assemble.layer_search import LayerSearch
 from wherry.assemble.recipe import PlatformRecipe, Recipe
 from wherry.bases import Bases, open_bases
 from wherry.declare.code import find_secrets
@@ -130,14 +131,17 @@ class Project:
         with open_bases(declared, self.env, self.store, self.cache, upgrade, wishes.offline, self._progress) as bases:
             yield bases
 
-    def _assemble(self, declared: Declaration, lock: Lock, wishes: Wishes) -> tuple[PlatformRecipe, ...]:
+    def _assemble(self, declared: Declaration, lock: Lock, wishes: Wishes) -> tuple[Lock, tuple[PlatformRecipe, ...]]:
+        """The recipes of the declared platforms, and the lock with what was learned while making them."""
         sources = PackageSources(declared.root, declared.environment.indexes, self.env, self.cache, offline=wishes.offline)
         finder = sources.finder(wishes.find, self._progress)
         recipes = []
-        with self._bases(declared, wishes) as bases, self.store.in_use():
+        images = () if wishes.offline else declared.layers_from
+        search = LayerSearch(self.store, images, declared.compression, self.env, self.cache, self._progress, self._say)
+        with self._bases(declared, wishes) as bases, search, self.store.in_use():
             for platform in declared.platforms:
                 locked = lock.for_platform(platform)
-                inputs = bases.inputs(locked, lock, finder)
+                inputs = bases.inputs(locked, lock, finder, search.find)
                 try:
                     made = assemble_layers(locked, inputs, self.store, self.cache, declared.compression, self._progress)
                 except FormatError as error:
@@ -148,7 +152,8 @@ class Project:
                 for clash in made.clashes:
                     self._say(f"{clash.path} is in {clash.kept} and in {clash.dropped}: that of {clash.kept} is in the image")
                 recipes.append(bases.recipe(locked, made.layers))
-        return tuple(recipes)
+                lock = with_layers(lock, replace(locked, layers=made.learned))
+        return lock, tuple(recipes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +171,9 @@ class LockedProject:
         for path in find_secrets(self.declaration):
             self.project._say(f"{path} looks like a secret: it is left out of the image")
         declared = replace(self.declaration, platforms=tuple(sorted(platforms or self.declaration.platforms)))
-        made = self.project._assemble(declared, self.value, self.wishes)
+        learned, made = self.project._assemble(declared, self.value, self.wishes)
         if not self.wishes.frozen:
-            write_lock(self.project.root, with_diff_ids(self.value, made))
+            write_lock(self.project.root, learned)
         recipe = _write_recipe(declared, made)
         files = ProjectFiles(
             root=declared.root,
@@ -190,15 +195,10 @@ class LockedProject:
         return same and not self.wishes.frozen
 
 
-def with_diff_ids(lock: Lock, made: Iterable[PlatformRecipe]) -> Lock:
-    """The lock with the diff_ids that a build gave; the first build adds them, later ones have been checked against them."""
-    known = {(recipe.platform, layer.name): layer.diff_id for recipe in made for layer in recipe.layers}
-
-    def fill(locked: PlatformLock) -> PlatformLock:
-        layers = (replace(layer, diff_id=known.get((locked.platform, layer.name), layer.diff_id)) for layer in locked.layers)
-        return replace(locked, layers=tuple(layers))
-
-    return replace(lock, platforms=tuple(fill(locked) for locked in lock.platforms))
+def with_layers(lock: Lock, built: PlatformLock) -> Lock:
+    """The lock with what a build learned of one platform; the first build adds it, later ones were checked against it."""
+    platforms = (built if locked.platform == built.platform else locked for locked in lock.platforms)
+    return replace(lock, platforms=tuple(platforms))
 
 
 def watched_files(declared: Declaration) -> tuple[str, ...]:

@@ -211,8 +211,10 @@ class _Work:
         return {owner for name in members for owner in self._planned.yields.get(name, ())} - members
 
     def _has_sources(self, layer: LockedLayer) -> bool:
-        own = any(next(self._planned.python_sources(wheel.name), None) for wheel in self._members(layer))
-        return layer.kind is LayerKind.BYTECODE and (own or layer.name == "bytecode-python")
+        if layer.kind is not LayerKind.BYTECODE:
+            return False
+        members = (wheel.name for wheel in self._members(layer))
+        return layer.name == "bytecode-python" or any(any(self._planned.python_sources(name)) for name in members)
 
     def tell(self, layer: LockedLayer, made: LayerBlob | None) -> LockedLayer:
         """What the lock should say of a layer, now that it is here."""

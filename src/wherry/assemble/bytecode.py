@@ -43,7 +43,7 @@ def find_interpreter(root: Path, path: str, version: str) -> HostInterpreter:
         raise StoreError(
             f"the image's Python does not start on this host: {detail.strip()[-300:]}",
             where=path,
-            hint='bytecode = "cache" or "none", or build on a host of this architecture first and share its store',
+            hint='layers-from = [an image that was built on another host], or bytecode = "cache" or "none"',
         ) from error
     if found != version:
         raise StoreError(f"the image's Python is {found}, the lock says {version}", where=path, hint="wherry lock --upgrade")

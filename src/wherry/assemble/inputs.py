@@ -8,7 +8,10 @@ from pathlib import Path
 
 from wherry.assemble.bytecode import HostInterpreter
 from wherry.assemble.interpreter import unpack_interpreter
+from wherry.assemble.layer_search import FindLayer
+from wherry.assemble.layers import LayerBlob
 from wherry.errors import LockError, StoreError
+from wherry.model.digest import DiffId
 from wherry.model.lock import LockedDeb, LockedInterpreter, LockedWheel, PlatformLock
 from wherry.model.platform import Platform
 from wherry.sources.artefacts import ArtefactFinder
@@ -36,13 +39,18 @@ class FetchedInputs:
         suite: str,
         cache: Path,
         host: HostPython,
+        find_layer: FindLayer,
     ) -> None:
         self._locked = locked
         self._finder = finder
+        self._find_layer = find_layer
         self._archive = archive
         self._suite = suite
         self._cache = cache
         self._host = host
+
+    def find_layer(self, diff_id: DiffId) -> LayerBlob | None:
+        return self._find_layer(diff_id, self._locked.platform)
 
     def wheels(self, wheels: Sequence[LockedWheel]) -> Mapping[str, Path]:
         return fetch_wheels(self._finder, wheels)
@@ -73,7 +81,7 @@ class FetchedInputs:
             raise StoreError(
                 f"bytecode needs Python {wanted.version}, and for this host there is {found.version}",
                 where=f"wherry.lock: {self._locked.platform}",
-                hint="wherry lock --upgrade, or a build on a host of that platform",
+                hint="wherry lock --upgrade, or layers-from = [an image that was built where this Python is]",
             )
         return unpack_interpreter(wanted, debs, lambda packages: self._fetch(packages, self._host.platform), self._cache)
 
@@ -86,18 +94,23 @@ class ReferenceInputs:
         locked: PlatformLock,
         finder: ArtefactFinder,
         interpreter: Callable[[], HostInterpreter],
-        fetch_debs: Callable[[PlatformLock], Sequence[tuple[LockedDeb, Path]]],
+        fetch_debs: Callable[[], Sequence[tuple[LockedDeb, Path]]],
+        find_layer: FindLayer,
     ) -> None:
         self._locked = locked
         self._finder = finder
         self._interpreter = interpreter
         self._fetch_debs = fetch_debs
+        self._find_layer = find_layer
+
+    def find_layer(self, diff_id: DiffId) -> LayerBlob | None:
+        return self._find_layer(diff_id, self._locked.platform)
 
     def wheels(self, wheels: Sequence[LockedWheel]) -> Mapping[str, Path]:
         return fetch_wheels(self._finder, wheels)
 
     def debs(self, _debs: Sequence[LockedDeb]) -> Sequence[tuple[LockedDeb, Path]]:
-        return self._fetch_debs(self._locked)
+        return self._fetch_debs()
 
     def interpreter(self) -> HostInterpreter:
         return self._interpreter()

@@ -12,18 +12,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from wherry.errors import FormatError
+from wherry.errors import FormatError, TrustError
 from wherry.formats.codec import DEFAULT_LEVEL, codec_version, compressor
 from wherry.formats.tar import TarEntry, write_tar
 from wherry.model.declaration import Compression
 from wherry.model.digest import DiffId, Digest
-from wherry.model.oci import LAYER_GZIP, LAYER_ZSTD
+from wherry.model.oci import LAYER_GZIP, LAYER_ZSTD, Descriptor
 from wherry.store.disk import DiskStore
 from wherry.store.posix import write_atomically
 
 LAYOUT_VERSION = 1  # rises when equal inputs would give another tar
 _MEDIA_TYPE = {Compression.GZIP: LAYER_GZIP, Compression.ZSTD: LAYER_ZSTD}
 _FLUSH = 1 << 18
+EMPTY_LAYER = DiffId(hashlib.sha256(bytes(1024)).hexdigest())  # a tar without entries: two blocks of zeros
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,35 @@ def write_layer(entries: Iterable[TarEntry], store: DiskStore, compression: Comp
         writer.write(packer.finish())
         digest = writer.commit()
         return LayerBlob(diff_id=DiffId(hasher.hexdigest()), digest=digest, size=writer.size, media_type=_MEDIA_TYPE[compression])
+
+
+def keep_layer(
+    chunks: Iterable[bytes], diff_id: DiffId, store: DiskStore, compression: Compression, stored: Descriptor | None
+) -> LayerBlob:
+    """A layer that was found as a tar. `stored` is a blob of it that is compressed as wanted; else one is written.
+
+    A tar that is not `diff_id` is a `TrustError`, and nothing of it is kept.
+    """
+    hasher = hashlib.sha256()
+    media_type = _MEDIA_TYPE[compression]
+    if stored is not None:
+        for chunk in chunks:
+            hasher.update(chunk)
+        _check_diff_id(hasher.hexdigest(), diff_id)
+        return LayerBlob(diff_id=diff_id, digest=stored.digest, size=stored.size, media_type=media_type)
+    packer = compressor(compression.value)
+    with store.begin() as writer:
+        for chunk in chunks:
+            hasher.update(chunk)
+            writer.write(packer.write(chunk))
+        writer.write(packer.finish())
+        _check_diff_id(hasher.hexdigest(), diff_id)
+        return LayerBlob(diff_id=diff_id, digest=writer.commit(), size=writer.size, media_type=media_type)
+
+
+def _check_diff_id(found: str, wanted: DiffId) -> None:
+    if found != wanted.hex:
+        raise TrustError(f"a layer unpacks to sha256:{found}, not to {wanted}")
 
 
 class LayerCache:

@@ -6,23 +6,27 @@ that lacks them, bytecode) fetches them then.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from wherry.assemble.bytecode import HostInterpreter, find_interpreter
-from wherry.assemble.interpreter import rename_unless_there
+from wherry.assemble.debian import debian_entries
 from wherry.assemble.recipe import PlatformRecipe
+from wherry.assemble.spool import Spool
 from wherry.engines.unpack import lay_over, unpack_layer
 from wherry.errors import FormatError
+from wherry.formats.tar import stream_tar
 from wherry.model.image import BuiltLayer
-from wherry.model.lock import LayerKind, LockedInterpreter
+from wherry.model.lock import LayerKind, LockedDeb, LockedInterpreter
 from wherry.model.oci import DOCKER_LAYER, LAYER_GZIP, ImageConfig, Manifest
 from wherry.model.platform import Platform
 from wherry.store.archive import read_layer
 from wherry.store.disk import DiskStore
+from wherry.store.folders import rename_unless_there
 from wherry.store.images import layers_of
 
 _WANTED = re.compile(r"/python3|\.so(?:\.|$)|(?:^|/)ld-[^/]*$|(?:^|/)\.wh\.")
@@ -61,19 +65,25 @@ def unpack_base_interpreter(
     interpreter: LockedInterpreter,
     manifest: Manifest,
     config: ImageConfig,
+    debs: Sequence[LockedDeb],
     store: DiskStore,
     cache: Path,
     fetch: Callable[[Manifest], None],
+    fetch_debs: Callable[[], Sequence[tuple[LockedDeb, Path]]],
 ) -> HostInterpreter:
-    """The base's Python, made to run on this host; `fetch` brings the base's layers into the store."""
-    root = cache / "interpreters" / config.digest.hex
+    """The Python of a base and of the packages over it, made to run on this host.
+
+    `fetch` brings the base's layers into the store, `fetch_debs` the packages.
+    """
+    name = "\n".join((config.digest.hex, *sorted(deb.sha256.hex for deb in debs)))
+    root = cache / "interpreters" / hashlib.sha256(name.encode()).hexdigest()
     if not root.is_dir():
         fetch(manifest)
-        _unpack(manifest, config, store, root)
+        _unpack(manifest, config, fetch_debs() if debs else (), store, root)
     return find_interpreter(root, interpreter.path, interpreter.version)
 
 
-def _unpack(manifest: Manifest, config: ImageConfig, store: DiskStore, root: Path) -> None:
+def _unpack(manifest: Manifest, config: ImageConfig, debs: Sequence[tuple[LockedDeb, Path]], store: DiskStore, root: Path) -> None:
     """The part of the base that its Python needs to run, whole or not at all."""
     making = root.with_name(f"{root.name}.{os.getpid()}-{os.urandom(4).hex()}")
     try:
@@ -83,9 +93,20 @@ def _unpack(manifest: Manifest, config: ImageConfig, store: DiskStore, root: Pat
             folder.mkdir()
             unpack_layer(read_layer(store, layer.digest, diff_id), folder, f"base: layer {diff_id}", _is_wanted)
             lay_over(folder, making / "root")
+        if debs:
+            _lay_packages(debs, making)
         rename_unless_there(making / "root", root)
     finally:
         shutil.rmtree(making, ignore_errors=True)
+
+
+def _lay_packages(debs: Sequence[tuple[LockedDeb, Path]], making: Path) -> None:
+    (making / "packages").mkdir()
+    with Spool(making) as spool:
+        parts = [debian_entries(debs, part, spool, over_base=True) for part in (LayerKind.BASE, LayerKind.INTERPRETER)]
+        entries = {entry.path: entry for part in parts for entry in part}
+        unpack_layer(stream_tar(entries.values()), making / "packages", "packages over the base", _is_wanted)
+    lay_over(making / "packages", making / "root")
 
 
 def _is_wanted(path: str) -> bool:

@@ -29,10 +29,11 @@ class Clash:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedWheels:
-    """Each wheel's layout by name; `dropped` are the paths that another wheel brings already."""
+    """Each wheel's layout by name; `dropped` are the paths that another wheel brings already, `yields` whose they are."""
 
     layouts: Mapping[str, WheelLayout]
     dropped: Mapping[str, frozenset[str]]
+    yields: Mapping[str, frozenset[str]]
     clashes: tuple[Clash, ...]
 
     def entries(self, name: str) -> Iterator[TarEntry]:
@@ -55,6 +56,7 @@ def plan_wheels(wheels: Iterable[tuple[LockedWheel, Path]], minor: str, stack: E
     """Open the wheels and plan where each file goes. They stay open until `stack` closes."""
     layouts: dict[str, WheelLayout] = {}
     dropped: dict[str, frozenset[str]] = {}
+    yields: dict[str, frozenset[str]] = {}
     clashes: list[Clash] = []
     owner: dict[str, str] = {}
     for wheel, path in sorted(wheels, key=lambda pair: pair[0].name):
@@ -63,10 +65,11 @@ def plan_wheels(wheels: Iterable[tuple[LockedWheel, Path]], minor: str, stack: E
         for shared in lost:
             if layouts[owner[shared]].digests[shared] != layout.digests[shared]:
                 clashes.append(Clash(path=shared, kept=owner[shared], dropped=wheel.name))
+        yields[wheel.name] = frozenset(owner[shared] for shared in lost)
         owner.update((entry.path, wheel.name) for entry in layout.entries if entry.path not in owner)
         layouts[wheel.name] = layout
         dropped[wheel.name] = frozenset(lost)
-    return PlannedWheels(layouts=layouts, dropped=dropped, clashes=tuple(clashes))
+    return PlannedWheels(layouts=layouts, dropped=dropped, yields=yields, clashes=tuple(clashes))
 
 
 def _open_wheel(path: Path, name: str, stack: ExitStack) -> zipfile.ZipFile:

@@ -35,12 +35,13 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._+-]*[A-Za-z0-9+])?")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~!_:-]*")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~!_%-]*\.(?:whl|deb)")
 _HEX = re.compile(r"[0-9a-f]{64}")
-_IMAGE = re.compile(r"[a-z0-9][a-z0-9._/-]*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?")  # a repository without its registry, a tag
+_IMAGE = re.compile(r"[a-z0-9][a-z0-9._/-]*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?")  # no registry
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MEMBER = re.compile(rf"{_NAME.pattern} {_VERSION.pattern}")
 _LAYER = re.compile(r"[a-z0-9][a-z0-9._+-]*")
 _PATH = re.compile(r"(?:/[A-Za-z0-9_.+-]+)+")
 _WORD = re.compile(r"[a-z][a-z0-9-]*")
+_RELEASE = re.compile(r"[a-z][a-z0-9-]*:[a-z][a-z0-9-]*")
 
 Table = Mapping[str, object]
 T = TypeVar("T")
@@ -101,6 +102,8 @@ def _platform_lines(locked: PlatformLock) -> Iterator[str]:
         yield f"manifest = {_quote(str(locked.base.manifest))}"
         yield f"config = {_quote(str(locked.base.config))}"
         yield from _array_lines("diff_ids", map(str, locked.base.diff_ids))
+        if locked.base.release is not None:
+            yield f"release = {_quote(locked.base.release)}"
     for deb in locked.debs:
         yield from ("", "[[platform.deb]]", f"name = {_quote(deb.name)}", f"version = {_quote(deb.version)}")
         yield from (f"architecture = {_quote(deb.architecture)}", f"file = {_quote(deb.file)}")
@@ -117,6 +120,8 @@ def _platform_lines(locked: PlatformLock) -> Iterator[str]:
         yield from _array_lines("members", layer.members)
         if layer.diff_id is not None:
             yield f"diff_id = {_quote(str(layer.diff_id))}"
+        if layer.yields:
+            yield from _array_lines("yields", layer.yields)
 
 
 def _array_lines(key: str, values: Iterable[str]) -> Iterator[str]:
@@ -166,12 +171,13 @@ def _read_platform(table: Table) -> PlatformLock:
 
 
 def _read_base(table: Table) -> LockedBase:
-    _only(table, {"name", "manifest", "config", "diff_ids"})
+    _only(table, {"name", "manifest", "config", "diff_ids"}, {"release"})
     return LockedBase(
         name=_text(table, "name", _IMAGE),
         manifest=Digest.parse(_text(table, "manifest", _DIGEST)),
         config=Digest.parse(_text(table, "config", _DIGEST)),
         diff_ids=tuple(DiffId.parse(text) for text in _texts(table, "diff_ids", _DIGEST)),
+        release=_text(table, "release", _RELEASE) if "release" in table else None,
     )
 
 
@@ -216,12 +222,13 @@ def _read_wheel(table: Table) -> LockedWheel:
 
 
 def _read_layer(table: Table) -> LockedLayer:
-    _only(table, {"name", "kind", "members"}, {"diff_id"})
+    _only(table, {"name", "kind", "members"}, {"diff_id", "yields"})
     return LockedLayer(
         name=_text(table, "name", _LAYER),
         kind=_kind(table, "kind"),
         members=_texts(table, "members", _MEMBER),
         diff_id=DiffId.parse(_text(table, "diff_id", _DIGEST)) if "diff_id" in table else None,
+        yields=_texts(table, "yields", _NAME) if "yields" in table else (),
     )
 
 

@@ -3,11 +3,13 @@
 Layers lie by rate of change (`LayerKind`'s order), by name within a kind, so that a bump moves no other layer. A wheel
 of 1 MiB or more lies alone; one that lay alone in the former plan stays alone while it is there, however small it gets.
 Code and models are not planned here: they are not locked. They count towards the limit.
+
+What a build found out stays while nothing it depends on changed: diff_ids, and which wheels hold nothing to compile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from wherry.model.declaration import Bytecode
@@ -26,12 +28,8 @@ def plan_layers(
     *,
     former: PlatformLock | None = None,
     unlocked_layers: int = 1,
-    without_python: Collection[str] = (),
 ) -> tuple[LockedLayer, ...]:
-    """The layers of one platform, without those of code and models, of which there will be `unlocked_layers`.
-
-    Wheels in `without_python` are known to hold no Python file and get no bytecode layer.
-    """
+    """The layers of one platform, without those of code and models, of which there will be `unlocked_layers`."""
     base = tuple(_member(deb) for deb in debs if deb.part is LayerKind.BASE)
     python = tuple(_member(deb) for deb in debs if deb.part is LayerKind.INTERPRETER)
     compiled = bytecode is Bytecode.LAYER
@@ -45,13 +43,10 @@ def plan_layers(
         *_layer("wheels", LayerKind.WHEELS, small),
     ]
     if compiled:
-        with_python = [wheel for wheel in big if wheel.name not in without_python]
         layers += _layer("bytecode-python", LayerKind.BYTECODE, python)
-        layers += (
-            LockedLayer(name=f"bytecode-{wheel.name}", kind=LayerKind.BYTECODE, members=(_member(wheel),)) for wheel in with_python
-        )
+        layers += (LockedLayer(name=f"bytecode-{wheel.name}", kind=LayerKind.BYTECODE, members=(_member(wheel),)) for wheel in big)
         layers += _layer("bytecode-wheels", LayerKind.BYTECODE, small)
-    return _keep_diff_ids(layers, debs, interpreter, wheels, former)
+    return tuple(_keep_findings(layers, debs, interpreter, wheels, former)) if former is not None else tuple(layers)
 
 
 def _choose_alone(
@@ -71,24 +66,32 @@ def _may_be_alone(name: str) -> bool:
     return name not in _RESERVED and not name.startswith("bytecode-")
 
 
-def _keep_diff_ids(
+def _keep_findings(
     layers: Sequence[LockedLayer],
     debs: Sequence[LockedDeb],
     interpreter: LockedInterpreter,
     wheels: Sequence[LockedWheel],
-    former: PlatformLock | None,
-) -> tuple[LockedLayer, ...]:
-    if former is None:
-        return tuple(layers)
+    former: PlatformLock,
+) -> Iterator[LockedLayer]:
     known = {layer.name: layer for layer in former.layers}
     now = _Ingredients(debs, interpreter, wheels)
     then = _Ingredients(former.debs, former.interpreter, former.wheels)
-    return tuple(
-        replace(layer, diff_id=known[layer.name].diff_id)
-        if layer.name in known and now.of(layer) == then.of(known[layer.name])
-        else layer
-        for layer in layers
-    )
+    for layer in layers:
+        before = known.get(layer.name)
+        if before is not None and now.of(layer, before.yields) == then.of(before, before.yields):
+            yield replace(layer, diff_id=before.diff_id, yields=before.yields)
+        elif not _was_empty(layer, known, now, then):
+            yield layer
+
+
+def _was_empty(layer: LockedLayer, known: dict[str, LockedLayer], now: _Ingredients, then: _Ingredients) -> bool:
+    """Whether a build found nothing to compile in these very wheels, so that their bytecode layer left the lock."""
+    of_sources = known.get(layer.name.removeprefix("bytecode-"))
+    if layer.kind is not LayerKind.BYTECODE or layer.name in known or of_sources is None or of_sources.diff_id is None:
+        return False
+    had_bytecode = any(other.kind is LayerKind.BYTECODE for other in known.values())
+    before = replace(layer, members=of_sources.members)
+    return had_bytecode and now.of(layer, of_sources.yields) == then.of(before, of_sources.yields)
 
 
 class _Ingredients:
@@ -99,9 +102,11 @@ class _Ingredients:
         self._debs = tuple(deb.sha256 for deb in debs)
         packages: tuple[LockedDeb | LockedWheel, ...] = (*debs, *wheels)
         self._digests = {_member(package): package.sha256 for package in packages}
+        self._wheels = {wheel.name: wheel.sha256 for wheel in wheels}
 
-    def of(self, layer: LockedLayer) -> tuple[object, ...]:
-        own = tuple(self._digests.get(member) for member in layer.members)
+    def of(self, layer: LockedLayer, yields: Sequence[str]) -> tuple[object, ...]:
+        """A wheel's layer lacks what other wheels brought before it, so those to which it `yields` count too."""
+        own = (*(self._digests.get(member) for member in layer.members), *(self._wheels.get(name) for name in yields))
         if layer.kind in (LayerKind.BASE, LayerKind.INTERPRETER):
             return (layer.kind, layer.members, own, self._debs, self._interpreter)
         if layer.kind is LayerKind.BYTECODE:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from wherry.errors import LockError
 from wherry.formats.debian_index import read_status
@@ -21,8 +22,9 @@ from wherry.model.platform import Platform
 from wherry.sources.debian import DebianArchive
 from wherry.store.survey import STATUS, BaseSurvey
 
-_PYTHON_PACKAGE = re.compile(r"python(3\.\d+)(?:-minimal)?")
-_MINOR = re.compile(r"python(3\.\d+)$")
+_PYTHON_PACKAGE = re.compile(r"python3\.\d+(?=-minimal$|$)")
+_MINOR = re.compile(r"/python(3\.\d+)$")
+_FULL = re.compile(r"3\.\d+\.\d+")
 
 # The base on a platform as it is now, or as `LockedBase` pins it: its lock, its config, what lies in it.
 FindBase = Callable[[Platform, LockedBase | None], tuple[LockedBase, ImageConfig, Callable[[], BaseSurvey]]]
@@ -47,18 +49,22 @@ class ReferenceBases:
         kept = former.base if former is not None and former.base is not None and former.base.name == self._name else None
         with self._turn:
             locked, config, survey = self._find_base(platform, None if self._upgrade is True else kept)
-            if former is not None and former.base == locked and not self._declared.system_packages and not former.debs:
-                glibc = _require_glibc(survey(), self._name)
-                return BaseLock(base=locked, interpreter=former.interpreter, debs=(), glibc=glibc)
             looked = survey()
-            debs = self._lock_packages(looked, platform, former)
-        interpreter = find_interpreter(config, looked, debs, self._declared.python, self._name)
-        return BaseLock(base=locked, interpreter=interpreter, debs=debs, glibc=_require_glibc(looked, self._name))
+            debs, release = self._lock_packages(looked, platform, former)
+        return BaseLock(
+            base=replace(locked, release=release),
+            interpreter=find_interpreter(config, looked, debs, self._declared.python, self._name),
+            debs=debs,
+            glibc=_require_glibc(looked, self._name),
+        )
 
-    def _lock_packages(self, survey: BaseSurvey, platform: Platform, former: PlatformLock | None) -> tuple[LockedDeb, ...]:
+    def _lock_packages(
+        self, survey: BaseSurvey, platform: Platform, former: PlatformLock | None
+    ) -> tuple[tuple[LockedDeb, ...], str | None]:
+        """What is added over the base, and of which release it is."""
         if not self._declared.system_packages:
-            return ()
-        distribution = survey.os_release.get("ID", "")
+            return (), None
+        distribution, suite = survey.os_release.get("ID", ""), survey.os_release.get("VERSION_CODENAME", "")
         archive = self._open_archive(distribution)
         if archive is None or not survey.status:
             raise LockError(
@@ -67,50 +73,70 @@ class ReferenceBases:
                 where="system-packages",
                 hint="take a base that has them already",
             )
-        return lock_over_base(
+        debs = lock_over_base(
             archive,
             survey.status,
             self._declared.system_packages,
-            suite=survey.os_release.get("VERSION_CODENAME", ""),
+            suite=suite,
             platform=platform,
             distribution=distribution,
             keep=former.debs if former else (),
             upgrade=self._upgrade,
         )
+        return debs, f"{distribution}:{suite}" if debs else None
 
 
 def find_interpreter(
     config: ImageConfig, survey: BaseSurvey, debs: tuple[LockedDeb, ...], wanted: str | None, name: str
 ) -> LockedInterpreter:
-    """The Python of a base, or the one that packages over it bring; `wanted` is a minor version such as ``3.11``."""
-    versions = dict(survey.versions)
-    paths = list(survey.pythons)
-    told = dict(entry.partition("=")[::2] for entry in config.env).get("PYTHON_VERSION", "")
-    if told.count(".") == 2:
-        versions[told.rpartition(".")[0]] = told
-    installed = [(package.name, package.version) for package in read_status(survey.status, STATUS)] if survey.status else []
-    for package, version in (*installed, *((deb.name, deb.version) for deb in debs)):
-        match = _PYTHON_PACKAGE.fullmatch(package)
-        if match:
-            versions.setdefault(match[1], upstream_version(version))
-            paths.append(f"/usr/bin/python{match[1]}")
-    found = [(match[1], path) for path in _by_search_path(paths, config) if (match := _MINOR.search(path))]
-    known = [(minor, path) for minor, path in found if minor in versions and wanted in (None, minor)]
+    """The Python of a base, or the one that packages over it bring; `wanted` is a minor version such as ``3.11``.
+
+    Of several, the first on the base's PATH, which is what its author means by python3. Its version is what its own C
+    headers say, else its package, else the base's PYTHON_VERSION, which official Python images set.
+    """
+    added = {f"/usr/bin/{match[0]}": deb for deb in debs if (match := _PYTHON_PACKAGE.match(deb.name))}
+    pythons = _in_search_order({**survey.pythons, **{path: path for path in added}}, config)
+    versions = _tell_versions(pythons, config, survey, debs)
+    known = [(path, version) for path, version in versions if version and wanted in (None, _minor_of(path))]
     if not known:
-        has = ", ".join(sorted({minor for minor, _ in found})) or "none"
+        has = ", ".join(sorted({_minor_of(path) for path in pythons})) or "none"
         raise LockError(
             f"the base {name} has no Python {wanted or 'whose version can be told'} (it has: {has})",
             where="base",
             hint='a base that brings Python, such as docker.io/library/python:3.11-slim, or system-packages = ["python3"]',
         )
-    minor, path = known[0]  # the first on PATH is what the base's author means by python3
-    return LockedInterpreter(source="base", version=versions[minor], path=path)
+    path, version = known[0]
+    return LockedInterpreter(source="debian" if path in added else "base", version=version, path=path)
 
 
-def _by_search_path(paths: list[str], config: ImageConfig) -> list[str]:
+def _in_search_order(pythons: Mapping[str, str], config: ImageConfig) -> tuple[str, ...]:
+    """Where the programs really lie, by the place on PATH where each is found."""
     folders = dict(entry.partition("=")[::2] for entry in config.env).get("PATH", "").split(":")
     order = {folder: number for number, folder in reversed(list(enumerate(folders)))}
-    return sorted(dict.fromkeys(paths), key=lambda path: (order.get(path.rpartition("/")[0], len(order)), path))
+    found = sorted(pythons, key=lambda path: (order.get(path.rpartition("/")[0], len(order)), path))
+    return tuple(dict.fromkeys(pythons[path] for path in found if _MINOR.search(pythons[path])))
+
+
+def _tell_versions(
+    pythons: Sequence[str], config: ImageConfig, survey: BaseSurvey, debs: tuple[LockedDeb, ...]
+) -> list[tuple[str, str]]:
+    told = dict(entry.partition("=")[::2] for entry in config.env).get("PYTHON_VERSION", "")
+    installed = read_status(survey.status, STATUS) if survey.status else ()
+    packages = {package.name: package.version for package in (*installed, *debs)}
+    found = []
+    for path in pythons:
+        minor, prefix = _minor_of(path), path.rpartition("/")[0].rpartition("/")[0]
+        package = packages.get(f"python{minor}-minimal") or packages.get(f"python{minor}") if prefix == "/usr" else None
+        version = survey.versions.get((prefix, minor)) or (upstream_version(package) if package else "")
+        if not version and _FULL.fullmatch(told) and told.startswith(f"{minor}."):
+            version, told = told, ""  # there is one Python that it can mean: the first
+        found.append((path, version))
+    return found
+
+
+def _minor_of(path: str) -> str:
+    match = _MINOR.search(path)
+    return match[1] if match else ""
 
 
 def _require_glibc(survey: BaseSurvey, name: str) -> tuple[int, int]:

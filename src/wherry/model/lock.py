@@ -55,13 +55,15 @@ class LockedWheel:
 class LockedBase:
     """A base given as a reference: the manifest of this platform and its layers, all by digest.
 
-    `name` is the reference without its registry, to tell whether another base is declared now.
+    `name` is the reference without its registry, to tell whether another base is declared now. `release` is the
+    distribution's whose packages are added over it, such as ``debian:bookworm``; None where none are.
     """
 
     name: str
     manifest: Digest
     config: Digest
     diff_ids: tuple[DiffId, ...]
+    release: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +81,16 @@ class LockedInterpreter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedLayer:
-    """One layer of the plan. `members` name packages as ``name version``; `diff_id` comes with the first build."""
+    """One layer of the plan. `members` name packages as ``name version``; `diff_id` comes with the first build.
+
+    So does `yields`: the names of wheels of other layers to which the members left a file that both bring.
+    """
 
     name: str
     kind: LayerKind
     members: tuple[str, ...]
     diff_id: DiffId | None = None
+    yields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
