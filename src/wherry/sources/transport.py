@@ -13,7 +13,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
@@ -127,7 +127,8 @@ class Transport:
             hint = "WHERRY_CACHE=another folder"
             raise StoreError(f"cannot write {target.parent}: {error.strerror}", hint=hint) from error
         finally:
-            beside.unlink(missing_ok=True)
+            with suppress(OSError):
+                beside.unlink()
 
     def _repeat(self, url: str, attempt: Callable[[], T]) -> T:
         """Try until it works; a `MissingError` or `TrustError` ends it at once."""
