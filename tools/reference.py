@@ -67,7 +67,7 @@ def render_commands() -> str:
     commands = list(list_commands())
     listed = [f"- [`{name}`](#{name.replace(' ', '-')}): {_first_sentence(command)}" for name, command, _ in commands[1:]]
     intro = (
-        "Results go to stdout, talk to stderr. `--json` prints one document with a `schema` number. Exit codes: "
+        "Results go to stdout, talk to stderr. `--json` prints one document that names its `schema`. Exit codes: "
         "[exit-codes.md](exit-codes.md); variables: [environment-variables.md](environment-variables.md)."
     )
     parts = [f"# Commands\n\n{_NOTE}", intro, "\n".join(listed)]

@@ -21,7 +21,7 @@ EXAMPLES = render_examples(
 
 PLATFORM = typer.Option("--platform", help="Build for this platform; may be given again.", metavar="OS/ARCH")
 TAG = typer.Option("--tag", "-t", metavar="NAME[:TAG]", help="Name the image so, instead of PROJECT:latest.")
-FIND = typer.Option("--find", help="Look for locked files in this folder too.", metavar="DIR")
+FIND = typer.Option("--find", help="Look for locked files in this folder too.", metavar="DIR", exists=True, file_okay=False)
 
 
 def build(

@@ -100,6 +100,8 @@ def _refuse_mixture(base: str, target: str) -> None:
         if is_lock(text) or _is_environment(text):
             other = target if text is base else base
             kind = "a lock" if is_lock(text) else "an environment file"
+            if Path(other).suffix in (".txt", ".toml", ".lock") and not Path(other).exists():
+                raise UsageError("there is no such file", where=other)
             raise UsageError(f"{text} is {kind}, {other} is not", hint="compare two images, two locks or two environment files")
 
 

@@ -83,7 +83,7 @@ def _price(size: int, fleet: Fleet | None) -> tuple[str, ...]:
         return ()
     devices, tariff = fleet
     cost = fleet_cost(size, devices, tariff)
-    return (f"{cost.rounded:,f} {cost.currency} for {devices:,} devices ({tariff.name})",)
+    return (f"{cost.rounded:,f} {cost.currency} for {devices:,} device{'s' * (devices != 1)} ({tariff.name})",)
 
 
 def _print_rows(rows: Iterable[tuple[str, ...]]) -> None:
