@@ -16,7 +16,7 @@ from enum import Enum
 from typing import BinaryIO
 
 from wherry.errors import FormatError, StoreError, UsageError
-from wherry.formats.oci_json import MAX_DOCUMENT, parse_any_manifest, render_index
+from wherry.formats.oci_json import MAX_DOCUMENT, parse_any_manifest, parse_config, render_index
 from wherry.model.digest import Digest
 from wherry.model.oci import BASE_DIGEST, BASE_NAME, INDEX, LAYER_NAME, Descriptor, Index, Manifest
 from wherry.model.platform import Platform
@@ -220,12 +220,21 @@ def _choose(store: DiskStore, image: Descriptor, platforms: Sequence[Platform] |
         return image, None
     document = parse_any_manifest(store.read_bytes(image.digest), where=str(image.digest))
     if not isinstance(document, Index):
+        _require_platforms(store, document, platforms)
         return image, None
     chosen = tuple(choose_platform(document, platform, "the image") for platform in platforms)
     if len(chosen) == 1:
         return chosen[0], None
     raw = render_index(chosen, document.annotations)
     return Descriptor(media_type=INDEX, digest=Digest.of(raw), size=len(raw)), raw
+
+
+def _require_platforms(store: DiskStore, manifest: Manifest, platforms: Sequence[Platform]) -> None:
+    """A manifest without an index is of one platform: the one that was asked for, or nothing is pushed."""
+    own = parse_config(store.read_bytes(manifest.config.digest), where=str(manifest.config.digest)).platform
+    for platform in platforms:
+        if platform != own:
+            raise StoreError(f"no image for {platform}", where="the image", hint=f"there are: {own}")
 
 
 def _walk(

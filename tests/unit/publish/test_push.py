@@ -140,6 +140,13 @@ def test_two_platforms_are_an_index_of_these(store: DiskStore) -> None:
     assert plan_push(store, index, (AMD64, ARM64)).target.descriptor.digest == index.digest
 
 
+def test_an_image_without_an_index_is_of_one_platform(store: DiskStore) -> None:
+    single = put_on_base(store, "")
+    assert plan_push(store, single, (AMD64,)).target.descriptor.digest == single.digest
+    with pytest.raises(StoreError, match="no image for linux/arm64"):
+        plan_push(store, single, (ARM64,))
+
+
 def test_a_platform_that_is_not_here(access: RegistryAccess, store: DiskStore, registry: RegistrySimulator) -> None:
     index, destination = put_index(store), Reference(registry.host, "team/tiny", "1")
     arm = parse_index(store.read_bytes(index.digest)).manifests[1]
