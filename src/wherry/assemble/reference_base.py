@@ -22,7 +22,7 @@ from wherry.errors import FormatError
 from wherry.formats.tar import stream_tar
 from wherry.model.image import BuiltLayer
 from wherry.model.lock import LayerKind, LockedDeb, LockedInterpreter
-from wherry.model.oci import DOCKER_LAYER, LAYER_GZIP, ImageConfig, Manifest
+from wherry.model.oci import DOCKER_LAYER, LAYER_GZIP, History, ImageConfig, Manifest
 from wherry.model.platform import Platform
 from wherry.store.archive import read_layer
 from wherry.store.disk import DiskStore
@@ -55,10 +55,18 @@ def extend_base(platform: Platform, manifest: Manifest, config: ImageConfig, own
     return PlatformRecipe(
         platform=platform,
         layers=(*foreign_layers(manifest, config), *own),
-        base_history=config.history,
+        base_history=_whole_history(config),
         base_env=config.env,
         base_digest=str(manifest.digest),
     )
+
+
+def _whole_history(config: ImageConfig) -> tuple[History, ...]:
+    """History is optional; one that does not fit the layers would shift what ours says of ours."""
+    told = [entry for entry in config.history if not entry.empty_layer]
+    if len(told) == len(config.diff_ids):
+        return config.history
+    return tuple(History(created_by="layer of the base") for _ in config.diff_ids)
 
 
 def unpack_base_interpreter(
