@@ -104,11 +104,17 @@ def test_help_imports_no_command() -> None:
     assert all(f"\n  {name}" in done.stdout for name in COMMANDS)
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_is_shown_and_not_installed(shell: str, tmp_path: Path) -> None:
-    done = wherry("--show-completion", shell, HOME=str(tmp_path))
-    assert done.returncode == 0, done.stderr
-    assert "_WHERRY_COMPLETE" in done.stdout
+@pytest.mark.parametrize(
+    ("shell", "sign"), [("bash", "complete -o"), ("zsh", "#compdef wherry"), ("fish", "complete --command wherry")]
+)
+def test_completion_is_shown_and_not_installed(shell: str, sign: str, tmp_path: Path) -> None:
+    # typer looks which shell started it; this variable of its own lets the shell be named.
+    detect = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    shown = wherry("--show-completion", shell, HOME=str(tmp_path), **detect)
+    source = wherry(_WHERRY_COMPLETE=f"source_{shell}", HOME=str(tmp_path))
+    assert shown.returncode == source.returncode == 0, shown.stderr + source.stderr
+    assert shown.stdout.strip() == source.stdout.strip()
+    assert sign in shown.stdout
     assert list(tmp_path.iterdir()) == []
 
 
