@@ -71,8 +71,8 @@ def render_commands() -> str:
         "[exit-codes.md](exit-codes.md); variables: [environment-variables.md](environment-variables.md)."
     )
     completion = (
-        "Completion: `wherry --install-completion` sets it up for your shell, `wherry --show-completion` only prints the script, and "
-        "`_WHERRY_COMPLETE=source_zsh wherry` (`source_bash`, `source_fish`) prints that of another one."
+        "Completion: `wherry --install-completion` sets it up for your shell, `wherry --show-completion` only prints the script, "
+        "and `_WHERRY_COMPLETE=source_zsh wherry` (`source_bash`, `source_fish`) prints that of another one."
     )
     parts = [f"# Commands\n\n{_NOTE}", intro, completion, "\n".join(listed)]
     parts += [_render_command(name, command, context) for name, command, context in commands]
