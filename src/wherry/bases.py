@@ -5,7 +5,6 @@ A base of Debian packages is locked and assembled; one given by reference is pin
 
 from __future__ import annotations
 
-import platform as host_platform
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
@@ -38,6 +37,7 @@ from wherry.sources.images import BaseImages, name_in_lock
 from wherry.sources.registries import RegistryAccess, access_registries
 from wherry.store.archive import read_layer
 from wherry.store.disk import DiskStore
+from wherry.store.host import read_host_platform
 from wherry.store.survey import BaseSurvey, survey_base
 
 
@@ -109,7 +109,7 @@ class DebianSide:
         return self._bases(platform, former)
 
     def inputs(self, locked: PlatformLock, lock: Lock, finder: ArtefactFinder, find_layer: FindLayer) -> Inputs:
-        host = Platform.parse(host_platform.machine())
+        host = read_host_platform()
         on_host = next((one for one in lock.platforms if one.platform == host), None)
 
         def find_packages() -> tuple[tuple[LockedDeb, ...], LockedInterpreter]:
@@ -151,7 +151,7 @@ class ReferenceSide:
         return self._bases(platform, former)
 
     def inputs(self, locked: PlatformLock, lock: Lock, finder: ArtefactFinder, find_layer: FindLayer) -> Inputs:
-        host = Platform.parse(host_platform.machine())
+        host = read_host_platform()
         on_host = next((one for one in lock.platforms if one.platform == host), None)
         return ReferenceInputs(
             locked, finder, lambda: self._interpreter(locked, on_host, host), lambda: self._fetch_debs(locked), find_layer

@@ -14,8 +14,8 @@ from wherry.formats.tar import TarEntry, add_parents, directory_entry, file_entr
 from wherry.model.digest import DiffId, Digest
 from wherry.model.oci import CONFIG, LAYER_TAR, MANIFEST, Descriptor
 from wherry.model.platform import Platform
-from wherry.run.launch import read_host_platform
 from wherry.store.disk import DiskStore
+from wherry.store.host import read_host_platform
 
 _APPLETS = ("cat", "echo", "env", "id", "ls", "pwd", "sh", "sleep", "test", "touch")
 

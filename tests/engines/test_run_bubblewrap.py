@@ -21,8 +21,9 @@ from wherry.engines.port import EngineImage, PublishedPort, RunSpec
 from wherry.errors import EngineError, UsageError
 from wherry.formats.tar import file_entry
 from wherry.model.platform import Platform
-from wherry.run.launch import load_image, pick_runnable, read_host_platform
+from wherry.run.launch import load_image, pick_runnable
 from wherry.store.disk import DiskStore
+from wherry.store.host import read_host_platform
 
 pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("engines")]
 

@@ -23,6 +23,7 @@ from wherry.model.platform import Platform
 from wherry.store.archive import save_image, stream_image
 from wherry.store.causes import describes_image, requirement_tree
 from wherry.store.disk import DiskStore
+from wherry.store.host import read_host_platform
 from wherry.store.images import StoredImage, read_images
 from wherry.store.loading import load_archive
 from wherry.store.places import store_path
@@ -311,8 +312,8 @@ def _load_into(store: DiskStore, name: str, into: str, platform: str | None) -> 
 
     descriptor = store.resolve(name)
     images = read_images(store, descriptor)
-    wanted = platform or (f"linux/{os.uname().machine}" if len(images) > 1 else None)
-    image = _choose(images, [_machine_platform(wanted)] if wanted else None, name)[0]
+    wanted = platform or (str(read_host_platform()) if len(images) > 1 else None)
+    image = _choose(images, [wanted] if wanted else None, name)[0]
     bring_base_layers(store, [image])
     engine = find_engine(into, os.environ)
     named = _name_for_archive(store, descriptor, name)
@@ -320,8 +321,3 @@ def _load_into(store: DiskStore, name: str, into: str, platform: str | None) -> 
     held = engine.held_layers(target)
     engine.load(stream_image(store, image.descriptor, name=named, platforms=(image.platform,), omit=held), target)
     say(f"{named} ({image.platform}) is in {into}; {len(held)} of {len(image.config.diff_ids)} layers were there already")
-
-
-def _machine_platform(text: str) -> str:
-    """Platform's text for a machine name as the kernel writes it."""
-    return text.removeprefix("linux/") if text.endswith(("x86_64", "aarch64")) else text

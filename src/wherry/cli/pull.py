@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform as host
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from wherry.cli.epilog import render_examples
 from wherry.cli.image import image_app
 from wherry.cli.talk import print_json, say, show_progress
 from wherry.model.platform import Platform
+from wherry.store.host import read_host_platform
 
 EXAMPLES = render_examples(
     ("wherry image pull ghcr.io/you/anomaly:7", "for this machine"),
@@ -59,7 +59,7 @@ def pull(
 def _choose_platforms(texts: Sequence[str] | None) -> tuple[Platform, ...] | None:
     if texts and "all" in texts:
         return None
-    return tuple(Platform.parse(text, "--platform") for text in texts or (host.machine(),))
+    return tuple(Platform.parse(text, "--platform") for text in texts) if texts else (read_host_platform(),)
 
 
 def _full_name(text: str) -> str:

@@ -7,7 +7,6 @@ and there are no GPUs. Containers hold no capability, and their user is the curr
 
 from __future__ import annotations
 
-import platform
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +20,7 @@ from wherry.engines.sandbox import Placed, find_command, plan_mounts, resolve_in
 from wherry.engines.sandbox_process import Sandbox, stop_process
 from wherry.errors import EngineError, UsageError
 from wherry.model.digest import DiffId
-from wherry.model.platform import Platform
+from wherry.store.host import read_host_platform
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _REMEDY = (
@@ -137,7 +136,7 @@ class BubblewrapEngine:
                     f"bubblewrap cannot map port {port.host_port} to {port.container_port}: it uses the host's network",
                     hint=f"-p {port.container_port}:{port.container_port}, or --on podman",
                 )
-        wanted, host = spec.image.config.platform, Platform.parse(platform.machine())
+        wanted, host = spec.image.config.platform, read_host_platform()
         if wanted.architecture != host.architecture and not (_BINFMT / f"qemu-{wanted.machine}").exists():
             raise EngineError(
                 f"the image is for {wanted}, this machine is {host}",

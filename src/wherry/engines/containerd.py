@@ -26,6 +26,7 @@ from wherry.engines.process import ask, demand, feed, find_program, shorten_erro
 from wherry.errors import EngineError, UsageError
 from wherry.model.digest import DiffId
 from wherry.model.reference import Reference
+from wherry.store.posix import make_pipe
 
 _STDIN = "/.wherry/stdin"
 _REMEDY = "start containerd, or set CONTAINERD_ADDRESS; --on bubblewrap needs no daemon"
@@ -76,7 +77,7 @@ class ContainerdEngine:
             return self._run_plainly(spec)
         with tempfile.TemporaryDirectory(prefix="wherry-") as folder:
             pipe = Path(folder) / "stdin"
-            os.mkfifo(pipe)
+            make_pipe(pipe)
             pipe.chmod(0o644)  # the container's user reads it; the folder keeps others out
             # Ends with this process, for it may wait for a reader or for our stdin without end.
             threading.Thread(target=_pass_stdin, args=(pipe, spec.interactive), daemon=True).start()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from wherry.engines.docker_like import DockerLikeEngine
 from wherry.engines.port import EngineInfo, RunSpec
 from wherry.engines.process import ask, find_program, shorten_errors
 from wherry.errors import EngineError
+from wherry.store.posix import is_root
 
 _CAP_SYS_RESOURCE = 24  # capabilities(7)
 _MODEST = 4096
@@ -47,6 +47,6 @@ def _render_limits() -> list[str]:
         capabilities = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), 16)
     except (OSError, ValueError, StopIteration):
         return []
-    if os.geteuid() != 0 or capabilities >> _CAP_SYS_RESOURCE & 1:
+    if not is_root() or capabilities >> _CAP_SYS_RESOURCE & 1:
         return []
     return ["--ulimit", f"nofile={_MODEST}:{_MODEST}", "--ulimit", f"nproc={_MODEST}:{_MODEST}"]

@@ -24,6 +24,7 @@ from wherry.errors import EngineError, StoreError, TrustError
 from wherry.formats.untar import read_members
 from wherry.model.digest import DiffId
 from wherry.store.folders import rename_unless_there
+from wherry.store.posix import sync_all
 
 _BLOBS = "blobs/sha256/"
 
@@ -87,7 +88,7 @@ class RootCache:
         if missing:
             raise EngineError(f"the archive of image {image.image_id} lacks layer {missing[0]}")
         if new:
-            os.sync()  # so that what has a name is whole, also after a power cut
+            sync_all()  # so that what has a name is whole, also after a power cut
         for diff_id in new:
             rename_unless_there(made / diff_id.hex, self._layer(diff_id))
         root = made / "image" / "tree"

@@ -5,7 +5,6 @@ The image's ID decides whether the engine has it; a name alone never does.
 
 from __future__ import annotations
 
-import platform as host_platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -15,6 +14,7 @@ from wherry.errors import UsageError
 from wherry.model.platform import Platform
 from wherry.store.archive import read_layer, stream_image
 from wherry.store.disk import DiskStore
+from wherry.store.host import read_host_platform
 from wherry.store.images import StoredImage, pick_image, read_images
 
 Say = Callable[[str], None]
@@ -26,11 +26,6 @@ class RunResult:
 
     exit_code: int = 0
     container: str | None = None
-
-
-def read_host_platform() -> Platform:
-    """This machine's platform. Containers are Linux's, whatever the host is."""
-    return Platform.parse(host_platform.machine().lower())
 
 
 def pick_runnable(store: DiskStore, name: str, platform: Platform | None = None) -> tuple[StoredImage, EngineImage]:

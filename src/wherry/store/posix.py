@@ -1,6 +1,7 @@
-"""What the store needs of a POSIX system: locks that die with their owner, and files that survive a power cut.
+"""What wherry needs of a POSIX system: locks that die with their owner, files that survive a power cut, a named pipe.
 
-The only module that imports `fcntl`. Locks are flock(2): the kernel drops them when a process ends, however it ends.
+The only module that imports `fcntl`, and nearly the only one that calls what `os` has on POSIX alone. Locks are
+flock(2): the kernel drops them when a process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -64,6 +65,20 @@ def sync_folder(path: str | Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_all() -> None:
+    """Make everything durable that was written so far: cheaper than file by file, when there are thousands."""
+    os.sync()
+
+
+def is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def make_pipe(path: Path) -> None:
+    """A named pipe."""
+    os.mkfifo(path)
 
 
 def write_atomically(path: Path, data: bytes | Iterable[bytes], scratch: Path | None = None) -> None:

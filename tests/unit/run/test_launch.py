@@ -18,8 +18,9 @@ from wherry.formats.tar import file_entry
 from wherry.model.digest import DiffId, Digest
 from wherry.model.oci import INDEX, Descriptor
 from wherry.model.platform import Platform
-from wherry.run.launch import choose_terminal, pick_runnable, read_host_platform, run_image
+from wherry.run.launch import choose_terminal, pick_runnable, run_image
 from wherry.store.disk import DiskStore
+from wherry.store.host import read_host_platform
 
 HOST = read_host_platform()
 OTHER = Platform("linux", "arm64") if HOST.architecture != "arm64" else Platform("linux", "amd64")
