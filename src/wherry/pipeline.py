@@ -31,7 +31,7 @@ from wherry.model.image import BuildResult
 from wherry.model.lock import Lock, PlatformLock
 from wherry.model.platform import Platform
 from wherry.model.progress import Progress, be_silent
-from wherry.rebuild import ProjectFiles, finish_build
+from wherry.rebuild import ProjectFiles, finish_build, known_blobs
 from wherry.sources.package_sources import PackageSources
 from wherry.store.disk import DiskStore
 from wherry.store.places import cache_path, store_path
@@ -120,6 +120,12 @@ class Project:
             require_answered(declared, declaration_digest(declared), lock)
         return LockedProject(self, declared, lock, wishes, since).build(tag=tag, verify=verify)
 
+    def _drop_damaged_layers(self) -> None:
+        """Read again what former builds of this project wrote; what is no longer what its digest says is made anew."""
+        for digest in known_blobs(self.root, self.cache):
+            if self.store.has(digest) and self.store.drop_if_damaged(digest):
+                self._say(f"blob {digest} was damaged: it is made again")
+
     @staticmethod
     def _only_lacks_platforms(declared: Declaration, lock: Lock) -> bool:
         digest = declaration_digest(declared)
@@ -167,12 +173,14 @@ class LockedProject:
     since: int
 
     def build(self, *, tag: str | None = None, verify: bool = False, platforms: Sequence[Platform] | None = None) -> BuildResult:
-        """Build the image into the store, named `tag` (default: NAME:latest). `verify` reads every file again."""
+        """Build the image into the store, named `tag` (default: NAME:latest). `verify` reads every file and layer again."""
         for path in find_secrets(self.declaration):
             self.project._say(f"{path} looks like a secret: it is left out of the image")
         declared = replace(self.declaration, platforms=tuple(sorted(platforms or self.declaration.platforms)))
+        if verify:
+            self.project._drop_damaged_layers()
         learned, made = self.project._assemble(declared, self.value, self.wishes)
-        if not self.wishes.frozen:
+        if not (self.wishes.frozen or self.wishes.locked):
             write_lock(self.project.root, learned)
         recipe = _write_recipe(declared, made)
         files = ProjectFiles(

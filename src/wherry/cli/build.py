@@ -32,7 +32,7 @@ def build(
     frozen: Annotated[bool, typer.Option("--frozen", help="Take wherry.lock as it is, without checking or completing it.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Use only what is in the cache and the --find folders.")] = False,
     find: Annotated[list[Path] | None, FIND] = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Read every file again, whatever its time stamp says.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Read every file and layer again, whatever time stamps say.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Build the project's image."""

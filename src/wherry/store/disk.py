@@ -93,6 +93,18 @@ class DiskStore:
             )
         return data
 
+    def drop_if_damaged(self, digest: Digest) -> bool:
+        """Read a blob again; one whose bytes are not its digest's is removed, so that it can be brought or made anew."""
+        hasher = hashlib.sha256()
+        with self.open(digest) as file, explain_os_errors(self.path(digest)):
+            while chunk := file.read(1 << 20):
+                hasher.update(chunk)
+        if hasher.hexdigest() == digest.hex:
+            return False
+        with self._explain(digest):
+            self.path(digest).unlink(missing_ok=True)
+        return True
+
     # -- names
 
     def names(self) -> Mapping[str, Descriptor]:
