@@ -128,7 +128,7 @@ def test_no_wheel_for_a_platform_says_which_have_one(served: Wherry, own_index: 
     own_index.add(make_wheel("onlyhere", "1.0", tag="cp311-cp311-manylinux_2_17_x86_64"))
     project = write_project(tmp_path / "project", {"requirements.txt": "tinyone\nonlyhere==1.0\n"})
     done = served.run("lock", "--platform", platform, cwd=write_project(tmp_path / "probe"))
-    if done.returncode == 14 and "Packages" in done.stderr:
+    if done.returncode in (14, 15) and "Packages" in done.stderr:
         pytest.skip(f"this machine's Debian mirror is not in order for {platform}: {done.stderr}")
     told = served.refused("lock", "--platform", "linux/amd64", "--platform", platform, cwd=project, code=11)
     assert "onlyhere" in told

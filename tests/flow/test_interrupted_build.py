@@ -19,7 +19,7 @@ from tests.flow.conftest import Seed, Wherry, assert_valid_store, layers_of, loc
 
 pytestmark = pytest.mark.network
 
-MOMENTS = 6
+MOMENTS = 5
 
 
 @pytest.fixture
@@ -81,16 +81,16 @@ def test_a_build_stopped_at_any_moment(heavy: tuple[Wherry, Path], tmp_path: Pat
         if moment % 2:
             assert one.build(project) == reference
             assert_valid_store(store)
-    assert stopped >= MOMENTS // 2
+    assert stopped >= 2
 
 
 def test_locking_stopped_leaves_the_former_lock(wherry: Wherry, project: Path) -> None:
     former = (project / "wherry.lock").read_bytes()
     (project / "requirements.txt").write_text("tinytwo==2.0\n")
-    for moment in range(4):
+    for moment in range(3):
         locking = wherry.start("lock", cwd=project)
         wait_until_at_work(locking)
-        time.sleep(0.15 * moment)
+        time.sleep(0.2 * moment)
         locking.send_signal(signal.SIGINT)
         said = locking.communicate(timeout=60)[1]
         assert locking.returncode in (0, 130), said
@@ -106,9 +106,9 @@ def test_locking_stopped_leaves_the_former_lock(wherry: Wherry, project: Path) -
 
 def test_the_same_project_built_at_once(wherry: Wherry, seed: Seed, tmp_path: Path) -> None:
     project = locked_project(seed, tmp_path / "twice", {"model.pkl": os.urandom(300_000)})
-    builds = [wherry.start("build", "--json", cwd=project) for _ in range(4)]
+    builds = [wherry.start("build", "--json", cwd=project) for _ in range(3)]
     said = [build.communicate(timeout=300) for build in builds]
-    assert [build.returncode for build in builds] == [0] * 4, said
+    assert [build.returncode for build in builds] == [0] * 3, said
     assert len({stdout for stdout, _ in said}) == 1
     assert_valid_store(wherry.store)
     assert not list((wherry.store / "ingest").iterdir())

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flow.conftest import BOTH, Seed, Wherry, locked_project, write_project
+from tests.flow.conftest import Seed, Wherry, locked_project, write_project
 from wherry.cli.build_report import render_build
 from wherry.pipeline import Project
 from wherry.rebuild import rebuild
@@ -140,7 +140,7 @@ def build_from_nothing(wherry: Wherry, project: Path, scratch: Path) -> dict[str
     return render_build(Project(copied, env=wherry.environment()).build())
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(2))
 def test_any_sequence_of_edits(wherry: Wherry, seed: Seed, tmp_path: Path, number: int) -> None:
     chance = random.Random(number)
     project = start_project(seed, tmp_path / "edited")
@@ -178,12 +178,12 @@ def test_an_edit_at_once_after_a_build_is_seen(wherry: Wherry, seed: Seed, tmp_p
     project = start_project(seed, tmp_path / "ticking")
     wherry.build(project)
     seen = set()
-    for number in range(100, 116):
+    for number in range(100, 110):
         edit = random.Random(number)
         edit.randrange = lambda *_, number=number: number  # type: ignore[method-assign, misc, assignment]
         edit_at_equal_size(project, edit)
         seen.add(str(wherry.build(project)["index"]))
-    assert len(seen) == 16
+    assert len(seen) == 10
     assert wherry.build(project) == wherry.build(project, "--verify")
 
 
@@ -211,7 +211,7 @@ def test_what_was_asked_once_is_not_asked_again(wherry: Wherry, seed: Seed, tmp_
     """A tag or a platform of one build is not that of the next one."""
     project = start_project(seed, tmp_path / "asked")
     plain = wherry.build(project)
-    for words in (("-t", "other:1"), ("--platform", "linux/arm64"), BOTH):
+    for words in (("-t", "other:1"), ("--platform", "linux/arm64")):
         for _ in range(2):  # the second one is not the one that completes the lock
             wherry.build(project, *words)
         edit_code(project, random.Random(repr(words)))

@@ -85,7 +85,9 @@ class _Tree:
         with os.fdopen(handle, "wb") as file:
             for piece in member.content:
                 file.write(piece)
+            file.flush()
             os.fchmod(file.fileno(), (member.mode & 0o777) | 0o400)
+            os.utime(file.fileno(), (member.mtime, member.mtime))  # by it Python judges a module's bytecode
 
     def _link_file(self, path: str, link: str) -> None:
         target = plain_path(link.lstrip("/"), self._where)

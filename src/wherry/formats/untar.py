@@ -33,6 +33,7 @@ class ChunkReader:
     def __init__(self, chunks: Iterable[bytes], where: str) -> None:
         self._chunks = iter(chunks)
         self._rest = b""
+        self.position = 0  # bytes given so far
         self.where = where
 
     def read_exactly(self, size: int) -> bytes:
@@ -49,6 +50,7 @@ class ChunkReader:
             self._rest = piece[left:]
             piece = piece[:left]
             left -= len(piece)
+            self.position += len(piece)
             yield piece
 
     def skip(self, size: int) -> None:
@@ -59,6 +61,7 @@ class ChunkReader:
         """Pass on all that is left, in pieces."""
         while not self.at_end():
             piece, self._rest = self._rest, b""
+            self.position += len(piece)
             yield piece
 
     def at_end(self) -> bool:
@@ -72,13 +75,18 @@ class ChunkReader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TarMember:
-    """One member. `path` is relative and plain; ``""`` is the root itself. `content` must be read before the next member."""
+    """One member. `path` is relative and plain; ``""`` is the root itself. `content` must be read before the next member.
+
+    `offset` is where the content lies in the tar.
+    """
 
     path: str
     kind: EntryKind
     mode: int
     size: int
     link: str
+    mtime: int  # seconds since 1970, as far as the header can be believed
+    offset: int
     content: Iterator[bytes]
 
 
@@ -136,6 +144,8 @@ def _parse_member(block: bytes, size: int, extension: dict[str, str], reader: Ch
         mode=_number(block[100:108], where) & 0o7777,
         size=size,
         link=link if kind in (EntryKind.HARDLINK, EntryKind.SYMLINK) else "",
+        mtime=_time(block[136:148]),
+        offset=reader.position,
         content=reader.stream(size),
     )
     return member, size
@@ -178,6 +188,12 @@ def _check_sum(block: bytes, where: str) -> None:
     expected = sum(block[:148]) + 8 * 32 + sum(block[156:])
     if _number(block[148:156], where) != expected:
         raise FormatError("a damaged tar header", where=where)
+
+
+def _time(field: bytes) -> int:
+    """A time between 1970 and 2242; odd ones happen, and are no reason to refuse a tar."""
+    digits = field.strip(b"\0 ")
+    return min(int(digits, 8), 0o77777777777) if digits.isdigit() and not digits.strip(b"01234567") else 0
 
 
 def _number(field: bytes, where: str) -> int:
