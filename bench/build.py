@@ -23,7 +23,7 @@ from bench.rivals.buildkit import BuildKit
 from bench.rivals.port import Builder, Weight
 from bench.rivals.pyoci import PyOci
 from bench.rivals.wherry import Wherry
-from bench.workshop import Variant, Workshop, open_workshop
+from bench.workshop import Prepared, Variant, Workshop, open_workshop
 
 CASES = ("cold", "no-change", "model-only", "one-line", "package-bump", "import", "huge-wheel", "help")
 TITLES = {
@@ -50,6 +50,7 @@ TARGETS = {
     "help": (Target(metric="seconds", limit=0.15),),
 }
 COLD_RUNS = 3
+VARIANT_RUNS = 2  # of the settings that only the case cold has
 BUMPS = 3
 QUICK_RUNS = 15  # of wherry, where it takes a tenth of a second
 RIVAL_RUNS = 5
@@ -90,7 +91,7 @@ class _Measured:
 def run(work: Path, source: Path, results: Results, cases: tuple[str, ...]) -> None:
     """Measure the cases with the wherry of `source`, in the order of `CASES`; each is printed and kept as soon as it is done."""
     with open_workshop(work, source) as workshop, ExitStack() as stack:
-        bench = _Bench(workshop, stack) if set(cases) - {"help", "huge-wheel"} else None
+        bench = _Bench(workshop, stack, cases) if set(cases) - {"help", "huge-wheel"} else None
         for case in cases:
             tell(f"{case}: {TITLES[case]}")
             figures = list(_measure(case, workshop, bench))
@@ -115,28 +116,32 @@ def _measure(case: str, workshop: Workshop, bench: _Bench | None) -> Iterator[Fi
 class _Bench:
     """The builders that could be opened, and what keeps the others away."""
 
-    def __init__(self, workshop: Workshop, stack: ExitStack) -> None:
+    def __init__(self, workshop: Workshop, stack: ExitStack, cases: Sequence[str]) -> None:
+        self._missing: dict[str, str] = {}
+        self._built: set[str] = set()
         default = workshop.prepare(Variant(name="default"), BUMPS + 1)
-        bare = workshop.prepare(Variant(name="nobytecode", settings='bytecode = "none"\n'), 1)
-        zstd = workshop.prepare(Variant(name="zstd", settings='compression = "zstd"\n'), 1)
         self._wherry = Wherry("wherry", workshop, default)
-        everywhere: list[Builder] = [
-            self._wherry,
+        rivals: list[Builder] = [
             Buildah("buildah", workshop, default, "--no-cache-dir"),
             BuildKit("buildkit-uv", workshop, default),
             PyOci("pyoci", workshop, default),
         ]
-        cold_only: list[Builder] = [
+        compared = set(cases) - {"import"}
+        self._always = self._open([self._wherry, *(rivals if compared else ())], stack)
+        self._cold = self._open(self._cold_builders(workshop, default), stack) if compared & {"cold", "package-bump"} else []
+
+    @staticmethod
+    def _cold_builders(workshop: Workshop, default: Prepared) -> list[Builder]:
+        """Other settings of all, for where it makes a difference."""
+        bare = workshop.prepare(Variant(name="nobytecode", settings='bytecode = "none"\n'), 1)
+        zstd = workshop.prepare(Variant(name="zstd", settings='compression = "zstd"\n'), 1)
+        return [
             Wherry("wherry-nobytecode", workshop, bare),
             Wherry("wherry-zstd", workshop, zstd),
             Wherry("wherry-own-base", workshop, default, own_base=True),
             Buildah("buildah-pip-cache", workshop, default),
             BuildKit("buildkit-uv-bytecode", workshop, default, "--compile-bytecode"),
         ]
-        self._missing: dict[str, str] = {}
-        self._always = self._open(everywhere, stack)
-        self._cold = self._open(cold_only, stack)
-        self._built: set[str] = set()
 
     def _open(self, builders: Sequence[Builder], stack: ExitStack) -> list[Builder]:
         opened = []
@@ -178,7 +183,7 @@ class _Bench:
             found.weight = builder.weigh()
             self._built.add(builder.name)
 
-        return self._take_turns("cold", once, lambda _: COLD_RUNS)
+        return self._take_turns("cold", once, lambda builder: COLD_RUNS if builder in self._always else VARIANT_RUNS)
 
     def measure_change(self, case: str, change: Callable[[Path, int], None]) -> tuple[dict[str, _Measured], dict[str, str]]:
         """A small change, again and again; exported once at the end, as that takes long."""

@@ -29,8 +29,9 @@ def measure_imports(case: str, workshop: Workshop, wherry: Wherry) -> Iterator[F
     folder = workshop.root / "import"
     shutil.rmtree(folder, ignore_errors=True)
     layers = _layers(wherry.store)
-    _unpack(wherry.store, [digest for digest, _ in layers], folder / "image")
-    _unpack(wherry.store, [digest for digest, name in layers if name in ("base", "python", "bytecode-python")], folder / "base")
+    base = wherry.weigh_base().blobs
+    _unpack(wherry.store, layers, folder / "image")
+    _unpack(wherry.store, [digest for digest in layers if digest in base], folder / "base")
     subjects = {"wherry": _enter(folder / "image")}
     for name, options in (("venv", ("--compile-bytecode",)), ("venv-without-bytecode", ())):
         try:
@@ -69,14 +70,13 @@ def _make_venv(workshop: Workshop, wherry: Wherry, folder: Path, name: str, opti
     return _enter(folder / "base", "--bind" if options else "--ro-bind", environment, "/opt/env")
 
 
-def _layers(store: Path) -> list[tuple[str, str]]:
-    """Digest and name of each layer of the image `bench`, from the lowest."""
+def _layers(store: Path) -> list[str]:
+    """The digests of the layers of the image `bench`, from the lowest."""
     entries = _read(store / "index.json")["manifests"]
     entry = next(one for one in entries if one["annotations"]["org.opencontainers.image.ref.name"] == "bench:latest")
     index = _read(_blob(store, entry["digest"]))
     manifest = _read(_blob(store, index["manifests"][0]["digest"]))
-    history = [one for one in _read(_blob(store, manifest["config"]["digest"]))["history"] if not one.get("empty_layer")]
-    return [(layer["digest"], one["created_by"]) for layer, one in zip(manifest["layers"], history, strict=True)]
+    return [layer["digest"] for layer in manifest["layers"]]
 
 
 def _unpack(store: Path, digests: Sequence[str], root: Path) -> None:

@@ -56,5 +56,8 @@ class Wherry:
     def store(self) -> Path:
         return self._folder / "store"
 
+    def weigh_base(self) -> Weight:
+        return weigh_layout(self._prepared.folder / "base" / "store")
+
     def pinned_requirements(self) -> str:
         return self._prepared.pinned_requirements(0)
