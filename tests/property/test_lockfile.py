@@ -70,7 +70,14 @@ def _named(entries: st.SearchStrategy) -> st.SearchStrategy:
 platforms = st.builds(
     PlatformLock,
     platform=st.sampled_from([Platform.parse(text) for text in ("linux/amd64", "linux/arm64", "linux/arm/v7", "linux/s390x")]),
-    base=st.none() | st.builds(LockedBase, name=st.just("library/python:3.11-slim"), manifest=digests, config=digests, diff_ids=st.lists(diff_ids, max_size=3).map(tuple)),
+    base=st.none()
+    | st.builds(
+        LockedBase,
+        name=st.just("library/python:3.11-slim"),
+        manifest=digests,
+        config=digests,
+        diff_ids=st.lists(diff_ids, max_size=3).map(tuple),
+    ),
     interpreter=st.builds(
         LockedInterpreter, source=st.sampled_from(["debian", "base"]), version=versions, path=st.just("/usr/bin/python3.11")
     ),

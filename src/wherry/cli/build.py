@@ -9,8 +9,8 @@ import typer
 
 from wherry.cli.build_report import print_build
 from wherry.cli.epilog import render_examples
+from wherry.cli.options import AsJson, Folder, Locked, complete_name, parse_platforms, platform_option
 from wherry.cli.talk import say, show_progress
-from wherry.model.platform import Platform
 
 EXAMPLES = render_examples(
     ("wherry build", "the folder you are in"),
@@ -19,21 +19,21 @@ EXAMPLES = render_examples(
     ("wherry build examples/iot-anomaly --json", "what was built, for programs"),
 )
 
-PLATFORM = typer.Option("--platform", help="Build for this platform; may be given again.", metavar="OS/ARCH")
+PLATFORM = platform_option("Build for this platform")
 TAG = typer.Option("--tag", "-t", metavar="NAME[:TAG]", help="Name the image so, instead of PROJECT:latest.")
 FIND = typer.Option("--find", help="Look for locked files in this folder too.", metavar="DIR", exists=True, file_okay=False)
 
 
-def build(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The project's folder.", show_default=False)] = Path(),
+def build_project(
+    folder: Folder = Path(),
     platform: Annotated[list[str] | None, PLATFORM] = None,
     tag: Annotated[str, TAG] = "",
-    locked: Annotated[bool, typer.Option("--locked", help="Fail if wherry.lock would have to change.")] = False,
+    locked: Locked = False,
     frozen: Annotated[bool, typer.Option("--frozen", help="Take wherry.lock as it is, without checking or completing it.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Use only what is in the cache and the --find folders.")] = False,
     find: Annotated[list[Path] | None, FIND] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Read every file and layer again, whatever time stamps say.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Build the project's image."""
     from wherry.pipeline import Project, Wishes  # the builder loads when there is something to build
@@ -43,21 +43,15 @@ def build(
         project = Project(folder, progress=progress, say=say)
         before = known_blobs(folder, project.cache)
         wishes = Wishes(
-            platforms=tuple(Platform.parse(text, "--platform") for text in platform or ()),
+            platforms=parse_platforms(platform),
             locked=locked,
             frozen=frozen,
             offline=offline,
             find=tuple(find or ()),
         )
-        result = project.build(wishes, tag=_full_tag(tag), verify=verify)
+        result = project.build(wishes, tag=complete_name(tag) if tag else None, verify=verify)
     print_build(result, before, as_json=as_json)
 
 
-def _full_tag(tag: str) -> str | None:
-    if not tag:
-        return None
-    return tag if ":" in tag.rpartition("/")[2] else f"{tag}:latest"
-
-
 def register(app: typer.Typer) -> None:
-    app.command(epilog=EXAMPLES)(build)
+    app.command("build", epilog=EXAMPLES)(build_project)

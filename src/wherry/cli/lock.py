@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from wherry.cli.epilog import render_examples
+from wherry.cli.options import AsJson, DryRun, Folder, Locked, parse_platforms, platform_option
 from wherry.cli.talk import print_json, say, show_progress
 from wherry.model.lock import Lock
-from wherry.model.platform import Platform
 
 LOCK_SCHEMA = 1
 EXAMPLES = render_examples(
@@ -19,26 +19,26 @@ EXAMPLES = render_examples(
     ("wherry lock --platform linux/arm64", "for another platform than declared"),
 )
 
-PLATFORM = typer.Option("--platform", help="Lock for this platform; may be given again.", metavar="OS/ARCH")
+PLATFORM = platform_option("Lock for this platform")
 UPGRADE_PACKAGE = typer.Option("--upgrade-package", "-P", metavar="NAME", help="Move this package only; may be given again.")
 
 
-def lock(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The project's folder.", show_default=False)] = Path(),
+def lock_project(
+    folder: Folder = Path(),
     platform: Annotated[list[str] | None, PLATFORM] = None,
     upgrade: Annotated[bool, typer.Option("--upgrade", "-U", help="Move every package to its newest version.")] = False,
     upgrade_package: Annotated[list[str] | None, UPGRADE_PACKAGE] = None,
-    locked: Annotated[bool, typer.Option("--locked", help="Fail if wherry.lock would have to change.")] = False,
+    locked: Locked = False,
     offline: Annotated[bool, typer.Option("--offline", help="Use only what is in the cache.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what is locked as JSON.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Resolve the project to exact packages, for every platform, into wherry.lock."""
     from wherry.pipeline import Project, Wishes  # the resolver loads when there is something to resolve
 
     with show_progress() as progress:
         wishes = Wishes(
-            platforms=tuple(Platform.parse(text, "--platform") for text in platform or ()),
+            platforms=parse_platforms(platform),
             upgrade=upgrade,
             upgrade_packages=frozenset(upgrade_package or ()),
             locked=locked,
@@ -71,4 +71,4 @@ def render_lock_result(value: Lock) -> dict[str, Any]:
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog=EXAMPLES)(lock)
+    app.command("lock", epilog=EXAMPLES)(lock_project)

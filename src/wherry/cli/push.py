@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wherry.cli.epilog import render_examples
+from wherry.cli.options import AsJson, DryRun, PlainHttp, parse_platforms, platform_option
 from wherry.cli.talk import format_size, print_json, say, show_progress
-from wherry.model.platform import Platform
 
 if TYPE_CHECKING:
     from wherry.publish.push import PushResult
 
+PUSH_SCHEMA = 1
 _WAYS = {
     "sent": "sent",
     "streamed": "streamed from the base's registry",
@@ -30,15 +31,13 @@ EXAMPLES = render_examples(
 )
 
 
-def push(
+def push_project(
     reference: Annotated[str, typer.Argument(metavar="REF", help="REGISTRY/NAME[:TAG]; no tag: the next version number.")],
     image: Annotated[str, typer.Option("--image", help="Push this image of the store, not the project's.", metavar="NAME")] = "",
-    platform: Annotated[
-        list[str] | None, typer.Option("--platform", help="Push only this platform; may be given again.", metavar="OS/ARCH")
-    ] = None,
-    plain_http: Annotated[bool, typer.Option("--plain-http", help="Speak http; for loopback that is the default.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be moved, and move nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    platform: Annotated[list[str] | None, platform_option("Push only this platform")] = None,
+    plain_http: PlainHttp = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Push the project's image to a registry."""
     # The network's modules load when there is something to push.
@@ -50,7 +49,7 @@ def push(
 
     destination = Reference.parse(reference)
     store = DiskStore(store_path(os.environ))
-    platforms = tuple(Platform.parse(text, "--platform") for text in platform or ())
+    platforms = parse_platforms(platform)
     plan = plan_push(store, store.resolve(image or _project_image()), platforms)
     access = access_registries(os.environ, cache=cache_path(os.environ), plain_http=plain_http)
     try:
@@ -87,10 +86,10 @@ def _describe_push(result: PushResult, *, dry_run: bool) -> str:
 
 
 def push_document(result: PushResult, *, dry_run: bool) -> dict[str, object]:
-    """The result for programs, ``wherry.push`` version 1."""
+    """``push --json``."""
     reference = result.reference
     return {
-        "schema": "wherry.push/1",
+        "schema": PUSH_SCHEMA,
         "dry_run": dry_run,
         "reference": f"{reference.name}@{reference.digest}",
         "tag": reference.tag,
@@ -102,4 +101,4 @@ def push_document(result: PushResult, *, dry_run: bool) -> dict[str, object]:
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog=EXAMPLES)(push)
+    app.command("push", epilog=EXAMPLES)(push_project)

@@ -21,6 +21,7 @@ from wherry.model.platform import Platform
 from wherry.run.grammar import parse_env, parse_mount, parse_port
 from wherry.run.launch import choose_terminal, pick_runnable, run_image
 from wherry.store.disk import DiskStore
+from wherry.store.host import read_host_platform
 from wherry.store.images import StoredImage
 from wherry.store.places import store_path
 
@@ -104,9 +105,20 @@ def find_image(
 ) -> tuple[StoredImage, EngineImage]:
     """The image that was named, or else the project's, which is built if there is none yet."""
     wanted = Platform.parse(platform, where="--platform") if platform else None
-    stored, runnable = pick_runnable(store, image or _project_image(store, project, env), wanted)
+    name = _named_image(store, image, wanted) if image else _project_image(store, project, env)
+    stored, runnable = pick_runnable(store, name, wanted)
     bring_base_layers(store, [stored])
     return stored, runnable
+
+
+def _named_image(store: DiskStore, image: str, platform: Platform | None) -> str:
+    """An image of the store, or one that a registry has: that is pulled the first time."""
+    from wherry.cli.pull import names_a_registry, pull_into  # lazily: it hangs itself on the image group
+
+    full = image if ":" in image.rpartition("/")[2] else f"{image}:latest"
+    if not names_a_registry(image) or full in store.names() or image in store.names():
+        return image
+    return pull_into(store, image, (platform or read_host_platform(),))[0]
 
 
 def _project_image(store: DiskStore, project: Path, env: Mapping[str, str]) -> str:

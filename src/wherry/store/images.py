@@ -68,7 +68,9 @@ def pick_image(store: DiskStore, descriptor: Descriptor, platform: Platform | No
     have = ", ".join(str(image.platform) for image in images) or "no image at all"
     if chosen:
         raise StoreError(f"{descriptor.digest} holds several platforms: {have}", hint="--platform")
-    raise StoreError(f"{descriptor.digest} has no image for {platform}, but {have}", hint="--platform, or build for it")
+    raise StoreError(
+        f"the image is not for {platform}, but for {have}", where=str(descriptor.digest), hint=f"wherry build --platform {platform}"
+    )
 
 
 def walk_manifests(store: DiskStore, descriptor: Descriptor, depth: int = 0) -> Iterator[tuple[Descriptor, Manifest | Index]]:
