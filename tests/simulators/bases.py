@@ -94,3 +94,19 @@ def publish_base(
         manifests.append(Descriptor(media_type=kind, digest=Digest.of(raw), size=len(raw), platform=platform))
     registry.add_manifest(repository, render_index(manifests), INDEX, tag)
     return f"{registry.host}/{repository}:{tag}"
+
+
+def publish_layers(registry: RegistrySimulator, repository: str, tag: str, layers: Sequence[tuple[str, bytes]]) -> str:
+    """A base of gzip layers that exist, given with their diff_ids, as one manifest for amd64."""
+    blobs = [Descriptor(media_type=LAYER_GZIP, digest=Digest.of(blob), size=len(blob)) for _, blob in layers]
+    config = render_config(
+        platform=AMD64,
+        created="2020-01-01T00:00:00Z",
+        diff_ids=[DiffId.parse(diff_id) for diff_id, _ in layers],
+        env=["PATH=/usr/bin"],
+    )
+    for data in (config, *(blob for _, blob in layers)):
+        registry.add_blob(repository, data)
+    named = Descriptor(media_type=CONFIG, digest=Digest.of(config), size=len(config))
+    registry.add_manifest(repository, render_manifest(config=named, layers=blobs), MANIFEST, tag)
+    return f"{registry.host}/{repository}:{tag}"
