@@ -16,7 +16,6 @@ from wherry.engines.unpack import unpack_layer
 from wherry.formats.tar import stream_tar
 from wherry.model.lock import LayerKind, LockedDeb, LockedInterpreter
 from wherry.store.folders import make_folder
-from wherry.store.folders import rename_unless_there as rename_unless_there
 
 Fetch = Callable[[Sequence[LockedDeb]], Sequence[tuple[LockedDeb, Path]]]
 

@@ -62,7 +62,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"wherry {VERSION}")
+        print(f"wherry {VERSION}")
         raise typer.Exit
 
 

@@ -11,6 +11,7 @@ import typer
 
 from wherry.cli import diff_report as report
 from wherry.cli.epilog import render_examples
+from wherry.cli.options import AsJson
 from wherry.cli.talk import print_json
 from wherry.declare.environment import kind_of_file, read_environment
 from wherry.declare.grammar import WrittenEnvironment
@@ -48,7 +49,7 @@ def show_difference(
     devices: Annotated[int | None, typer.Option(metavar="N", min=0, help="How many devices pull it: shows the cost.")] = None,
     tariff: Annotated[Path | None, typer.Option(metavar="FILE", help="A tariff file (docs/reference/tariff.md).")] = None,
     price_per_gb: Annotated[str | None, typer.Option(metavar="PRICE", help="Instead of a tariff: USD per 10^9 bytes. [25]")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what changed between two images, locks or environments, and what it costs to move.
 
@@ -58,20 +59,20 @@ def show_difference(
     fleet = _read_fleet(devices, tariff, price_per_gb)
     if is_lock(base) and is_lock(target):
         locks = [each for each in diff_locks(read_lock_end(base), read_lock_end(target)) if wanted in (None, each.platform)]
-        if json:
+        if as_json:
             print_json(render_lock_differences(locks, devices=fleet and fleet[0], tariff=fleet and fleet[1]))
         else:
             report.print_locks(locks, fleet)
     elif _is_environment(base) and _is_environment(target):
         changes = diff_environments(_read_environment(Path(base)), _read_environment(Path(target)))
-        if json:
+        if as_json:
             print_json(render_environment_changes(changes))
         else:
             report.print_environments(changes)
     else:
         _refuse_mixture(base, target)
         images = _diff_ends(_read_images(base, wanted), _read_images(target, wanted), wanted)
-        if json:
+        if as_json:
             print_json(render_image_differences(images, devices=fleet and fleet[0], tariff=fleet and fleet[1]))
         else:
             report.print_images(images, fleet)

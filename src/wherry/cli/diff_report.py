@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from wherry.cli.talk import format_size
+from wherry.cli.talk import format_size, print_table
 from wherry.deliver.changes import Cause, Change
 from wherry.deliver.costs import Tariff, fleet_cost
 from wherry.deliver.difference import Difference
@@ -54,7 +54,7 @@ def _print_causes(causes: Sequence[Cause]) -> None:
     rows = [
         (cause.text, f"{cause.kind.value} layer" if len(cause.layers) == 1 else f"{len(cause.layers)} layers") for cause in causes
     ]
-    _print_rows((*row, format_size(cause.size)) for row, cause in zip(rows, causes, strict=True))
+    print_table([(*row, format_size(cause.size)) for row, cause in zip(rows, causes, strict=True)], indent="  ")
     if any(len(cause.changes) > 1 for cause in causes):
         print("  (changes named in one line share a layer; its bytes belong to all of them)")
 
@@ -63,19 +63,14 @@ def _print_pulls(difference: Difference, fleet: Fleet | None) -> None:
     pull, single = difference.pull, difference.single_layer
     documents = format_size(pull.index + pull.manifest + pull.config)
     made_of = f"layers {format_size(pull.blobs)}, manifest and config {documents}, about {format_size(pull.overhead)} for the wire"
-    _print_rows(
-        (name, format_size(size), *_price(size, fleet), note)
-        for name, size, note in (
-            ("a registry pull moves", pull.total, made_of),
-            ("as a single-layer image", single.total, ""),
-        )
-    )
+    pulls = (("a registry pull moves", pull.total, made_of), ("as a single-layer image", single.total, ""))
+    print_table([(name, format_size(size), *_price(size, fleet), note) for name, size, note in pulls], indent="  ")
 
 
 def _print_estimate(difference: LockDifference, fleet: Fleet | None) -> None:
     size = difference.estimated_size
     note = "estimated from the packages' files; diff the images for exact figures"
-    _print_rows([("changed layers move about", format_size(size), *_price(size, fleet), note)])
+    print_table([("changed layers move about", format_size(size), *_price(size, fleet), note)], indent="  ")
 
 
 def _price(size: int, fleet: Fleet | None) -> tuple[str, ...]:
@@ -84,11 +79,3 @@ def _price(size: int, fleet: Fleet | None) -> tuple[str, ...]:
     devices, tariff = fleet
     cost = fleet_cost(size, devices, tariff)
     return (f"{cost.rounded:,f} {cost.currency} for {devices:,} device{'s' * (devices != 1)} ({tariff.name})",)
-
-
-def _print_rows(rows: Iterable[tuple[str, ...]]) -> None:
-    """Columns as wide as their widest cell; the last cell of a row is not padded."""
-    cells = [tuple(row) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)] if cells else []
-    for row in cells:
-        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -14,12 +14,12 @@ import typer
 from wherry.cli import image_report as report
 from wherry.cli.base_layers import bring_base_layers
 from wherry.cli.epilog import render_examples
+from wherry.cli.options import AsJson, DryRun, parse_platforms, platform_option
 from wherry.cli.talk import format_size, print_json, say
 from wherry.errors import LockError, StoreError, UsageError, WherryError
 from wherry.formats.lockfile import parse_lock
 from wherry.model.lock import Lock, PlatformLock
 from wherry.model.oci import Descriptor
-from wherry.model.platform import Platform
 from wherry.store.archive import save_image, stream_image
 from wherry.store.causes import describes_image, requirement_tree
 from wherry.store.disk import DiskStore
@@ -53,24 +53,20 @@ def complete_image_names(incomplete: str) -> list[str]:
         return []
 
 
-_Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-_DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 _Name = Annotated[
     str, typer.Argument(metavar="IMAGE", help="A name, a digest or an image ID.", autocompletion=complete_image_names)
 ]
 _Names = Annotated[
     list[str], typer.Argument(metavar="IMAGE", help="Names, digests or image IDs.", autocompletion=complete_image_names)
 ]
-_Platforms = Annotated[
-    list[str] | None, typer.Option("--platform", metavar="OS/ARCH", help="Only this platform; may be given again.")
-]
+_Platforms = Annotated[list[str] | None, platform_option("Only this platform")]
 
 
 @image_app.command("ls", epilog=render_examples(("wherry image ls --json", "with digests and sizes, for programs")))
-def list_images(json: _Json = False) -> None:
+def list_images(as_json: AsJson = False) -> None:
     """List the images that are here."""
     rows = report.describe_images(_store())
-    if json:
+    if as_json:
         print_json({"schema": report.IMAGE_SCHEMA, "images": rows})
     elif rows:
         report.print_images(rows)
@@ -79,7 +75,7 @@ def list_images(json: _Json = False) -> None:
 
 
 @image_app.command("rm", epilog=render_examples(("wherry image rm anomaly && wherry image prune", "free its bytes")))
-def remove_images(images: _Names, dry_run: _DryRun = False, json: _Json = False) -> None:
+def remove_images(images: _Names, dry_run: DryRun = False, as_json: AsJson = False) -> None:
     """Forget images.
 
     A digest or an ID forgets all names of an image. `prune` then gives the space back.
@@ -89,7 +85,7 @@ def remove_images(images: _Names, dry_run: _DryRun = False, json: _Json = False)
     if not dry_run:
         for name in dict.fromkeys(names):
             store.untag(name)
-    if json:
+    if as_json:
         print_json({"schema": report.IMAGE_SCHEMA, "removed": sorted(set(names)), "dry_run": dry_run})
     else:
         for name in dict.fromkeys(names):
@@ -117,15 +113,15 @@ def _names_of(store: DiskStore, text: str) -> list[str]:
 )
 def prune_images(
     keep_recent: Annotated[str, typer.Option(metavar="TIME", help="Keep what is younger: 90s, 30m, 12h, 7d.")] = "1h",
-    dry_run: _DryRun = False,
-    json: _Json = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Remove what no image needs any more.
 
     Says how many bytes that frees.
     """
     pruned = prune_store(_store(), keep_recent=_parse_duration(keep_recent), dry_run=dry_run)
-    if json:
+    if as_json:
         blobs = [str(digest) for digest in pruned.blobs]
         print_json({"schema": report.IMAGE_SCHEMA, "removed": blobs, "size": pruned.size, "dry_run": dry_run})
     else:
@@ -152,7 +148,7 @@ def inspect_image(
     lock: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The lock whose edges the tree follows. [wherry.lock here]")
     ] = None,
-    json: _Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show layers, and what brought which bytes.
 
@@ -164,17 +160,17 @@ def inspect_image(
     details = []
     for number, one in enumerate(images):
         causes = requirement_tree(one.layers, _fitting(locked, one, explicit=lock))
-        if json:
+        if as_json:
             details.append(report.describe_details(image, one, one.layers, causes))
         else:
             print("\n" * (number > 0), end="")
             report.print_details(image, one, one.layers, causes)
-    if json:
+    if as_json:
         print_json({"schema": report.IMAGE_SCHEMA, "images": details})
 
 
 def _choose(images: Sequence[StoredImage], platforms: list[str] | None, name: str) -> list[StoredImage]:
-    wanted = [Platform.parse(text, "--platform") for text in platforms or ()]
+    wanted = parse_platforms(platforms)
     chosen = [image for image in images if not wanted or image.platform in wanted]
     if not chosen:
         have = ", ".join(str(image.platform) for image in images) or "none"
@@ -233,7 +229,7 @@ def save_archive(
     descriptor = store.resolve(image)
     bring_base_layers(store, read_images(store, descriptor))
     named = name or _name_for_archive(store, descriptor, image)
-    wanted = [Platform.parse(text, "--platform") for text in platform or ()]
+    wanted = parse_platforms(platform)
     if output is None:
         if sys.stdout.isatty():
             raise UsageError("an archive is nothing for a terminal", hint="-o FILE, or pipe it into docker load")
@@ -273,7 +269,7 @@ def load_images(
     ],
     into: Annotated[str | None, typer.Option(metavar="ENGINE", help="docker, podman or containerd. [the store here]")] = None,
     platform: Annotated[str | None, typer.Option(metavar="OS/ARCH", help="With --into: which platform. [this machine's]")] = None,
-    json: _Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Take in an archive, or load an engine.
 
@@ -287,7 +283,7 @@ def load_images(
     if into is not None:
         for name in names:
             _load_into(store, name, into, platform)
-    if json:
+    if as_json:
         loaded = [{"name": name, "digest": str(store.resolve(name).digest)} for name in names]
         print_json({"schema": report.IMAGE_SCHEMA, "loaded": loaded, "into": into})
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from wherry.cli.talk import format_size
+from wherry.cli.talk import format_size, print_table
 from wherry.errors import WherryError
 from wherry.model.image import BuiltLayer
 from wherry.model.oci import Descriptor
@@ -57,12 +57,6 @@ def print_images(rows: Sequence[dict[str, Any]]) -> None:
         if not row["platforms"]:
             table.append((row["name"], row.get("error", "no image in it")[:60], "", "", ""))
     print_table(table)
-
-
-def print_table(rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def describe_details(name: str, image: StoredImage, layers: Sequence[BuiltLayer], causes: Sequence[Cause]) -> dict[str, Any]:

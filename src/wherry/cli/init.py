@@ -12,6 +12,8 @@ import typer
 from typer.core import TyperCommand
 
 from wherry.cli.epilog import render_examples
+from wherry.cli.options import AsJson, DryRun, Folder
+from wherry.cli.talk import print_json, say
 from wherry.declare.draft import Choice, plan_choices, render_draft
 from wherry.declare.grammar import Written, WrittenEnvironment
 from wherry.declare.live import Fate, LiveEnvironment, read_live_environment, render_requirements
@@ -147,7 +149,7 @@ def _fill_prefix(args: list[str]) -> list[str]:
 
 
 def init_project(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The project's folder.", show_default=False)] = Path(),
+    folder: Folder = Path(),
     from_env: Annotated[
         str | None,
         typer.Option(
@@ -156,8 +158,8 @@ def init_project(
             help="Also write requirements.txt from a live environment: PREFIX, else the active one, else the project's .venv.",
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")] = False,
 ) -> None:
     """Look at a project and write its wherry.toml."""
@@ -166,17 +168,17 @@ def init_project(
     if not dry_run:
         write_plan(plan)
     if as_json:
-        typer.echo(json.dumps(render_plan(plan, written=not dry_run), indent=2, sort_keys=True, ensure_ascii=False))
+        print_json(render_plan(plan, written=not dry_run))
         return
     for line in describe_live(plan.live) if plan.live else ():
-        typer.echo(line, err=True)
+        say(line)
     for note in plan.notes:
-        typer.echo(f"note: {note}", err=True)
+        say(f"note: {note}")
     for name, text in plan.files:
         if dry_run:
-            typer.echo(f"--- {name}\n{text}")
+            print(f"--- {name}\n{text}")
         else:
-            typer.echo(name)
+            print(name)
 
 
 def register(app: typer.Typer) -> None:

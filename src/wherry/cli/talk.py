@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from wherry.model.progress import Progress, be_silent
@@ -19,13 +19,16 @@ def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr)
-
-
 def print_json(value: object) -> None:
     """A result for programs, on stdout: sorted keys, one document."""
     print(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+
+
+def print_table(rows: Sequence[Sequence[str]], indent: str = "") -> None:
+    """Columns as wide as their widest cell, on stdout; the last cell of a row is not padded."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print(indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def format_size(size: float) -> str:
