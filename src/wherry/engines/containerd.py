@@ -61,10 +61,21 @@ class ContainerdEngine:
         return frozenset()
 
     def load(self, chunks: Iterable[bytes], image: EngineImage) -> None:
+        self._collect_garbage()
         argv = [self._path(), "images", "import", "--platform", str(image.config.platform), "-"]
         feed(argv, self._env, chunks, "containerd did not take the image", _REMEDY)
         if not self.has(image):
             raise EngineError(f"containerd took the archive, but does not have image {image.image_id}")
+
+    def _collect_garbage(self) -> None:
+        """Let containerd drop now what it is about to drop.
+
+        An import counts on the layers it finds, but takes no lease of them (1.6): layers of an image whose name went to
+        another one can vanish under it. A lease's synchronous end is what runs the collector and waits for it.
+        """
+        lease = f"wherry-{os.getpid()}-{time.monotonic_ns()}"
+        ask([self._path(), "leases", "create", "--id", lease, "--expires", "1m"], self._env)
+        ask([self._path(), "leases", "delete", "--sync", lease], self._env)
 
     def list_notes(self, spec: RunSpec) -> tuple[str, ...]:
         if spec.ports and spec.network != "none":

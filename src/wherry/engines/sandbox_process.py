@@ -83,7 +83,7 @@ class Sandbox:
     def _find_command(self, patience: float) -> int | None:
         """The command's process, the child of the sandbox's first one."""
         if self._init is None:
-            raw = os.read(self._info, 4096)  # bwrap writes it in one piece before it starts the command
+            raw = _read_all(self._info)  # bwrap writes and closes it before it starts the command
             self._init = int(json.loads(raw)["child-pid"]) if raw else None
         if self._init is None:
             return None
@@ -91,6 +91,14 @@ class Sandbox:
         _wait_until(lambda: bool(_list_children(init)) or self.process.poll() is not None, patience)
         children = _list_children(init)
         return children[0] if children else None
+
+
+def _read_all(handle: int) -> bytes:
+    """All that comes until the other end is closed; bwrap writes its lines one by one."""
+    parts = []
+    while part := os.read(handle, 4096):
+        parts.append(part)
+    return b"".join(parts)
 
 
 def stop_process(process: int, grace: float) -> None:
