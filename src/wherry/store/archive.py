@@ -1,9 +1,7 @@
 """Writes images as one tar that engines and other tools take in: an OCI layout, or the *hybrid archive*.
 
-The hybrid archive is an OCI layout whose layers are uncompressed, with a docker `manifest.json` whose `Layers` point at
-``blobs/sha256/<diff_id>``: docker, podman and containerd all load it, and it may leave out the layers that the engine
-has. Its manifest describes uncompressed layers, so the manifest's digest is another one; the config, and so the image ID,
-is the same. Both forms are deterministic and streamed. Layers are held against their diff_id on the way out.
+The hybrid archive (formats/hybrid.py) is what docker, podman and containerd all load. Both forms are deterministic and
+streamed. Layers are held against their diff_id on the way out.
 
 `load_archive` of `loading` is the way back.
 """
@@ -11,25 +9,24 @@ is the same. Both forms are deterministic and streamed. Layers are held against 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+from typing import BinaryIO
 
 from wherry.errors import StoreError, TrustError, UsageError
 from wherry.formats.decompress import codec_of, unpack_layer_chunks
-from wherry.formats.oci_json import descriptor_json, render_index, render_json, render_manifest
-from wherry.formats.tar import Sink, TarEntry, add_parents, file_entry, stream_tar
+from wherry.formats.hybrid import LAYOUT, HybridImage, HybridLayer, describe_tar, list_entries, order_entries
+from wherry.formats.oci_json import render_index
+from wherry.formats.tar import Sink, TarEntry, file_entry, stream_tar
 from wherry.model.digest import DiffId, Digest
-from wherry.model.oci import CONFIG, INDEX, LAYER_TAR, MANIFEST, REF_NAME, Descriptor
+from wherry.model.oci import INDEX, REF_NAME, Descriptor
 from wherry.model.platform import Platform
 from wherry.store.disk import DiskStore
 from wherry.store.images import StoredImage, find_missing, reach_blobs, read_images
 from wherry.store.loading import load_archive
 
-__all__ = ["IMAGE_NAME", "load_archive", "read_layer", "save_image", "stream_image"]
+__all__ = ["load_archive", "read_layer", "save_image", "stream_image"]
 
-IMAGE_NAME = "io.containerd.image.name"
-_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 _CHUNK = 1 << 18
 _LAYER_LIMIT = 1 << 40
 
@@ -70,10 +67,8 @@ def stream_image(
     for image in images:
         _require_whole(store, image)
     if form == "oci":
-        entries = _oci_entries(store, descriptor, images, name)
-    else:
-        entries = _hybrid_entries(store, images, name, frozenset(omit))
-    return stream_tar(_in_order(entries))
+        return stream_tar(order_entries(_oci_entries(store, descriptor, images, name)))
+    return stream_tar(list_entries([_uncompress_image(store, image) for image in images], name, omit))
 
 
 def read_layer(store: DiskStore, digest: Digest, diff_id: DiffId) -> Iterator[bytes]:
@@ -134,7 +129,7 @@ def _oci_entries(store: DiskStore, descriptor: Descriptor, images: Sequence[Stor
     for part in parts:
         blobs |= reach_blobs(store, part)
     return [
-        file_entry("oci-layout", _LAYOUT),
+        file_entry("oci-layout", LAYOUT),
         file_entry("index.json", render_index([replace(root, annotations={**root.annotations, REF_NAME: name})])),
         *made,
         *(_stored_entry(store, digest, size) for digest, size in blobs.items() if store.has(digest)),
@@ -158,63 +153,15 @@ def _verified(store: DiskStore, digest: Digest) -> Iterator[bytes]:
 # -- the hybrid archive
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _HybridImage:
-    """An image as the archive tells it: its manifest over uncompressed layers, and their sizes."""
-
-    platform: Platform
-    config: bytes
-    manifest: bytes
-    layers: tuple[TarEntry, ...]
-
-    @property
-    def descriptor(self) -> Descriptor:
-        return Descriptor(media_type=MANIFEST, digest=Digest.of(self.manifest), size=len(self.manifest), platform=self.platform)
-
-
-def _hybrid_entries(store: DiskStore, images: Sequence[StoredImage], name: str, omit: frozenset[DiffId]) -> list[TarEntry]:
-    built = [_uncompress_image(store, image) for image in images]
-    annotations = {IMAGE_NAME: _full_name(name), REF_NAME: name.rpartition(":")[2]}
-    documents: list[bytes] = [document for image in built for document in (image.manifest, image.config)]
-    if len(built) == 1:
-        root = replace(built[0].descriptor, annotations=annotations)
-    else:
-        index = render_index(image.descriptor for image in built)
-        documents.insert(0, index)
-        root = Descriptor(media_type=INDEX, digest=Digest.of(index), size=len(index), annotations=annotations)
-    docker = {
-        "Config": f"blobs/sha256/{Digest.of(built[0].config).hex}",
-        "RepoTags": [name],
-        "Layers": [layer.path for layer in built[0].layers],
-    }
-    left_out = {f"blobs/sha256/{diff_id.hex}" for diff_id in omit}
-    return [
-        file_entry("oci-layout", _LAYOUT),
-        file_entry("index.json", render_json({"schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor_json(root)]})),
-        file_entry("manifest.json", _render_list([docker])),
-        *(file_entry(f"blobs/sha256/{Digest.of(document).hex}", document) for document in documents),
-        *(layer for image in built for layer in image.layers if layer.path not in left_out),
-    ]
-
-
-def _uncompress_image(store: DiskStore, image: StoredImage) -> _HybridImage:
+def _uncompress_image(store: DiskStore, image: StoredImage) -> HybridImage:
     sources = zip(image.manifest.layers, image.config.diff_ids, strict=True)
     sized = [(blob, diff_id, _layer_content(store, blob, diff_id)) for blob, diff_id in sources]
-    manifest = render_manifest(
-        config=Descriptor(media_type=CONFIG, digest=image.config.digest, size=len(image.config.raw)),
-        layers=[
-            Descriptor(media_type=LAYER_TAR, digest=Digest(diff_id.hex), size=size, annotations=blob.annotations)
-            for blob, diff_id, (size, _) in sized
-        ],
-        annotations=image.manifest.annotations,
-    )
-    return _HybridImage(
-        platform=image.platform,
-        config=image.config.raw,
-        manifest=manifest,
-        layers=tuple(
-            TarEntry(path=f"blobs/sha256/{diff_id.hex}", size=size, content=content) for _, diff_id, (size, content) in sized
-        ),
+    layers = [
+        HybridLayer(diff_id=diff_id, descriptor=describe_tar(diff_id, size, blob.annotations), content=content)
+        for blob, diff_id, (size, content) in sized
+    ]
+    return HybridImage(
+        platform=image.platform, config=image.config.raw, layers=tuple(layers), annotations=image.manifest.annotations
     )
 
 
@@ -229,28 +176,6 @@ def _layer_content(store: DiskStore, blob: Descriptor, diff_id: DiffId) -> tuple
     if codec == "identity":
         return blob.size, content
     return sum(map(len, content())), content
-
-
-def _in_order(entries: Iterable[TarEntry]) -> list[TarEntry]:
-    """Documents first, so that a reader of a stream knows what the blobs are for; a layer of two platforms once."""
-    unique: dict[str, TarEntry] = {}
-    for entry in entries:
-        unique.setdefault(entry.path, entry)
-    tops = [entry for path, entry in unique.items() if "/" not in path]
-    blobs = add_parents(entry for path, entry in unique.items() if "/" in path)
-    return [*sorted(tops, key=lambda entry: entry.path), *blobs]
-
-
-def _render_list(members: list[dict[str, Any]]) -> bytes:
-    return b"[" + b",".join(render_json(member) for member in members) + b"]"
-
-
-def _full_name(name: str) -> str:
-    """The name as docker and containerd write it out: host, folder, tag."""
-    first, slash, _ = name.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost"):
-        return name
-    return f"docker.io/{name}" if slash else f"docker.io/library/{name}"
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
