@@ -27,6 +27,7 @@ class EntryKind(Enum):
     HARDLINK = b"1"
     SYMLINK = b"2"
     DIRECTORY = b"5"
+    OTHER = b"?"  # read only: whatever a foreign tar has that is none of the above
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

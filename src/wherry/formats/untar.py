@@ -3,6 +3,7 @@
 Knows ustar, pax headers (path, linkpath, size) and GNU's long names. Yields regular files, hard links, symbolic
 links and directories. Refuses what else there is (devices, pipes, sparse files), a wrong header checksum, a name
 that leaves the root or is not UTF-8, more than `MAX_MEMBERS` members, long-name headers beyond `MAX_EXTENSION`.
+Who only looks for contents asks to be told what else there is as `OTHER`, instead of a refusal.
 Whether names repeat, and where links lead, is for the caller to judge: formats differ.
 """
 
@@ -25,6 +26,8 @@ _KINDS = {
     b"2": EntryKind.SYMLINK,
     b"5": EntryKind.DIRECTORY,
 }
+_WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")
+_NOWHERE = ".."  # stands for a name that cannot be told, and is refused like one that leaves the root
 
 
 class ChunkReader:
@@ -90,8 +93,12 @@ class TarMember:
     content: Iterator[bytes]
 
 
-def read_members(chunks: Iterable[bytes], where: str) -> Iterator[TarMember]:
-    """Yield the members in their order. Content that the caller leaves unread is skipped."""
+def read_members(chunks: Iterable[bytes], where: str, *, others: bool = False) -> Iterator[TarMember]:
+    """Yield the members in their order. Content that the caller leaves unread is skipped.
+
+    With `others`, what has no place here (devices, pipes, sparse files, names that leave the root or are not UTF-8) is of
+    the kind `OTHER`, its path empty where it cannot be told.
+    """
     reader = ChunkReader(chunks, where)
     extension: dict[str, str] = {}
     for _ in range(MAX_MEMBERS):
@@ -102,9 +109,16 @@ def read_members(chunks: Iterable[bytes], where: str) -> Iterator[TarMember]:
         _check_sum(block, where)
         size, kind = _number(block[124:136], where), block[156:157]
         if kind in (b"x", b"g", b"L", b"K"):
-            extension |= _read_extension(reader, kind, size, where)
+            extension |= _read_extension(reader, kind, size, where, others=others)
             continue
-        member, stored = _parse_member(block, size, extension, reader)
+        if others and kind == b"S":
+            _skip_sparse_map(block, reader)
+        try:
+            member, stored = _parse_member(block, size, extension, reader)
+        except FormatError:
+            if not others:
+                raise
+            member, stored = _other_member(block, size, extension, reader)
         extension = {}
         yield member
         for _piece in member.content:
@@ -151,7 +165,37 @@ def _parse_member(block: bytes, size: int, extension: dict[str, str], reader: Ch
     return member, size
 
 
-def _read_extension(reader: ChunkReader, kind: bytes, size: int, where: str) -> dict[str, str]:
+def _other_member(block: bytes, size: int, extension: dict[str, str], reader: ChunkReader) -> tuple[TarMember, int]:
+    """What `_parse_member` refuses, with as much as can be told of it."""
+    where = reader.where
+    if "size" in extension:
+        size = _decimal(extension["size"], where)
+    size = 0 if block[156:157] in _WITHOUT_CONTENT else size
+    try:
+        path = plain_path(extension.get("path") or _text(block[:100], where), where)
+    except FormatError:
+        path = ""
+    member = TarMember(
+        path=path,
+        kind=EntryKind.OTHER,
+        mode=0,
+        size=size,
+        link="",
+        mtime=0,
+        offset=reader.position,
+        content=reader.stream(size),
+    )
+    return member, size
+
+
+def _skip_sparse_map(block: bytes, reader: ChunkReader) -> None:
+    """GNU's old form: blocks with more of the map stand before the content, each saying whether another follows."""
+    more = block[482]
+    while more:
+        more = reader.read_exactly(BLOCK)[504]
+
+
+def _read_extension(reader: ChunkReader, kind: bytes, size: int, where: str, *, others: bool) -> dict[str, str]:
     if size > MAX_EXTENSION:
         raise FormatError(f"a header of {size} bytes", where=where)
     body = reader.read_exactly(size)
@@ -159,11 +203,16 @@ def _read_extension(reader: ChunkReader, kind: bytes, size: int, where: str) -> 
     if kind == b"g":
         return {}  # a comment on the whole archive
     if kind == b"x":
-        return _parse_pax(body, where)
-    return {"path" if kind == b"L" else "linkpath": _text(body, where)}
+        return _parse_pax(body, where, others=others)
+    try:
+        return {"path" if kind == b"L" else "linkpath": _text(body, where)}
+    except FormatError:
+        if not others:
+            raise
+        return {"path": _NOWHERE} if kind == b"L" else {}
 
 
-def _parse_pax(body: bytes, where: str) -> dict[str, str]:
+def _parse_pax(body: bytes, where: str, *, others: bool) -> dict[str, str]:
     records: dict[str, str] = {}
     at = 0
     while at < len(body):
@@ -173,7 +222,13 @@ def _parse_pax(body: bytes, where: str) -> dict[str, str]:
         key, equals, value = record[:-1].partition(b"=")
         if length < 5 or not equals or record[-1:] != b"\n" or at + length > len(body):
             raise FormatError("a damaged pax header", where=where)
-        records[_text(key, where)] = _text(value, where)
+        try:
+            records[_text(key, where)] = _text(value, where)
+        except FormatError:
+            if not others:
+                raise
+            if key == b"path":
+                records["path"] = _NOWHERE
         at += length
     return records
 

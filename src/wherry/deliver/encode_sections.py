@@ -1,0 +1,154 @@
+"""Packs a delta's sections as small as the decoder's memory allows: as they are, as xz or as zstd, whichever is smallest.
+
+Deterministic for one version of liblzma and libzstd; one thread a section. What is large is packed as a stream.
+"""
+
+from __future__ import annotations
+
+import lzma
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from wherry.formats.delta import MAX_DICTIONARY_LOG, MAX_WINDOW_LOG, Codec, Section
+from wherry.formats.delta_streams import ZSTD_MAGIC, xz_filter
+from wherry.store.spooled import SpooledFile
+
+if sys.version_info >= (3, 14):
+    from compression.zstd import CompressionParameter, ZstdCompressor, ZstdDict
+else:
+    from backports.zstd import CompressionParameter, ZstdCompressor, ZstdDict
+
+_LARGE = 4 << 20  # beyond this, fewer settings are tried
+_HUGE = 256 << 20  # beyond this, zstd alone
+_MIN_PREFIX = 8
+# lc, lp, pb: for text, for numbers of 1, 4 and 8 bytes.
+_SETTINGS = ((3, 0, 2), (3, 0, 0), (4, 0, 0), (0, 0, 0), (0, 2, 2), (0, 3, 3))
+_HEADS = {Codec.STORED: 0, Codec.ZSTD: 3, Codec.XZ: 4}  # about what a codec's settings take in the head
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packed:
+    """A section and its stored bytes."""
+
+    section: Section
+    data: SpooledFile
+
+
+def pack_section(raw: SpooledFile, *, window_log: int = MAX_WINDOW_LOG) -> Packed:
+    """The smallest form; ties go to the simplest one. Takes `raw` over: it is closed, or is what comes back."""
+    makers: list[Callable[[], Packed]] = []
+    if raw.size > 8:
+        makers.append(lambda: _pack_zstd(raw, b"", window_log))
+    if 8 < raw.size <= _HUGE:
+        makers.extend(_xz_makers(raw, min(window_log, MAX_DICTIONARY_LOG)))
+    return _smallest(raw, makers)
+
+
+def pack_group(raw: SpooledFile, prefix: bytes) -> Packed:
+    """A group's files after one another, over the same files of the base. Takes `raw` over."""
+    makers: list[Callable[[], Packed]] = [lambda: _pack_zstd(raw, prefix, MAX_WINDOW_LOG)]
+    if not prefix:
+        makers.extend(_xz_makers(raw, MAX_DICTIONARY_LOG))
+    return _smallest(raw, makers)
+
+
+def _smallest(raw: SpooledFile, makers: Iterable[Callable[[], Packed]]) -> Packed:
+    best = Packed(section=Section(codec=Codec.STORED, offset=0, stored=raw.size, raw=raw.size), data=raw)
+    for make in makers:
+        form = make()
+        worse = form if _weight(form) >= _weight(best) else best
+        best = best if worse is form else form
+        worse.data.close()
+    return best
+
+
+def _weight(form: Packed) -> tuple[int, int, int]:
+    return form.data.size + _HEADS[form.section.codec], form.section.codec, form.section.setting
+
+
+def weigh(raw: bytes, prefix: bytes) -> int:
+    """About how many bytes this will take: quickly, and without what its neighbours save."""
+    engine = _zstd_engine(12, _log_of(len(raw), 10, MAX_WINDOW_LOG), prefix)
+    return len(engine.compress(raw)) + len(engine.flush())
+
+
+def _log_of(size: int, low: int, high: int) -> int:
+    return max(low, min(high, (size - 1).bit_length()))
+
+
+def _xz_makers(raw: SpooledFile, most: int) -> list[Callable[[], Packed]]:
+    settings = _SETTINGS if raw.size <= _LARGE else _SETTINGS[:1] + _SETTINGS[3:5]
+    return [lambda setting=setting: _pack_xz(raw, setting, most) for setting in settings]  # type: ignore[misc]
+
+
+def _pack_xz(raw: SpooledFile, setting: tuple[int, int, int], most: int) -> Packed:
+    lc, lp, pb = setting
+    code, log = (pb * 5 + lp) * 9 + lc, _log_of(raw.size, 12, most)
+    chosen = {**xz_filter(code, log), "preset": 9 | lzma.PRESET_EXTREME if raw.size <= 4 * _LARGE else 6}
+    engine = lzma.LZMACompressor(lzma.FORMAT_RAW, filters=[chosen])
+    data = SpooledFile(_compressed(engine, raw.chunks()))
+    return Packed(
+        section=Section(codec=Codec.XZ, offset=0, stored=data.size, raw=raw.size, setting=code, window_log=log), data=data
+    )
+
+
+def _pack_zstd(raw: SpooledFile, prefix: bytes, most: int) -> Packed:
+    # Over a prefix the window has to hold all of the output: beyond it the prefix is out of reach (RFC 8878, 5).
+    log = _log_of(raw.size, 10, most)
+    level = 22 if raw.size <= 8 * _LARGE else 17 if raw.size <= _HUGE else 10
+    data = SpooledFile(_without_magic(_compressed(_zstd_engine(level, log, prefix), raw.chunks())))
+    return Packed(section=Section(codec=Codec.ZSTD, offset=0, stored=data.size, raw=raw.size, window_log=log), data=data)
+
+
+def _zstd_engine(level: int, log: int, prefix: bytes = b"") -> ZstdCompressor:
+    options: dict[int, int] = {
+        CompressionParameter.compression_level: level,
+        CompressionParameter.window_log: log,
+        CompressionParameter.content_size_flag: 0,
+        CompressionParameter.checksum_flag: 0,
+        CompressionParameter.nb_workers: 0,
+    }
+    if len(prefix) < _MIN_PREFIX:
+        return ZstdCompressor(options=options)
+    return ZstdCompressor(options=options, zstd_dict=ZstdDict(prefix, is_raw=True).as_prefix)
+
+
+def pack_full(raw: SpooledFile, limit: int | None) -> Packed | None:
+    """A whole layer as a frame; None as soon as it is larger than `limit`."""
+    log = _log_of(raw.size, 10, MAX_WINDOW_LOG)
+    engine = _zstd_engine(19 if raw.size <= 8 * _LARGE else 12 if raw.size <= _HUGE else 9, log)
+    made = _bounded(_without_magic(_compressed(engine, raw.chunks())), limit)
+    try:
+        data = SpooledFile(made)
+    except _TooLargeError:
+        return None
+    return Packed(section=Section(codec=Codec.ZSTD, offset=0, stored=data.size, raw=raw.size, window_log=log), data=data)
+
+
+class _TooLargeError(Exception):
+    """A frame is larger than what it competes with."""
+
+
+def _bounded(chunks: Iterable[bytes], limit: int | None) -> Iterator[bytes]:
+    made = 0
+    for chunk in chunks:
+        made += len(chunk)
+        if limit is not None and made > limit:
+            raise _TooLargeError
+        yield chunk
+
+
+def _compressed(engine: ZstdCompressor | lzma.LZMACompressor, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        yield engine.compress(chunk)
+    yield engine.flush()
+
+
+def _without_magic(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """A zstd frame without its first four bytes."""
+    left = len(ZSTD_MAGIC)
+    for chunk in chunks:
+        if len(chunk) > left:
+            yield chunk[left:]
+        left = max(0, left - len(chunk))

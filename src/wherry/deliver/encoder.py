@@ -1,0 +1,291 @@
+"""Cuts the deltas of layers against a base: what is in the base is named, what changed is told by the smallest means.
+
+Plans first (which file from what), then writes the streams, packs them, decodes the result and holds it against the
+diff_id before it is given away. Never larger than the layer itself as zstd. Deterministic for one version of the codecs,
+whatever the number of threads. The base is a whole image's files: any of them may serve.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+
+from wherry.deliver.encode_plan import Choice, plan_sources
+from wherry.deliver.encode_sections import Packed, pack_full, pack_group, pack_section
+from wherry.deliver.encode_target import Target
+from wherry.deliver.matching import Matcher
+from wherry.errors import TrustError
+from wherry.formats.delta import MAX_PREFIX, Form, Part, render_full_head, render_head
+from wherry.formats.delta_decoder import decode_delta, used_files
+from wherry.formats.delta_index import GROUPED, Index, Piece, Source, check_listed, render_index, sort_key
+from wherry.formats.delta_sums import file_number, sum_files
+from wherry.formats.tar import EntryKind
+from wherry.model.digest import DiffId
+from wherry.model.progress import Progress, be_silent
+from wherry.store.layer_tree import Tree, TreeFile
+from wherry.store.spooled import SpooledFile
+
+MAX_GROUP = 8 << 20  # bytes a group unpacks to: what keeps its prefix within reach
+_SMALL_WINDOW = 20  # log2; for the streams that are short
+_MOST_SCOPES = 1 << 10
+_ABREAST = 2  # layers that are cut at one time; their files share one pool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A layer to cut. `chunks` gives its uncompressed tar; `name` is for who watches."""
+
+    diff_id: DiffId
+    chunks: Callable[[], Iterable[bytes]]
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerDelta:
+    """A layer's body, proven by decoding it. `size` is that of the layer's tar. Close `body` after use."""
+
+    diff_id: DiffId
+    size: int
+    form: Form
+    body: SpooledFile
+
+
+def encode_layers(
+    layers: Sequence[Layer], base: Tree, progress: Progress = be_silent, *, threads: int | None = None
+) -> tuple[LayerDelta, ...]:
+    """The smallest body of each layer against a base, in the layers' order. All of them or, after an error, none."""
+    workers = threads or os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool, ThreadPoolExecutor(min(_ABREAST, workers)) as abreast:
+        jobs = [abreast.submit(_encode_layer, layer, base, progress, pool) for layer in layers]
+        try:
+            return tuple(job.result() for job in jobs)
+        except BaseException:
+            for job in jobs:
+                job.cancel()
+            _close_results(jobs)
+            raise
+
+
+def _close_results(jobs: Iterable[Future[LayerDelta]]) -> None:
+    for job in jobs:
+        with suppress(BaseException):
+            job.result().body.close()
+
+
+def encode_delta(tar: SpooledFile, base: Tree, progress: Progress = be_silent, *, threads: int | None = None) -> LayerDelta:
+    """The smallest body of one layer, whose tar stays open."""
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+        return _encode_tar(tar, "", base, progress, pool)
+
+
+def _encode_layer(layer: Layer, base: Tree, progress: Progress, pool: ThreadPoolExecutor) -> LayerDelta:
+    with SpooledFile(layer.chunks()) as tar:
+        if tar.diff_id != layer.diff_id:
+            raise TrustError(f"layer {layer.name or layer.diff_id} is {tar.diff_id}, its image says {layer.diff_id}")
+        return _encode_tar(tar, layer.name, base, progress, pool)
+
+
+def _encode_tar(tar: SpooledFile, name: str, base: Tree, progress: Progress, pool: ThreadPoolExecutor) -> LayerDelta:
+    title = f"delta of {name}" if name else "delta"
+    progress(title, 0, tar.size)
+    target = Target(tar, name)
+    best = _encode_files(target, base, pool) if base.files and target.readable else None
+    try:
+        packed = pack_full(tar, None if best is None else best.size)
+        if packed is not None:
+            form, made = Form.FULL, _join(render_full_head(tar.size, packed.section.window_log), (packed,))
+        if best is not None and (packed is None or best.size <= made.size):
+            form, made, best = Form.DELTA, best, made if packed is not None else None
+    finally:
+        if best is not None:
+            best.close()
+    try:
+        _prove(made, base, tar.diff_id)
+    except BaseException:
+        made.close()
+        raise
+    progress(title, tar.size, tar.size)
+    return LayerDelta(diff_id=tar.diff_id, size=tar.size, form=form, body=made)
+
+
+def _encode_files(target: Target, base: Tree, pool: ThreadPoolExecutor) -> SpooledFile:
+    matcher = Matcher(base.files, {path: file.digest for path, file in base.files.items()}, base.read_file)
+    with ExitStack() as made:
+        bodies = [made.enter_context(_write_body(target, base, plan, pool)) for plan in plan_sources(target, base, matcher, pool)]
+        best = min(bodies, key=lambda body: body.size)
+        made.pop_all()
+    for body in bodies:
+        if body is not best:
+            body.close()
+    return best
+
+
+def _prove(body: SpooledFile, base: Tree, diff_id: DiffId) -> None:
+    """Decode what was made. A failure is a fault of ours, or a base that changes meanwhile."""
+    for _ in decode_delta(body.read, body.size, base, diff_id):
+        pass
+
+
+def _join(head: bytes, parts: Iterable[Packed]) -> SpooledFile:
+    """The whole body; what it was made of is closed."""
+    with ExitStack() as stack:
+        kept = [stack.enter_context(part.data) for part in parts]
+        return SpooledFile(_chain(head, kept))
+
+
+def _chain(head: bytes, parts: Iterable[SpooledFile]) -> Iterator[bytes]:
+    yield head
+    for part in parts:
+        yield from part.chunks()
+
+
+# -- one plan's bytes
+
+
+def _write_body(target: Target, base: Tree, plan: Sequence[Choice], pool: ThreadPoolExecutor) -> SpooledFile:
+    listed, scopes = _choose_list(base, {choice.base for choice in plan if choice.base is not None})
+    pieces = _number_pieces(target, plan, {file.path: number for number, file in enumerate(listed)})
+    groups = _cut_groups(plan, base)
+    used = used_files(pieces)
+    index = Index(
+        scopes=scopes,
+        listed=len(listed),
+        check=check_listed(listed),
+        sums=_sum_used(listed, used, derived=target.derived) if len(used) > 1 else None,
+        derived=target.derived,
+        pieces=tuple(pieces),
+        groups=tuple(len(group) for group in groups),
+    )
+    streams = _write_streams(target, plan, render_index(index, listed))
+    jobs = {part: pool.submit(pack_section, raw, window_log=_WINDOWS.get(part, _SMALL_WINDOW)) for part, raw in streams.items()}
+    group_jobs = [pool.submit(_pack_members, target, base, members) for members in groups]
+    parts = {part: job.result() for part, job in jobs.items()}
+    packed_groups = [job.result() for job in group_jobs]
+    head = render_head(
+        target_size=target.tar.size,
+        entries=len(pieces),
+        operations=sum(choice.patch.operations for choice in plan if choice.source is Source.PATCH and choice.patch),
+        prefix=max((_prefix_size(base, members) for members in groups), default=0),
+        parts={part: packed.section for part, packed in parts.items()},
+        groups=[packed.section for packed in packed_groups],
+    )
+    return _join(head, (*(parts[part] for part in Part if part in parts), *packed_groups))
+
+
+_WINDOWS = {Part.DIFFERENCE: 23, Part.LITERAL: 23}
+
+
+def _write_streams(target: Target, plan: Sequence[Choice], index: bytes) -> dict[Part, SpooledFile]:
+    """The sections' raw bytes; those that have none are left out."""
+    patches = [choice.patch for choice in plan if choice.source is Source.PATCH and choice.patch]
+    chunks: dict[Part, Iterable[bytes]] = {
+        Part.INDEX: (index,),
+        Part.SKELETON: () if target.derived else target.skeleton(),
+        Part.CONTROL: (patch.control for patch in patches),
+        Part.RUNS: (patch.runs for patch in patches),
+        Part.DIFFERENCE: (patch.difference for patch in patches),
+        Part.LITERAL: _literals(target, plan),
+    }
+    spooled = {part: SpooledFile(raw) for part, raw in chunks.items()}
+    return {part: raw for part, raw in spooled.items() if raw.size}
+
+
+def _literals(target: Target, plan: Sequence[Choice]) -> Iterator[bytes]:
+    for choice in plan:
+        if choice.source is Source.LITERAL:
+            yield from target.tar.chunks(choice.file.offset, choice.file.size)
+        elif choice.source is Source.PATCH and choice.patch:
+            yield choice.patch.literal
+
+
+def _number_pieces(target: Target, plan: Sequence[Choice], numbers: dict[str, int]) -> list[Piece]:
+    chosen = iter(plan)
+    pieces = []
+    for piece in target.pieces:
+        if piece.kind is not EntryKind.FILE:
+            pieces.append(piece)
+            continue
+        choice = next(chosen)
+        pieces.append(replace(piece, source=choice.source, base=None if choice.base is None else numbers[choice.base]))
+    return pieces
+
+
+def _sum_used(listed: Sequence[TreeFile], used: Sequence[int], *, derived: bool) -> tuple[int, int]:
+    files = (listed[number] for number in used)
+    return sum_files([file_number(bytes.fromhex(file.digest.hex), file.mode if derived else None) for file in files])
+
+
+# -- groups
+
+
+def _cut_groups(plan: Sequence[Choice], base: Tree) -> list[list[Choice]]:
+    """Consecutive files, as long as their base fits before them and they fit into the window."""
+    groups: list[list[Choice]] = []
+    prefix = size = 0
+    for choice in plan:
+        if choice.source not in GROUPED:
+            continue
+        more = base.files[choice.base].size if choice.base is not None else 0
+        if not groups or prefix + more > MAX_PREFIX or size + choice.file.size > MAX_GROUP:
+            groups.append([])
+            prefix = size = 0
+        groups[-1].append(choice)
+        prefix, size = prefix + more, size + choice.file.size
+    return groups
+
+
+def _members_base(members: Sequence[Choice]) -> list[str]:
+    return list(dict.fromkeys(choice.base for choice in members if choice.base is not None))
+
+
+def _prefix_size(base: Tree, members: Sequence[Choice]) -> int:
+    return sum(base.files[path].size for path in _members_base(members))
+
+
+def _pack_members(target: Target, base: Tree, members: Sequence[Choice]) -> Packed:
+    prefix = b"".join(base.read_file(path) for path in _members_base(members))
+    return pack_group(SpooledFile(target.read(choice.file) for choice in members), prefix)
+
+
+# -- which files of the base are listed
+
+
+def _choose_list(base: Tree, used: set[str]) -> tuple[list[TreeFile], tuple[str, ...]]:
+    """The scopes whose files are listed, so that each used one is, and few others; and that list in its order."""
+    scopes = _choose_scopes(base, used)
+    found = {file.path for scope in scopes for file in base.list_files(scope, len(base.files))}
+    return [base.files[path] for path in sorted(found, key=sort_key)], scopes
+
+
+def _choose_scopes(base: Tree, used: set[str]) -> tuple[str, ...]:
+    """From the root down: a folder of whose files at least a quarter is used, else what is in it."""
+    held, wanted = _count_below(base.files), _count_below(used)
+    inner: dict[str, list[str]] = {}
+    for path in sorted(wanted, key=sort_key):
+        if path:
+            inner.setdefault(path.rpartition("/")[0], []).append(path)
+    for share in (4, 16, 256, 1 << 60):
+        scopes: list[str] = []
+        waiting = inner.get("", [])[::-1]
+        while waiting:
+            path = waiting.pop()
+            if path in used or wanted[path] * share >= held[path]:
+                scopes.append(path)
+            else:
+                waiting.extend(inner[path][::-1])
+        if len(scopes) <= _MOST_SCOPES:
+            break
+    return tuple(scopes)
+
+
+def _count_below(paths: Iterable[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for path in paths:
+        at = path
+        while at:
+            counts[at] = counts.get(at, 0) + 1
+            at = at.rpartition("/")[0]
+    return counts

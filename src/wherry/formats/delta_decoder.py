@@ -1,0 +1,331 @@
+"""Makes a layer's tar from a delta and the base's files, as a stream, in bounded memory (docs/spec/delta.md).
+
+Base files come through the `Base` port and are read in place. Nothing is believed: sizes, operations and windows are held
+against the body's head, the head against `Limits`, and all that was made against the diff_id. Whoever writes the stream
+keeps it only when it ended without an error. When it fails, the base's files are looked at, and an altered one is named.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from typing import BinaryIO, Protocol
+
+from wherry.errors import FormatError, TrustError, WherryError
+from wherry.formats.delta import Body, Limits, Part, ReadAt, parse_body
+from wherry.formats.delta_bytes import ByteReader
+from wherry.formats.delta_index import (
+    GROUPED,
+    HAS_BASE,
+    BaseFile,
+    IndexHead,
+    Piece,
+    Source,
+    check_listed,
+    parse_head,
+    parse_pieces,
+    sort_key,
+)
+from wherry.formats.delta_streams import SectionReader
+from wherry.formats.delta_sums import file_number, find_altered
+from wherry.formats.tar import EntryKind, TarEntry, add_parents, stream_tar
+from wherry.model.digest import DiffId
+
+_CHUNK = 1 << 16
+
+
+class Base(Protocol):
+    """The files of the former image, by their paths. A link is never followed, neither in a path nor at its end."""
+
+    def list_files(self, scope: str, limit: int) -> Iterable[BaseFile]:
+        """Regular files at or below `scope`, at most `limit` of them, in any order."""
+        ...
+
+    def open_file(self, path: str) -> BinaryIO:
+        """A seekable reader of one file; one that is not there, or no regular file, is a `TrustError`."""
+        ...
+
+
+def decode_delta(
+    read: ReadAt, size: int, base: Base, diff_id: DiffId, *, limits: Limits | None = None, where: str = "delta"
+) -> Iterator[bytes]:
+    """Yield the tar of layer `diff_id` from a body of `size` bytes. A `FormatError` or `TrustError` voids what was yielded."""
+    limits = limits or Limits()
+    body = parse_body(read, size, limits, where)
+    hasher, made = hashlib.sha256(), 0
+    decoder = _Decoder(read, body, base, limits, where)
+    try:
+        for chunk in decoder.chunks():
+            made += len(chunk)
+            if made > body.target_size:
+                raise FormatError("a damaged delta: makes more than it says", where=where)
+            hasher.update(chunk)
+            yield chunk
+        if made != body.target_size:
+            raise FormatError("a damaged delta: makes less than it says", where=where)
+        if hasher.hexdigest() != diff_id.hex:
+            raise TrustError(f"the delta makes sha256:{hasher.hexdigest()} instead of {diff_id}", where=where)
+    except WherryError as error:
+        raise decoder.explain(error) from error
+
+
+class _Decoder:
+    def __init__(self, read: ReadAt, body: Body, base: Base, limits: Limits, where: str) -> None:
+        self._read, self._body, self._base, self._limits, self._where = read, body, base, limits, where
+        self._head: IndexHead | None = None
+        self._listed: tuple[BaseFile, ...] = ()
+        self._pieces: tuple[Piece, ...] = ()
+        self._operations = body.operations
+
+    def chunks(self) -> Iterator[bytes]:
+        if self._body.full:
+            return self._unpack_full()
+        return self._make()
+
+    def _unpack_full(self) -> Iterator[bytes]:
+        reader = SectionReader(self._read, self._body.full, self._where)
+        while reader.left:
+            yield reader.read(min(_CHUNK, reader.left))
+        reader.expect_end()
+
+    def _make(self) -> Iterator[bytes]:
+        head, self._pieces, groups = self._parse_index()
+        self._control, self._runs, self._difference, self._literal = (
+            SectionReader(self._read, self._body.parts[part], self._where)
+            for part in (Part.CONTROL, Part.RUNS, Part.DIFFERENCE, Part.LITERAL)
+        )
+        self._groups = self._open_groups(groups)
+        yield from self._derive() if head.derived else self._carry()
+        for reader in (self._control, self._runs, self._difference, self._literal):
+            reader.expect_end()
+        if next(self._groups, None) is not None or self._operations:
+            raise FormatError("a damaged delta: has more than its index asks for", where=self._where)
+
+    def _parse_index(self) -> tuple[IndexHead, tuple[Piece, ...], tuple[int, ...]]:
+        section = self._body.parts[Part.INDEX]
+        stream = SectionReader(self._read, section, self._where)
+        reader = ByteReader(stream.read(stream.left), self._where)
+        stream.expect_end()
+        head = parse_head(reader, listed=self._limits.listed)
+        self._listed = self._list_base(head)
+        pieces, groups = parse_pieces(reader, head, self._listed, self._body.entries)
+        self._head = head
+        if len(groups) != len(self._body.groups) or 0 in groups:
+            raise FormatError("a damaged delta: its groups and its head do not agree", where=self._where)
+        if sum(piece.size for piece in pieces) > self._body.target_size:
+            raise FormatError("a damaged delta: makes more than it says", where=self._where)
+        return head, pieces, groups
+
+    def _list_base(self, head: IndexHead) -> tuple[BaseFile, ...]:
+        found: dict[str, BaseFile] = {}
+        for scope in head.scopes:
+            for file in self._base.list_files(scope, head.listed + 1):
+                found[file.path] = file
+                if len(found) > head.listed:
+                    break
+        listed = tuple(found[path] for path in sorted(found, key=sort_key))
+        if len(listed) != head.listed or (listed and check_listed(listed) != head.check):
+            raise TrustError(
+                f"the base has other files than the delta was made for: {len(listed)} below {', '.join(head.scopes)[:200]}",
+                where=self._where,
+                hint="take the full image",
+            )
+        return listed
+
+    # -- layouts
+
+    def _derive(self) -> Iterator[bytes]:
+        entries = [
+            TarEntry(path=piece.path, kind=piece.kind, mode=piece.mode, size=piece.size, link=piece.link, content=self._open(piece))
+            for piece in self._pieces
+        ]
+        ordered = add_parents(entries)
+        files = [entry.path for entry in ordered if entry.kind is EntryKind.FILE]
+        if files != [piece.path for piece in self._pieces if piece.kind is EntryKind.FILE]:
+            raise FormatError("a damaged delta: its entries are out of order", where=self._where)
+        return stream_tar(ordered)
+
+    def _carry(self) -> Iterator[bytes]:
+        skeleton = SectionReader(self._read, self._body.parts[Part.SKELETON], self._where)
+        for piece in self._pieces:
+            yield from _pass_on(skeleton, piece.gap)
+            yield from self._content(piece)
+        yield from _pass_on(skeleton, skeleton.left)
+        skeleton.expect_end()
+
+    def _open(self, piece: Piece) -> Callable[[], Iterator[bytes]]:
+        return lambda: self._content(piece)
+
+    # -- contents
+
+    def _content(self, piece: Piece) -> Iterator[bytes]:
+        if piece.source is Source.EQUAL:
+            return self._copy(piece)
+        if piece.source is Source.PATCH:
+            return self._patch(piece)
+        if piece.source in GROUPED:
+            return self._from_group(piece)
+        return _pass_on(self._literal, piece.size)
+
+    def _base_file(self, piece: Piece) -> BaseFile:
+        if piece.base is None:
+            raise FormatError("a damaged delta: a file without its base", where=self._where)
+        return self._listed[piece.base]
+
+    def _copy(self, piece: Piece) -> Iterator[bytes]:
+        file, left = self._base_file(piece), piece.size
+        with closing(self._base.open_file(file.path)) as reader:
+            while left:
+                chunk = reader.read(min(_CHUNK, left))
+                if not chunk:
+                    raise TrustError("is shorter than it was listed", where=file.path)
+                left -= len(chunk)
+                yield chunk
+
+    def _patch(self, piece: Piece) -> Iterator[bytes]:
+        """bspatch, with the difference told as runs of zeros and of other bytes."""
+        file, left, position = self._base_file(piece), piece.size, 0
+        runs = _Runs(self._runs, self._difference, self._where)
+        with closing(self._base.open_file(file.path)) as reader:
+            while left:
+                if not self._operations:
+                    raise FormatError("a damaged delta: more operations than it says", where=self._where)
+                self._operations -= 1
+                add, extra, seek = self._control.number(), self._control.number(), self._control.signed()
+                if add + extra > left or add > file.size - position:
+                    raise FormatError("a damaged delta: an operation that leaves its file", where=self._where)
+                left -= add + extra
+                reader.seek(position)
+                position += add + seek
+                for size in _cut(add):
+                    yield runs.add(_read_exactly(reader, size, file.path))
+                yield from _pass_on(self._literal, extra)
+                if not 0 <= position <= file.size:
+                    raise FormatError("a damaged delta: an operation that leaves its file", where=self._where)
+        runs.expect_end()
+
+    def _open_groups(self, counts: tuple[int, ...]) -> Iterator[SectionReader]:
+        """For each piece that comes from a group, the group's stream; one is open at a time."""
+        pieces = (piece for piece in self._pieces if piece.source in GROUPED)
+        for section, count in zip(self._body.groups, counts, strict=True):
+            members = [next(pieces) for _ in range(count)]
+            prefix = self._read_prefix(members)
+            reader = SectionReader(self._read, section, self._where, prefix)
+            del prefix
+            for _ in members:
+                yield reader
+            reader.expect_end()
+
+    def _read_prefix(self, members: list[Piece]) -> bytes:
+        numbers = dict.fromkeys(piece.base for piece in members if piece.base is not None)
+        files = [self._listed[number] for number in numbers]
+        if sum(file.size for file in files) > self._body.prefix:
+            raise FormatError("a damaged delta: a group with too large a base", where=self._where)
+        parts = []
+        for file in files:
+            with closing(self._base.open_file(file.path)) as reader:
+                parts.append(_read_exactly(reader, file.size, file.path))
+        return b"".join(parts)
+
+    def _from_group(self, piece: Piece) -> Iterator[bytes]:
+        reader = next(self._groups)
+        return _pass_on(reader, piece.size)
+
+    # -- what went wrong
+
+    def explain(self, error: WherryError) -> WherryError:
+        """The altered base file's own error if there is one, else what was found at first."""
+        if self._head is None or not self._pieces:
+            return error
+        used = used_files(self._pieces)
+        if not used:
+            return error
+        try:
+            numbers = [self._file_number(self._listed[number], derived=self._head.derived) for number in used]
+        except WherryError as missing:
+            return missing
+        if self._head.sums is None:
+            found = 0 if isinstance(error, TrustError) and len(used) == 1 else None
+        else:
+            found = find_altered(numbers, self._head.sums)
+        if found is None:
+            return error
+        if found < 0:
+            return TrustError("more than one file of the base was altered", where=self._where, hint="take the full image")
+        path = self._listed[used[found]].path
+        return TrustError("this file of the base is not what the delta was made for", where=path, hint="take the full image")
+
+    def _file_number(self, file: BaseFile, *, derived: bool) -> int:
+        hasher = hashlib.sha256()
+        with closing(self._base.open_file(file.path)) as reader:
+            while chunk := reader.read(_CHUNK):
+                hasher.update(chunk)
+        return file_number(hasher.digest(), file.mode if derived else None)
+
+
+def used_files(pieces: Iterable[Piece]) -> tuple[int, ...]:
+    """The numbers of the base files that are read, each once, lowest first: the order of the sums."""
+    return tuple(sorted({piece.base for piece in pieces if piece.source in HAS_BASE and piece.base is not None}))
+
+
+class _Runs:
+    """Adds a file's difference to what its base has: zeros and other bytes take turns."""
+
+    def __init__(self, runs: SectionReader, difference: SectionReader, where: str) -> None:
+        self._runs, self._difference, self._where = runs, difference, where
+        self._zeros = self._others = 0
+        self._started = False
+
+    def add(self, data: bytes) -> bytes:
+        out, at = [], 0
+        while at < len(data):
+            if not self._zeros and not self._others:
+                self._zeros, self._others = self._runs.number(), self._runs.number()
+                if not self._zeros and not self._others:
+                    raise FormatError("a damaged delta: an empty run", where=self._where)
+            if self._zeros:
+                size = min(self._zeros, len(data) - at)
+                out.append(data[at : at + size])
+                self._zeros -= size
+            else:
+                size = min(self._others, len(data) - at)
+                out.append(add_bytes(data[at : at + size], self._difference.read(size)))
+                self._others -= size
+            at += size
+        return b"".join(out)
+
+    def expect_end(self) -> None:
+        if self._zeros or self._others:
+            raise FormatError("a damaged delta: a run beyond its file", where=self._where)
+
+
+def add_bytes(left: bytes, right: bytes) -> bytes:
+    """Byte by byte, modulo 256, as one addition of big numbers: the highest bits are added apart, so that none carries over."""
+    size = len(left)
+    low = int.from_bytes(b"\x7f" * size, "little")
+    one, other = int.from_bytes(left, "little"), int.from_bytes(right, "little")
+    total = ((one & low) + (other & low)) ^ ((one ^ other) & ~low)
+    return total.to_bytes(size, "little")
+
+
+def _pass_on(reader: SectionReader, size: int) -> Iterator[bytes]:
+    for part in _cut(size):
+        yield reader.read(part)
+
+
+def _cut(size: int) -> Iterator[int]:
+    while size > 0:
+        yield min(size, _CHUNK)
+        size -= _CHUNK
+
+
+def _read_exactly(reader: BinaryIO, size: int, path: str) -> bytes:
+    parts, left = [], size
+    while left:
+        part = reader.read(left)
+        if not part:
+            raise TrustError("is shorter than it was listed", where=path)
+        parts.append(part)
+        left -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
