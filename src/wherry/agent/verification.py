@@ -111,6 +111,11 @@ def recall_trust(root: bytes, timestamp: bytes | None, snapshot: bytes | None) -
     return replace(believed, timestamp=kept_timestamp, snapshot=kept_snapshot)
 
 
+def read_root_version(raw: bytes) -> int:
+    """The number that a root gives itself; nothing of it is believed."""
+    return _parse(raw, Root, MAX_ROOT, "root.json").signed.version
+
+
 def step_root(trusted: Trusted, raw: bytes) -> Trusted:
     """Follow to the next root."""
     where = f"{trusted.root.signed.version + 1}.root.json"
