@@ -20,6 +20,8 @@ from wherry.assemble.spool import Spool
 from wherry.errors import FormatError, StoreError
 from wherry.formats.tar import TarEntry
 
+_LONGEST_NAME = 255  # bytes, NAME_MAX of Linux's file systems
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostInterpreter:
@@ -102,7 +104,8 @@ def _elf_interpreter(file: BinaryIO) -> str | None:
 def compile_sources(sources: Iterable[TarEntry], interpreter: HostInterpreter, spool: Spool) -> Iterator[TarEntry]:
     """Compile the given `.py` entries in one process; gives the entries of their `__pycache__`, kept in `spool`.
 
-    A source that does not compile, as test data and templates may not, gets none.
+    A source that does not compile, as test data and templates may not, gets none; nor does one whose `.pyc` would have
+    a name that no file system takes.
     """
     script = Path(compile_worker.__file__).read_text(encoding="utf-8")
     command = (*interpreter.command, "-I", "-S", "-B", "-c", script)
@@ -112,10 +115,13 @@ def compile_sources(sources: Iterable[TarEntry], interpreter: HostInterpreter, s
         assert process.stdout is not None  # noqa: S101
         try:
             for entry in sources:
+                path = _cached_path(entry.path, interpreter.tag)
+                if len(path.rpartition("/")[2].encode()) > _LONGEST_NAME:
+                    continue
                 compiled = _ask(process.stdin, process.stdout, entry)
                 if compiled is not None:
                     content, size = spool.keep((compiled,))
-                    yield TarEntry(path=_cached_path(entry.path, interpreter.tag), size=size, content=content)
+                    yield TarEntry(path=path, size=size, content=content)
             process.stdin.close()
         except (BrokenPipeError, struct.error) as error:
             raise StoreError("the image's Python died while compiling", hint='bytecode = "none"') from error

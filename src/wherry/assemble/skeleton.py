@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wherry.formats.tar import TarEntry, directory_entry, file_entry, symlink_entry
-from wherry.model.layout import ENVIRONMENT, PYTHON_CACHE, site_packages
+from wherry.model.layout import CONFIGURATION, ENVIRONMENT, PYTHON_CACHE, interpreter_names, site_packages
 from wherry.model.lock import LockedInterpreter
 
 
@@ -11,12 +11,12 @@ def skeleton_entries(interpreter: LockedInterpreter) -> list[TarEntry]:
     """pyvenv.cfg, the interpreter's names, and an empty site-packages; also where bytecode may be kept."""
     home = interpreter.path.rpartition("/")[0]
     configuration = f"home = {home}\ninclude-system-site-packages = false\nversion = {interpreter.version}\n"
+    python, *others = interpreter_names(interpreter.minor)
     return [
         directory_entry(f"{ENVIRONMENT}/bin"),
-        symlink_entry(f"{ENVIRONMENT}/bin/python", interpreter.path),
-        symlink_entry(f"{ENVIRONMENT}/bin/python3", "python"),
-        symlink_entry(f"{ENVIRONMENT}/bin/python{interpreter.minor}", "python"),
-        file_entry(f"{ENVIRONMENT}/pyvenv.cfg", configuration.encode()),
+        symlink_entry(python, interpreter.path),
+        *(symlink_entry(name, "python") for name in others),
+        file_entry(CONFIGURATION, configuration.encode()),
         directory_entry(site_packages(interpreter.minor)),
         # Whoever runs the container fills it; like /tmp, so that any user may, and none may touch another's files.
         directory_entry(PYTHON_CACHE.lstrip("/"), 0o1777),

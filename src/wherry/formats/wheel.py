@@ -31,7 +31,7 @@ from installer.utils import Scheme, construct_record_file, fix_shebang
 
 from wherry.errors import FormatError
 from wherry.formats.tar import TarEntry, file_entry
-from wherry.model.layout import ENVIRONMENT, site_packages
+from wherry.model.layout import CONFIGURATION, ENVIRONMENT, interpreter_names, site_packages
 
 _CHUNK = 1 << 20
 _MAX_SMALL = 1 << 20  # what is read whole: scripts with a shebang, metadata
@@ -40,6 +40,7 @@ _MAX_RATIO = 200
 _RATIO_FREE = 64 << 20
 # What zipfile lets through when an archive is damaged, encrypted or compressed in a way it does not know.
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError, RuntimeError)
+_UNSOUND = "tell its publisher; lock another version"
 _UNRECORDED = ("RECORD", "RECORD.jws", "RECORD.p7s")
 
 
@@ -62,7 +63,7 @@ def plan_wheel(archive: zipfile.ZipFile, name: str, minor: str) -> WheelLayout:
             warnings.simplefilter("ignore", RuntimeWarning)  # shipped __pycache__ is left out: we make our own
             installer.install(source, destination, {"INSTALLER": b"wherry\n"})
     except (InstallerError, InvalidRecordEntry, KeyError, AssertionError, configparser.Error, csv.Error, *_ZIP_ERRORS) as error:
-        raise FormatError(f"not a sound wheel: {error}", where=name, hint="tell its publisher; lock another version") from error
+        raise FormatError(f"not a sound wheel: {' '.join(str(error).split())}", where=name, hint=_UNSOUND) from error
     return destination.layout()
 
 
@@ -72,16 +73,16 @@ def _check_members(archive: zipfile.ZipFile, name: str) -> None:
     for info in archive.infolist():
         path = info.filename
         if path in seen:
-            raise FormatError(f"two members of one name: {path!r}", where=name)
+            raise FormatError(f"two members of one name: {path!r}", where=name, hint=_UNSOUND)
         seen.add(path)
         # zipfile cuts a name at its first NUL and turns backslashes round: what it was called is in orig_filename.
         parts = info.orig_filename.split("/")
         if path.startswith("/") or ".." in parts or "." in parts or "\\" in info.orig_filename or "\0" in info.orig_filename:
-            raise FormatError(f"a member that leaves the wheel: {info.orig_filename!r}", where=name)
+            raise FormatError(f"a member that leaves the wheel: {info.orig_filename!r}", where=name, hint=_UNSOUND)
         total += info.file_size
         packed += info.compress_size
     if total > _RATIO_FREE + _MAX_RATIO * packed:
-        raise FormatError(f"unpacks to {total} bytes from {packed}: refused", where=name)
+        raise FormatError(f"unpacks to {total} bytes from {packed}: refused", where=name, hint=_UNSOUND)
 
 
 class _Member:
@@ -105,11 +106,11 @@ class _Member:
         except _ZIP_ERRORS as error:
             raise FormatError(f"damaged: {error}", where=where) from error
         if base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode() != self.recorded.value.rstrip("="):
-            raise FormatError("its contents differ from RECORD", where=where)
+            raise FormatError("its contents differ from RECORD", where=where, hint=_UNSOUND)
 
     def read_small(self) -> bytes:
         if self.info.file_size > _MAX_SMALL:
-            raise FormatError(f"a script of {self.info.file_size} bytes", where=self.name)
+            raise FormatError(f"a script of {self.info.file_size} bytes", where=self.name, hint=_UNSOUND)
         return b"".join(self.chunks())
 
     def starts_with(self, prefix: bytes) -> bool:
@@ -128,7 +129,7 @@ class _Source(WheelFile):
     def read_dist_info(self, filename: str) -> str:
         info = self.archive.getinfo(f"{self.dist_info_dir}/{filename}")
         if info.file_size > _MAX_METADATA:
-            raise FormatError(f"{filename} has {info.file_size} bytes", where=self.name)
+            raise FormatError(f"{filename} has {info.file_size} bytes", where=self.name, hint=_UNSOUND)
         return self.archive.read(info).decode()
 
     def get_contents(self) -> Iterator[WheelContentElement]:
@@ -139,19 +140,21 @@ class _Source(WheelFile):
                 continue
             row = records.pop(info.filename, None)
             if row is None:
-                raise FormatError(f"RECORD does not name {info.filename!r}", where=self.name)
+                raise FormatError(f"RECORD does not name {info.filename!r}", where=self.name, hint=_UNSOUND)
             record = RecordEntry.from_elements(*row)
             if record.hash_ is None or record.hash_.name not in ("sha256", "sha384", "sha512"):
-                raise FormatError(f"RECORD has no safe digest of {info.filename!r}", where=self.name)
+                raise FormatError(f"RECORD has no safe digest of {info.filename!r}", where=self.name, hint=_UNSOUND)
             if record.size is not None and record.size != info.file_size:
                 raise FormatError(
-                    f"RECORD says {record.size} bytes of {info.filename!r}, there are {info.file_size}", where=self.name
+                    f"RECORD says {record.size} bytes of {info.filename!r}, there are {info.file_size}",
+                    where=self.name,
+                    hint=_UNSOUND,
                 )
             executable = bool(info.external_attr >> 16 & 0o111)
             yield row, cast("BinaryIO", _Member(self.archive, info, record.hash_, self.name)), executable
         missing = [path for path in records if path not in unrecorded]
         if missing:
-            raise FormatError(f"RECORD names {missing[0]!r}, which is not there", where=self.name)
+            raise FormatError(f"RECORD names {missing[0]!r}, which is not there", where=self.name, hint=_UNSOUND)
 
 
 class _Destination(WheelDestination):
@@ -167,7 +170,8 @@ class _Destination(WheelDestination):
             "headers": f"{ENVIRONMENT}/include/site/python{minor}/{source.distribution}",
             "data": ENVIRONMENT,
         }
-        self._interpreter = f"/{ENVIRONMENT}/bin/python"
+        self._interpreter = f"/{interpreter_names(minor)[0]}"
+        self._taken = frozenset((*interpreter_names(minor), CONFIGURATION))
         self._entries: dict[str, TarEntry] = {}
         self._digests: dict[str, str] = {}
 
@@ -215,13 +219,15 @@ class _Destination(WheelDestination):
         return self._add(entry, path, f"sha256={value}")
 
     def _add(self, entry: TarEntry, path: str, digest: str) -> RecordEntry:
+        if entry.path in self._taken:
+            raise FormatError(f"would replace the environment's own /{entry.path}", where=self._name, hint=_UNSOUND)
         if entry.path in self._entries:
-            raise FormatError(f"two files for /{entry.path}", where=self._name)
+            raise FormatError(f"two files for /{entry.path}", where=self._name, hint=_UNSOUND)
         self._entries[entry.path] = entry
         self._digests[entry.path] = digest
         return RecordEntry(path, Hash.parse(digest), entry.size)
 
     def _place(self, scheme: str, path: str) -> str:
         if path.startswith("/") or ".." in path.split("/") or "" in path.split("/"):
-            raise FormatError(f"a file that leaves its folder: {path!r}", where=self._name)
+            raise FormatError(f"a file that leaves its folder: {path!r}", where=self._name, hint=_UNSOUND)
         return f"{self._folders[scheme]}/{path}"

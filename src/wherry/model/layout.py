@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 ENVIRONMENT = "opt/env"
+CONFIGURATION = f"{ENVIRONMENT}/pyvenv.cfg"
 PYTHON_CACHE = "/var/cache/python"
+
+
+def interpreter_names(minor: str) -> tuple[str, ...]:
+    """The environment's names of its interpreter, the first of which is what the others point to."""
+    return tuple(f"{ENVIRONMENT}/bin/{name}" for name in ("python", "python3", f"python{minor}"))
 
 
 def site_packages(minor: str) -> str:

@@ -42,6 +42,12 @@ def test_a_source_that_does_not_compile_gets_none(tmp_path: Path) -> None:
     assert list(compile_all(tmp_path, sources)) == [f"a/__pycache__/good.{THIS.tag}.pyc"]
 
 
+def test_a_name_that_no_file_system_takes_is_not_made(tmp_path: Path) -> None:
+    fits = 255 - len(f".{THIS.tag}.pyc")
+    sources = [file_entry(f"a/{'n' * length}.py", b"") for length in (fits, fits + 1)]
+    assert list(compile_all(tmp_path, sources)) == [f"a/__pycache__/{'n' * fits}.{THIS.tag}.pyc"]
+
+
 def test_nothing_of_the_source_runs(tmp_path: Path) -> None:
     witness = tmp_path / "ran"
     compile_all(tmp_path, [file_entry("a/evil.py", f"open({str(witness)!r}, 'w')\n".encode())])

@@ -106,6 +106,21 @@ def test_a_data_file_that_leaves_its_scheme_is_refused(tmp_path: Path, member: s
         plan(make_wheel(tmp_path, files={member: b"x"}))
 
 
+@pytest.mark.parametrize(
+    "member", ["scripts/python", "scripts/python3.11", "data/bin/python3", "data/pyvenv.cfg", "purelib/../../../bin/python"]
+)
+def test_a_file_in_place_of_the_environments_own_is_refused(tmp_path: Path, member: str) -> None:
+    with pytest.raises(FormatError, match=r"environment's own|leaves the wheel"):
+        plan(make_wheel(tmp_path, files={f"pkg-1.0.data/{member}": b"#!/bin/sh\n"}))
+
+
+def test_a_refusal_is_one_line_and_says_what_to_try(tmp_path: Path) -> None:
+    with pytest.raises(FormatError) as caught:
+        plan(make_wheel(tmp_path, entry_points="[console_scripts]\nno equals sign\n"))
+    assert "\n" not in caught.value.what
+    assert caught.value.hint
+
+
 def test_two_members_of_one_name_are_refused(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path)
     with zipfile.ZipFile(wheel, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
