@@ -22,7 +22,7 @@ _LITTER_SUFFIXES = (".pyc", ".pyo")
 # Of the last part of a path, in any case: environment files, private keys, key stores, password files of known tools.
 _SECRET_NAME = re.compile(
     r"\.env(?:rc|[._-].*)?|id_(?:rsa|dsa|ecdsa|ed25519)(?:_sk)?|[._]netrc|\.pypirc|\.git-credentials|\.pgpass|\.my\.cnf"
-    r"|\.htpasswd|\.dockercfg|\.ssh|\.gnupg|\.s3cfg|\.boto|.*\.(?:key|p12|pfx|jks|keystore|kdbx|ppk)",
+    r"|\.htpasswd|\.dockercfg|\.ssh|\.gnupg|\.s3cfg|\.boto|kubeconfig|.+\.(?:env|kubeconfig|key|p12|pfx|jks|keystore|kdbx|ppk)",
     re.IGNORECASE,
 )
 # Names that say something in one place only.
@@ -37,7 +37,7 @@ _NPM_TOKEN = re.compile(rb"_(?:authToken|auth|password)\s*=\s*(?!\s|\$\{)")
 _URL_CREDENTIAL = re.compile(rb"://(?!git@)[^/\s@$'\"]*[^/\s@$'\"{}]@")
 # Names that tell too little: what inside makes them a secret.
 _LOOK_INSIDE = (
-    (re.compile(r".*\.(?:pem|crt|cer|der|ovpn)", re.IGNORECASE), _PRIVATE_KEY),
+    (re.compile(r".*\.(?:pem|crt|cer|der|ovpn)|[^.]*[_-](?:key|rsa|dsa|ecdsa|ed25519)", re.IGNORECASE), _PRIVATE_KEY),
     (re.compile(r".*(?:credential|service[-_]?account|client[-_]?secret|gcp|google).*\.json", re.IGNORECASE), _GOOGLE_KEY),
     (re.compile(r"\.npmrc|\.yarnrc(?:\.yml)?"), _NPM_TOKEN),
     (re.compile(r"pip\.(?:conf|ini)|uv\.toml|\.condarc|.*(?:requirements|constraints).*\.(?:txt|in)"), _URL_CREDENTIAL),
