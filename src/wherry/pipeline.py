@@ -70,12 +70,15 @@ class Project:
         self.cache = cache_path(self.env)
         self._progress = progress
         self._say = say
+        self._told: set[str] = set()  # one build may read the declaration several times
 
     def declare(self, wishes: Wishes = Wishes()) -> Declaration:
         """Read what the author asks for."""
         declared = read_declaration(self.root, self.env)
         for note in declared.notes:
-            self._say(note)
+            if note not in self._told:
+                self._told.add(note)
+                self._say(note)
         return replace(declared, platforms=tuple(sorted(set(wishes.platforms or declared.platforms))))
 
     def lock(self, wishes: Wishes = Wishes(), *, write: bool = True) -> LockedProject:

@@ -9,7 +9,7 @@ import typer
 
 from wherry.cli.build_report import print_build
 from wherry.cli.epilog import render_examples
-from wherry.cli.options import AsJson, Folder, Locked, complete_name, parse_platforms, platform_option
+from wherry.cli.options import AsJson, Folder, Locked, parse_platforms, parse_tag, platform_option
 from wherry.cli.talk import say, show_progress
 
 EXAMPLES = render_examples(
@@ -49,7 +49,7 @@ def build_project(
             offline=offline,
             find=tuple(find or ()),
         )
-        result = project.build(wishes, tag=complete_name(tag) if tag else None, verify=verify)
+        result = project.build(wishes, tag=parse_tag(tag), verify=verify)
     print_build(result, before, as_json=as_json)
 
 

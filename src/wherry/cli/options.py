@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wherry.errors import UsageError
 from wherry.model.platform import Platform
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The project's folder.", show_default=False)]
@@ -24,6 +25,13 @@ def platform_option(purpose: str) -> Any:
 
 def parse_platforms(texts: Sequence[str] | None) -> tuple[Platform, ...]:
     return tuple(Platform.parse(text, "--platform") for text in texts or ())
+
+
+def parse_tag(text: str | None) -> str | None:
+    """What ``--tag`` says, completed; None where it is not given. A digest is no name that one may choose."""
+    if text and "@" in text:
+        raise UsageError(f"a digest cannot be chosen: {text!r}", where="--tag", hint="NAME:TAG, such as anomaly:latest")
+    return complete_name(text) if text else None
 
 
 def complete_name(text: str) -> str:

@@ -11,7 +11,7 @@ import typer
 from wherry.cli.epilog import render_examples
 from wherry.cli.image import image_app
 from wherry.cli.image_report import IMAGE_SCHEMA
-from wherry.cli.options import AsJson, PlainHttp, complete_name, parse_platforms, platform_option
+from wherry.cli.options import AsJson, PlainHttp, complete_name, parse_platforms, parse_tag, platform_option
 from wherry.cli.talk import print_json, say, show_progress
 from wherry.model.oci import Descriptor
 from wherry.model.platform import Platform
@@ -58,7 +58,7 @@ def pull_into(
             descriptor = fetch_image(access, store, wanted, platforms, progress)
     finally:
         access.close()
-    name = complete_name(tag or reference)
+    name = parse_tag(tag) or complete_name(reference)
     store.tag(name, descriptor)
     say(f"pulled {wanted} as {name}")
     return name, descriptor

@@ -24,6 +24,7 @@ _MACHINE = {
     "s390x": "s390x",
     "riscv64": "riscv64",
 }
+_ARM = ("v7", "v8")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -44,8 +45,12 @@ class Platform:
         variant = parts[2] if len(parts) == 3 else ""
         if parts[1] == "arm64" and variant == "v8":
             variant = ""  # OCI: v8 is what arm64 means
-        if parts[1] == "arm" and not variant:
-            variant = "v7"
+        if parts[1] == "arm":
+            variant = variant or "v7"
+            if variant not in _ARM:
+                raise DeclarationError(
+                    f"{text}: neither Debian's armhf nor the wheels for arm run on less than v7", where=where, hint="linux/arm/v7"
+                )
         return cls(parts[0], parts[1], variant)
 
     @property

@@ -198,3 +198,11 @@ def test_a_closed_pipe_is_no_error_of_ours() -> None:
     )
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+def test_a_digest_is_no_name_to_choose_and_a_note_is_told_once(tmp_path: Path) -> None:
+    done = wherry("build", "--offline", "--tag", "a@sha256:abc", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--tag: a digest cannot be chosen" in done.stderr
+    told = wherry("build", "--offline", cwd=tmp_path, WHERRY_CACHE=str(tmp_path / "cache"), WHERRY_STORE=str(tmp_path / "store"))
+    assert told.stderr.count("the image gets no packages") == 1

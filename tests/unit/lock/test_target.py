@@ -15,6 +15,12 @@ def target(platform: str = "linux/amd64", glibc: tuple[int, int] = (2, 36), pyth
     return WheelTarget(platform=Platform.parse(platform), glibc=glibc, python=python)
 
 
+@pytest.mark.parametrize("text", ["linux/arm/v5", "linux/arm/v6"])
+def test_an_arm_that_no_package_runs_on_is_refused(text: str) -> None:
+    with pytest.raises(DeclarationError, match=r"less than v7[^$]*try: linux/arm/v7"):
+        Platform.parse(text)
+
+
 @pytest.mark.parametrize(
     ("platform", "glibc", "name"),
     [
