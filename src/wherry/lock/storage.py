@@ -34,7 +34,7 @@ def write_lock(root: Path, lock: Lock) -> bool:
     """Replace the lock as a whole; False when it says that already."""
     path = root / LOCKFILE
     raw = render_lock(lock).encode()
-    with explain_os_errors(path):
+    with explain_os_errors(path, full="make room on the project's disk"):
         if path.is_file() and path.read_bytes() == raw:
             return False
         write_atomically(path, raw, root)

@@ -207,7 +207,8 @@ class DebianArchive:
         if not kind or any(source.suite.endswith(kind) and source.where != "[debian] mirror" for source in self._sources):
             places = ", ".join(dict.fromkeys(source.place for source in self._sources)) or "any source"
             state = "in the cache" if self._offline else f"on {places}"
-            raise LockError(f"the suite {suite} is not {state}", where="apt configuration", hint="set [debian] mirror")
+            hint = "once without --offline" if self._offline else "set [debian] mirror"
+            raise LockError(f"the suite {suite} is not {state}", where="apt configuration", hint=hint)
         return None
 
     def _candidates(self, suite: str, kind: str, platform: Platform) -> list[str]:

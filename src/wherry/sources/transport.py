@@ -134,7 +134,7 @@ class Transport:
         """Try until it works; a `MissingError` or `TrustError` ends it at once."""
         where = strip_credentials(url)
         if self._offline:
-            raise TransferError("this would need the network, and --offline forbids it", where=where)
+            raise TransferError("this would need the network, and --offline forbids it", where=where, hint="once without --offline")
         for number in range(ATTEMPTS):
             try:
                 return attempt()

@@ -15,12 +15,20 @@ from pathlib import Path
 
 from wherry.errors import StoreError
 
+_MAKE_ROOM = "wherry image prune, or WHERRY_STORE on another disk"
+_CHECK_OWNER = "check the folder's owner and permissions"
+_HINTS = {
+    errno.EACCES: _CHECK_OWNER,
+    errno.EPERM: _CHECK_OWNER,
+    errno.EROFS: "a folder that may be written; WHERRY_STORE says where images lie",
+    errno.ENOTDIR: "a folder in place of the file; WHERRY_STORE says where images lie",
+}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
-def explain_os_errors(where: Path) -> Iterator[None]:
-    """Turn an `OSError` into a `StoreError` that says which place and what to do."""
+def explain_os_errors(where: Path, full: str = _MAKE_ROOM) -> Iterator[None]:
+    """Turn an `OSError` into a `StoreError` that says which place and what to do; `full` is what helps a full disk."""
     try:
         yield
     except OSError as error:
@@ -29,10 +37,9 @@ def explain_os_errors(where: Path) -> Iterator[None]:
             raise StoreError(
                 f"the disk is full ({error.strerror})",
                 where=str(where),
-                hint="wherry image prune, or WHERRY_STORE on another disk",
+                hint=full,
             ) from error
-        hint = "check the folder's owner and permissions" if isinstance(error, PermissionError) else None
-        raise StoreError(error.strerror or str(error), where=place, hint=hint) from error
+        raise StoreError(error.strerror or str(error), where=place, hint=_HINTS.get(error.errno)) from error
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from wherry.formats.oci_json import parse_config, parse_index, parse_manifest
 from wherry.model.digest import Digest
 from wherry.store.disk import DiskStore
 from wherry.store.port import BlobStore
+from wherry.store.posix import explain_os_errors
 
 
 class TestDiskStore(BlobStoreContract):
@@ -157,6 +158,17 @@ def test_a_store_in_a_place_that_is_a_file(tmp_path: Path) -> None:
         DiskStore(tmp_path / "file" / "store").begin()
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOTDIR])
+def test_a_folder_that_cannot_be_written_comes_with_what_to_try(number: int) -> None:
+    with pytest.raises(StoreError, match=r"try: .*folder"), explain_os_errors(Path("x")):
+        raise OSError(number, os.strerror(number))
+
+
+def test_a_full_disk_says_what_helps_there() -> None:
+    with pytest.raises(StoreError, match="try: make room"), explain_os_errors(Path("x"), full="make room"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_a_full_disk_is_told_and_leaves_nothing(store: DiskStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store.put((DATA,), DIGEST, len(DATA))
 
@@ -216,6 +228,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from tests.unit.store.tiny import put_index
 from wherry.store.disk import DiskStore
+from wherry.store.posix import explain_os_errors
 store = DiskStore(Path(sys.argv[1]))
 print("ready", flush=True)
 number = 0
