@@ -39,7 +39,7 @@ def explain_os_errors(where: Path, full: str = _MAKE_ROOM) -> Iterator[None]:
                 where=str(where),
                 hint=full,
             ) from error
-        raise StoreError(error.strerror or str(error), where=place, hint=_HINTS.get(error.errno)) from error
+        raise StoreError(error.strerror or str(error), where=place, hint=_HINTS.get(error.errno or 0)) from error
 
 
 @contextmanager
