@@ -1,18 +1,37 @@
-"""One file as bsdiff's operations over another, in the form that a delta's streams have (docs/spec/delta.md, "Patches")."""
+"""One file as bsdiff's operations over another, in the form that a delta's streams have (docs/spec/delta.md, "Patches").
+
+Sorting the suffixes of a base takes some 17 times its size in memory, so what is large is cut: where target and base are
+equal at one offset nothing has to be searched, and what lies between is searched for in that part of the base only.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bsdiff4 import core
 
+from wherry.formats.delta import ReadAt
 from wherry.formats.delta_bytes import render_number, render_signed
 
 _NUMBER = 8  # bytes of each of bsdiff's numbers
 _SIGN = 1 << 63
 # Up to three equal bytes between others cost less as a difference of zero than as a run of their own.
 _OTHERS = re.compile(rb"[^\0](?:\0{0,3}[^\0])*")
+_WHOLE = 48 << 20  # a base and a target up to this size are compared as they are
+_BLOCK = 1 << 16
+_SEGMENT = 16 << 20
+_MARGIN = 8 << 20  # how much of a large base before and behind a segment is searched
+_MAX_SEARCHED = 512 << 20  # bytes of a file that differ; beyond it searching takes too long
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """A file of base or target."""
+
+    size: int
+    read: ReadAt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,33 +44,99 @@ class Patch:
     difference: bytes
     literal: bytes
 
+    @property
+    def size(self) -> int:
+        return len(self.control) + len(self.runs) + len(self.difference) + len(self.literal)
 
-def make_patch(base: bytes, target: bytes) -> Patch:
-    triples, difference, literal = core.diff(base, target)
-    numbers = [_number(triples[at : at + _NUMBER]) for at in range(0, len(triples), _NUMBER)]
-    control, left, operations = bytearray(), len(target), 0
-    for at in range(0, len(numbers), 3):
-        add, extra, seek = numbers[at : at + 3]
-        left -= add + extra
-        operations += 1
-        control += render_number(add) + render_number(extra) + render_signed(seek if left else 0)
-        if not left:
-            break
-    runs, others = _split_runs(difference)
-    return Patch(operations=operations, control=bytes(control), runs=runs, difference=others, literal=bytes(literal))
+
+def make_patch(base: End, target: End) -> Patch | None:
+    """The operations that make `target`; None for what is too large and too different."""
+    writer = _Writer()
+    if base.size <= _WHOLE and target.size <= _WHOLE:
+        writer.add_segment(base.read(0, base.size), target.read(0, target.size), 0)
+        return writer.finish()
+    segments = list(_cut(base, target))
+    if sum(size for _, size, equal in segments if not equal) > _MAX_SEARCHED:
+        return None
+    for offset, size, equal in segments:
+        if equal:
+            writer.add_equal(offset, size)
+            continue
+        start = max(0, min(offset, base.size) - _MARGIN)
+        window = base.read(start, min(base.size, offset + size + _MARGIN) - start)
+        writer.add_segment(window, target.read(offset, size), start)
+    return writer.finish()
+
+
+def _cut(base: End, target: End) -> Iterator[tuple[int, int, bool]]:
+    """The target as stretches (offset, size, whether the base has the same there)."""
+    start, kind = 0, False
+    for offset in range(0, target.size, _BLOCK):
+        size = min(_BLOCK, target.size - offset)
+        same = offset + size <= base.size and base.read(offset, size) == target.read(offset, size)
+        if offset > start and (same != kind or (not same and offset - start >= _SEGMENT)):
+            yield start, offset - start, kind
+            start = offset
+        kind = same
+    if target.size > start:
+        yield start, target.size - start, kind
+
+
+class _Writer:
+    """Puts operations together. Positions are those in the base; the seek of an operation is known with the next one."""
+
+    def __init__(self) -> None:
+        self._operations: list[tuple[int, int, int]] = []  # position, add, extra
+        self._runs, self._others, self._zeros = bytearray(), bytearray(), 0
+        self._literal = bytearray()
+
+    def add_equal(self, position: int, size: int) -> None:
+        self._operations.append((position, size, 0))
+        self._zeros += size
+
+    def add_segment(self, base: bytes, target: bytes, start: int) -> None:
+        """`base` lies at `start` of the whole base."""
+        triples, difference, literal = core.diff(base, target)
+        numbers = [_number(triples[at : at + _NUMBER]) for at in range(0, len(triples), _NUMBER)]
+        position, left = start, len(target)
+        for at in range(0, len(numbers), 3):
+            add, extra, seek = numbers[at : at + 3]
+            if add + extra:
+                self._operations.append((position, add, extra))
+            position += add + seek
+            left -= add + extra
+            if not left:
+                break
+        self._add_difference(difference)
+        self._literal += literal
+
+    def _add_difference(self, difference: bytes) -> None:
+        at = 0
+        for match in _OTHERS.finditer(difference):
+            self._runs += render_number(self._zeros + match.start() - at) + render_number(match.end() - match.start())
+            self._others += match[0]
+            self._zeros, at = 0, match.end()
+        self._zeros += len(difference) - at
+
+    def finish(self) -> Patch:
+        if self._zeros:
+            self._runs += render_number(self._zeros) + render_number(0)
+        control, end = bytearray(), 0
+        if self._operations and self._operations[0][0]:
+            self._operations.insert(0, (0, 0, 0))
+        following = [position for position, _, _ in self._operations[1:]]
+        for (position, add, extra), then in zip(self._operations, (*following, None), strict=True):
+            end = position + add
+            control += render_number(add) + render_number(extra) + render_signed(0 if then is None else then - end)
+        return Patch(
+            operations=len(self._operations),
+            control=bytes(control),
+            runs=bytes(self._runs),
+            difference=bytes(self._others),
+            literal=bytes(self._literal),
+        )
 
 
 def _number(raw: bytes) -> int:
     value = int.from_bytes(raw, "little")
     return value if value < _SIGN else _SIGN - value
-
-
-def _split_runs(difference: bytes) -> tuple[bytes, bytes]:
-    runs, others, at = bytearray(), [], 0
-    for match in _OTHERS.finditer(difference):
-        runs += render_number(match.start() - at) + render_number(match.end() - match.start())
-        others.append(match[0])
-        at = match.end()
-    if at < len(difference):
-        runs += render_number(len(difference) - at) + render_number(0)
-    return bytes(runs), b"".join(others)

@@ -8,9 +8,10 @@ literal stream (binary).
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 
-from wherry.deliver.encode_patch import Patch, make_patch
+from wherry.deliver.encode_patch import End, Patch, make_patch
 from wherry.deliver.encode_sections import weigh
 from wherry.deliver.encode_target import Target, TargetFile
 from wherry.deliver.matching import Matcher
@@ -20,7 +21,6 @@ from wherry.store.layer_tree import Tree
 
 _TINY = 8  # bytes; cheaper to tell than to name
 _MAX_GROUPED = 4 << 20  # a file larger than this goes into no group
-_MAX_PATCHED = 512 << 20  # base and target together; sorting suffixes takes nine times that
 _PROBE = 8192
 
 
@@ -78,19 +78,29 @@ def _choose(target: Target, base: Tree, file: TargetFile, over: str | None) -> t
         choice = Choice(file=file, source=source)
         return choice, choice
     held = base.files[over].size
-    in_group = Choice(file=file, source=Source.GROUP_OVER, base=over)
-    if held + file.size > _MAX_PATCHED:
-        plain = Choice(file=file, source=Source.LITERAL)
-        return plain, plain
-    before, after = base.read_file(over), target.read(file)
-    patch = make_patch(before, after)
-    patched = Choice(file=file, source=Source.PATCH, base=over, patch=patch)
+    patch = _patch_over(target, base, file, over)
+    plain = Choice(file=file, source=Source.LITERAL)
+    patched = Choice(file=file, source=Source.PATCH, base=over, patch=patch) if patch and patch.size < file.size else plain
     if held > MAX_PREFIX or file.size > _MAX_GROUPED:
         return patched, patched
-    alone = weigh(after, before)
-    streams = weigh(patch.control + patch.runs + patch.difference + patch.literal, b"")
-    smaller = patched if streams < alone else in_group
+    in_group = Choice(file=file, source=Source.GROUP_OVER, base=over)
+    alone = weigh(target.read(file), base.read_file(over))
+    smaller = in_group
+    if patched.patch:
+        streams = (patched.patch.control, patched.patch.runs, patched.patch.difference, patched.patch.literal)
+        smaller = patched if weigh(b"".join(streams), b"") < alone else in_group
     return smaller, in_group if text else smaller
+
+
+def _patch_over(target: Target, base: Tree, file: TargetFile, over: str) -> Patch | None:
+    with closing(base.open_file(over)) as reader:
+
+        def read_base(offset: int, size: int) -> bytes:
+            reader.seek(offset)
+            return reader.read(size)
+
+        ends = End(size=base.files[over].size, read=read_base), End(size=file.size, read=target.reader(file))
+        return make_patch(*ends)
 
 
 def is_text(start: bytes) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from wherry.deliver.matching import Wanted
 from wherry.errors import FormatError
+from wherry.formats.delta import ReadAt
 from wherry.formats.delta_index import Piece, sort_key
 from wherry.formats.tar import EntryKind, TarEntry, add_parents, stream_tar
 from wherry.formats.untar import read_members
@@ -42,6 +43,10 @@ class Target:
 
     def read(self, file: TargetFile) -> bytes:
         return self.tar.read(file.offset, file.size)
+
+    def reader(self, file: TargetFile) -> ReadAt:
+        """Reads a part of a file."""
+        return lambda offset, size: self.tar.read(file.offset + offset, size)
 
     def skeleton(self) -> Iterator[bytes]:
         """All bytes between the files."""

@@ -19,8 +19,8 @@ from wherry.deliver.encode_target import Target
 from wherry.deliver.matching import Matcher
 from wherry.errors import TrustError
 from wherry.formats.delta import MAX_PREFIX, Form, Part, render_full_head, render_head
-from wherry.formats.delta_decoder import decode_delta, used_files
-from wherry.formats.delta_index import GROUPED, Index, Piece, Source, check_listed, render_index, sort_key
+from wherry.formats.delta_decoder import decode_delta
+from wherry.formats.delta_index import GROUPED, Index, Piece, Source, check_paths, render_index, sort_key
 from wherry.formats.delta_sums import file_number, sum_files
 from wherry.formats.tar import EntryKind
 from wherry.model.digest import DiffId
@@ -149,11 +149,11 @@ def _write_body(target: Target, base: Tree, plan: Sequence[Choice], pool: Thread
     listed, scopes = _choose_list(base, {choice.base for choice in plan if choice.base is not None})
     pieces = _number_pieces(target, plan, {file.path: number for number, file in enumerate(listed)})
     groups = _cut_groups(plan, base)
-    used = used_files(pieces)
+    used = sorted({piece.base for piece in pieces if piece.base is not None})
     index = Index(
         scopes=scopes,
         listed=len(listed),
-        check=check_listed(listed),
+        check=check_paths(file.path for file in listed),
         sums=_sum_used(listed, used, derived=target.derived) if len(used) > 1 else None,
         derived=target.derived,
         pieces=tuple(pieces),

@@ -84,10 +84,6 @@ class ByteReader:
     def string(self) -> str:
         return self.text(self.number())
 
-    def column(self) -> ByteReader:
-        """A byte string of its own, with its length before it."""
-        return ByteReader(self.take(self.number()), self.where)
-
     def expect_end(self) -> None:
         if not self.at_end:
             raise self.refuse("goes on after its end")

@@ -8,28 +8,19 @@ keeps it only when it ended without an error. When it fails, the base's files ar
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
+from itertools import islice
 from typing import BinaryIO, Protocol
 
 from wherry.errors import FormatError, TrustError, WherryError
 from wherry.formats.delta import Body, Limits, Part, ReadAt, parse_body
 from wherry.formats.delta_bytes import ByteReader
-from wherry.formats.delta_index import (
-    GROUPED,
-    HAS_BASE,
-    BaseFile,
-    IndexHead,
-    Piece,
-    Source,
-    check_listed,
-    parse_head,
-    parse_pieces,
-    sort_key,
-)
+from wherry.formats.delta_columns import IndexHead, ListedFiles, parse_head, read_groups, read_pieces
+from wherry.formats.delta_index import GROUPED, HAS_BASE, BaseFile, Piece, Source, check_paths, sort_key
 from wherry.formats.delta_streams import SectionReader
 from wherry.formats.delta_sums import file_number, find_altered
-from wherry.formats.tar import EntryKind, TarEntry, add_parents, stream_tar
+from wherry.formats.tar import TarEntry, directory_entry, stream_tar
 from wherry.model.digest import DiffId
 
 _CHUNK = 1 << 16
@@ -39,7 +30,7 @@ class Base(Protocol):
     """The files of the former image, by their paths. A link is never followed, neither in a path nor at its end."""
 
     def list_files(self, scope: str, limit: int) -> Iterable[BaseFile]:
-        """Regular files at or below `scope`, at most `limit` of them, in any order."""
+        """Regular files with UTF-8 names at or below `scope`, at most `limit` of them. The order of `sort_key` is quickest."""
         ...
 
     def open_file(self, path: str) -> BinaryIO:
@@ -74,8 +65,8 @@ class _Decoder:
     def __init__(self, read: ReadAt, body: Body, base: Base, limits: Limits, where: str) -> None:
         self._read, self._body, self._base, self._limits, self._where = read, body, base, limits, where
         self._head: IndexHead | None = None
-        self._listed: tuple[BaseFile, ...] = ()
-        self._pieces: tuple[Piece, ...] = ()
+        self._listed = ListedFiles(())
+        self._used: tuple[int, ...] = ()
         self._operations = body.operations
 
     def chunks(self) -> Iterator[bytes]:
@@ -90,72 +81,83 @@ class _Decoder:
         reader.expect_end()
 
     def _make(self) -> Iterator[bytes]:
-        head, self._pieces, groups = self._parse_index()
+        head = self._head = self._parse_index()
+        counts = self._check_pieces(head)
         self._control, self._runs, self._difference, self._literal = (
             SectionReader(self._read, self._body.parts[part], self._where)
             for part in (Part.CONTROL, Part.RUNS, Part.DIFFERENCE, Part.LITERAL)
         )
-        self._groups = self._open_groups(groups)
-        yield from self._derive() if head.derived else self._carry()
+        self._groups = self._open_groups(self._pieces(head), counts)
+        yield from self._derive(head) if head.derived else self._carry(head)
         for reader in (self._control, self._runs, self._difference, self._literal):
             reader.expect_end()
         if next(self._groups, None) is not None or self._operations:
             raise FormatError("a damaged delta: has more than its index asks for", where=self._where)
 
-    def _parse_index(self) -> tuple[IndexHead, tuple[Piece, ...], tuple[int, ...]]:
-        section = self._body.parts[Part.INDEX]
-        stream = SectionReader(self._read, section, self._where)
-        reader = ByteReader(stream.read(stream.left), self._where)
+    def _parse_index(self) -> IndexHead:
+        stream = SectionReader(self._read, self._body.parts[Part.INDEX], self._where)
+        head = parse_head(ByteReader(stream.read(stream.left), self._where), listed=self._limits.listed)
         stream.expect_end()
-        head = parse_head(reader, listed=self._limits.listed)
         self._listed = self._list_base(head)
-        pieces, groups = parse_pieces(reader, head, self._listed, self._body.entries)
-        self._head = head
-        if len(groups) != len(self._body.groups) or 0 in groups:
-            raise FormatError("a damaged delta: its groups and its head do not agree", where=self._where)
-        if sum(piece.size for piece in pieces) > self._body.target_size:
-            raise FormatError("a damaged delta: makes more than it says", where=self._where)
-        return head, pieces, groups
+        return head
 
-    def _list_base(self, head: IndexHead) -> tuple[BaseFile, ...]:
-        found: dict[str, BaseFile] = {}
-        for scope in head.scopes:
-            for file in self._base.list_files(scope, head.listed + 1):
-                found[file.path] = file
-                if len(found) > head.listed:
-                    break
-        listed = tuple(found[path] for path in sorted(found, key=sort_key))
-        if len(listed) != head.listed or (listed and check_listed(listed) != head.check):
+    def _list_base(self, head: IndexHead) -> ListedFiles:
+        most = head.listed + 1
+        found = (file for scope in head.scopes for file in self._base.list_files(scope, most))
+        listed = ListedFiles(islice(found, most))
+        if len(listed) != head.listed or (listed and check_paths(listed.paths) != head.check):
             raise TrustError(
-                f"the base has other files than the delta was made for: {len(listed)} below {', '.join(head.scopes)[:200]}",
+                f"the base has other files than the delta was made for, below {', '.join(head.scopes)[:200]}",
                 where=self._where,
                 hint="take the full image",
             )
         return listed
 
+    def _pieces(self, head: IndexHead) -> Iterator[Piece]:
+        return read_pieces(head, self._listed, self._body.entries, self._where)
+
+    def _check_pieces(self, head: IndexHead) -> tuple[int, ...]:
+        """Read all of the index once, so that nothing is made of a wrong one; gives the groups."""
+        counts = read_groups(head, self._where)
+        size = grouped = 0
+        used = set()
+        former = ""
+        for piece in self._pieces(head):
+            size += piece.size
+            grouped += piece.source in GROUPED
+            if piece.source in HAS_BASE and piece.base is not None:
+                used.add(piece.base)
+            if head.derived and former >= (former := sort_key(piece.path)):
+                raise FormatError("a damaged delta: its entries are out of order", where=self._where)
+        if len(counts) != len(self._body.groups) or sum(counts) != grouped:
+            raise FormatError("a damaged delta: its groups and its head do not agree", where=self._where)
+        if size > self._body.target_size:
+            raise FormatError("a damaged delta: makes more than it says", where=self._where)
+        self._used = tuple(sorted(used))
+        return counts
+
     # -- layouts
 
-    def _derive(self) -> Iterator[bytes]:
-        entries = [
-            TarEntry(path=piece.path, kind=piece.kind, mode=piece.mode, size=piece.size, link=piece.link, content=self._open(piece))
-            for piece in self._pieces
-        ]
-        ordered = add_parents(entries)
-        files = [entry.path for entry in ordered if entry.kind is EntryKind.FILE]
-        if files != [piece.path for piece in self._pieces if piece.kind is EntryKind.FILE]:
-            raise FormatError("a damaged delta: its entries are out of order", where=self._where)
-        return stream_tar(ordered)
+    def _derive(self, head: IndexHead) -> Iterator[bytes]:
+        return stream_tar(_with_folders(self._entry(piece) for piece in self._pieces(head)))
 
-    def _carry(self) -> Iterator[bytes]:
+    def _entry(self, piece: Piece) -> TarEntry:
+        return TarEntry(
+            path=piece.path,
+            kind=piece.kind,
+            mode=piece.mode,
+            size=piece.size,
+            link=piece.link,
+            content=lambda: self._content(piece),
+        )
+
+    def _carry(self, head: IndexHead) -> Iterator[bytes]:
         skeleton = SectionReader(self._read, self._body.parts[Part.SKELETON], self._where)
-        for piece in self._pieces:
+        for piece in self._pieces(head):
             yield from _pass_on(skeleton, piece.gap)
             yield from self._content(piece)
         yield from _pass_on(skeleton, skeleton.left)
         skeleton.expect_end()
-
-    def _open(self, piece: Piece) -> Callable[[], Iterator[bytes]]:
-        return lambda: self._content(piece)
 
     # -- contents
 
@@ -205,20 +207,17 @@ class _Decoder:
                     raise FormatError("a damaged delta: an operation that leaves its file", where=self._where)
         runs.expect_end()
 
-    def _open_groups(self, counts: tuple[int, ...]) -> Iterator[SectionReader]:
+    def _open_groups(self, pieces: Iterator[Piece], counts: tuple[int, ...]) -> Iterator[SectionReader]:
         """For each piece that comes from a group, the group's stream; one is open at a time."""
-        pieces = (piece for piece in self._pieces if piece.source in GROUPED)
+        grouped = (piece for piece in pieces if piece.source in GROUPED)
         for section, count in zip(self._body.groups, counts, strict=True):
-            members = [next(pieces) for _ in range(count)]
-            prefix = self._read_prefix(members)
-            reader = SectionReader(self._read, section, self._where, prefix)
-            del prefix
-            for _ in members:
+            numbers = dict.fromkeys(piece.base for piece in islice(grouped, count) if piece.base is not None)
+            reader = SectionReader(self._read, section, self._where, self._read_prefix(numbers))
+            for _ in range(count):
                 yield reader
             reader.expect_end()
 
-    def _read_prefix(self, members: list[Piece]) -> bytes:
-        numbers = dict.fromkeys(piece.base for piece in members if piece.base is not None)
+    def _read_prefix(self, numbers: Iterable[int]) -> bytes:
         files = [self._listed[number] for number in numbers]
         if sum(file.size for file in files) > self._body.prefix:
             raise FormatError("a damaged delta: a group with too large a base", where=self._where)
@@ -236,10 +235,8 @@ class _Decoder:
 
     def explain(self, error: WherryError) -> WherryError:
         """The altered base file's own error if there is one, else what was found at first."""
-        if self._head is None or not self._pieces:
-            return error
-        used = used_files(self._pieces)
-        if not used:
+        used = self._used
+        if self._head is None or not used:
             return error
         try:
             numbers = [self._file_number(self._listed[number], derived=self._head.derived) for number in used]
@@ -264,9 +261,17 @@ class _Decoder:
         return file_number(hasher.digest(), file.mode if derived else None)
 
 
-def used_files(pieces: Iterable[Piece]) -> tuple[int, ...]:
-    """The numbers of the base files that are read, each once, lowest first: the order of the sums."""
-    return tuple(sorted({piece.base for piece in pieces if piece.source in HAS_BASE and piece.base is not None}))
+def _with_folders(entries: Iterable[TarEntry]) -> Iterator[TarEntry]:
+    """Put in the folders above sorted entries, as `add_parents` does, one by one."""
+    former: list[str] = []
+    for entry in entries:
+        parts = entry.path.split("/")
+        shared = next((at for at, pair in enumerate(zip(parts, former, strict=False)) if pair[0] != pair[1]), None)
+        known = min(len(parts), len(former)) if shared is None else shared
+        for depth in range(known + 1, len(parts)):
+            yield directory_entry("/".join(parts[:depth]))
+        yield entry
+        former = parts
 
 
 class _Runs:

@@ -1,20 +1,19 @@
 """A delta's index: which files the target's tar holds, in their order, and where each one's bytes come from.
 
 The index is told against the base's own list of files below the *scopes*, so that a file that stays costs next to nothing.
-Columns (docs/spec/delta.md, "The index"): what happens, names, modes, sources, sizes, groups. A *derived* layer is told by
-its entries, and its headers follow from them (docs/spec/layers.md); a *carried* one brings all bytes between its files.
-Names that leave the root are refused on reading.
+Columns (docs/spec/delta.md, "The index"): what happens, names, modes, sources, base files, sizes, gaps, groups. A *derived*
+layer is told by its entries, and its headers follow from them (docs/spec/layers.md); a *carried* one brings all bytes
+between its files. Here are the values and the writer; `delta_columns` reads.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from wherry.errors import FormatError
-from wherry.formats.delta_bytes import ByteReader, render_number, render_signed, render_string
+from wherry.formats.delta_bytes import render_number, render_signed, render_string
 from wherry.formats.tar import BLOCK, EntryKind
 
 CHECK = 4  # bytes of sha256 over the list of the base's files
@@ -32,12 +31,12 @@ class Source(IntEnum):
 
 HAS_BASE = frozenset((Source.EQUAL, Source.PATCH, Source.GROUP_OVER))
 GROUPED = frozenset((Source.GROUP_OVER, Source.GROUP))
-_ELSEWHERE = 8  # added to a source whose base file is not the next one in the list
-_MODES = (0o644, 0o755, 0o777)
-_KINDS = (EntryKind.DIRECTORY, EntryKind.SYMLINK, EntryKind.HARDLINK)
+ELSEWHERE = 8  # added to a source whose base file is not the next one in the list
+MODES = (0o644, 0o755, 0o777)
+KINDS = (EntryKind.DIRECTORY, EntryKind.SYMLINK, EntryKind.HARDLINK)
 
 
-class _Op(IntEnum):
+class Op(IntEnum):
     KEEP = 0
     SKIP = 1
     NEW = 2
@@ -84,14 +83,17 @@ class Index:
     groups: tuple[int, ...]  # how many pieces each group has
 
 
-def sort_key(path: str) -> tuple[str, ...]:
-    """The order of the base's list, and of derived layers."""
-    return tuple(path.split("/"))
+def sort_key(path: str) -> str:
+    """The order of the base's list, and of derived layers: part by part."""
+    return path.replace("/", "\0")
 
 
-def check_listed(listed: Sequence[BaseFile]) -> bytes:
+def check_paths(paths: Iterable[str]) -> bytes:
     """What tells whether the base's list is the encoder's: over names alone, so that an altered file can still be named."""
-    return hashlib.sha256("\0".join(file.path for file in listed).encode("utf-8", "surrogateescape")).digest()[:CHECK]
+    hasher = hashlib.sha256()
+    for path in paths:
+        hasher.update(path.encode() + b"\0")
+    return hasher.digest()[:CHECK]
 
 
 def render_index(index: Index, listed: Sequence[BaseFile]) -> bytes:
@@ -142,8 +144,8 @@ class _Writer:
         # Roots that were unpacked without privileges have no set-user-ID bits and no unreadable files: such modes are told.
         usual = piece.mode & 0o7400 == 0o400
         if piece.kind is EntryKind.FILE and number is not None and usual and self._listed[number].mode == piece.mode:
-            self._op(_Op.SKIP, number - self._next)
-            self._op(_Op.KEEP, 1)
+            self._op(Op.SKIP, number - self._next)
+            self._op(Op.KEEP, 1)
             self._next, self._path = number + 1, piece.path
             return number
         shared = next((at for at, pair in enumerate(zip(piece.path, self._path, strict=False)) if pair[0] != pair[1]), None)
@@ -153,15 +155,15 @@ class _Writer:
         self._path = piece.path
         self._modes += _render_mode(piece.mode)
         if piece.kind is EntryKind.FILE:
-            self._op(_Op.NEW, 1)
+            self._op(Op.NEW, 1)
         else:
-            self._op(_Op.OTHER, 1 + _KINDS.index(piece.kind))
+            self._op(Op.OTHER, 1 + KINDS.index(piece.kind))
             if piece.kind is not EntryKind.DIRECTORY:
                 self._names += render_string(piece.link)
         return None
 
-    def _op(self, kind: _Op, count: int) -> None:
-        if count and kind is not _Op.OTHER and self._ops and self._ops[-1][0] == kind:
+    def _op(self, kind: Op, count: int) -> None:
+        if count and kind is not Op.OTHER and self._ops and self._ops[-1][0] == kind:
             self._ops[-1] = (kind, self._ops[-1][1] + count)
         elif count:
             self._ops.append((kind, count))
@@ -170,7 +172,7 @@ class _Writer:
         code = int(source)
         if source in HAS_BASE and piece.base is not None:
             if piece.base != expected:
-                code += _ELSEWHERE
+                code += ELSEWHERE
                 self._refs += render_signed(piece.base - expected)
             self._last = piece.base
         if source in (Source.PATCH, Source.GROUP_OVER) and piece.base is not None:
@@ -189,153 +191,4 @@ class _Writer:
 
 
 def _render_mode(mode: int) -> bytes:
-    return render_number(_MODES.index(mode) if mode in _MODES else mode + len(_MODES))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IndexHead:
-    """What has to be known to list the base's files."""
-
-    scopes: tuple[str, ...]
-    listed: int
-    check: bytes
-    sums: tuple[int, int] | None
-    derived: bool
-
-
-def parse_head(reader: ByteReader, *, listed: int) -> IndexHead:
-    """The index's head; `listed` is the most files of the base that may be listed."""
-    scopes = tuple(plain_name(reader.string(), reader) for _ in range(reader.number(1 << 12)))
-    count = reader.number(listed)
-    check = reader.take(CHECK) if count else b""
-    flags = reader.number(3)
-    sums = (int.from_bytes(reader.take(8), "little"), int.from_bytes(reader.take(8), "little")) if flags & 2 else None
-    return IndexHead(scopes=scopes, listed=count, check=check, sums=sums, derived=bool(flags & 1))
-
-
-def parse_pieces(
-    reader: ByteReader, head: IndexHead, listed: Sequence[BaseFile], entries: int
-) -> tuple[tuple[Piece, ...], tuple[int, ...]]:
-    """The pieces, exactly `entries` of them, and how many each group has."""
-    columns = _Columns(reader, listed)
-    placed = columns.derived_pieces(entries) if head.derived else columns.carried_pieces(entries)
-    pieces = tuple(placed)
-    if len(pieces) != entries:
-        raise reader.refuse("its index and its head do not agree")
-    groups = columns.groups()
-    columns.expect_end()
-    if sum(groups) != sum(piece.source in GROUPED for piece in pieces):
-        raise reader.refuse("its groups do not agree with its index")
-    reader.expect_end()
-    return pieces, groups
-
-
-class _Columns:
-    def __init__(self, reader: ByteReader, listed: Sequence[BaseFile]) -> None:
-        self.all = tuple(reader.column() for _ in range(8))
-        self._ops, self._names, self._modes, self._sources, self._refs, self._sizes, self._gaps, self._groups = self.all
-        self._listed = listed
-        self._last = -1
-        self._run = (0, 0)
-
-    def groups(self) -> tuple[int, ...]:
-        counts = []
-        while not self._groups.at_end:
-            counts.append(self._groups.number())
-        return tuple(counts)
-
-    def expect_end(self) -> None:
-        if self._run[1]:
-            raise self._sources.refuse("its index and its head do not agree")
-        for column in self.all:
-            column.expect_end()
-
-    def carried_pieces(self, entries: int) -> Iterator[Piece]:
-        padding = 0
-        for _ in range(entries):
-            gap = self._gaps.signed() + padding + BLOCK
-            if gap < 0:
-                raise self._gaps.refuse("a gap of negative size")
-            size, source, base = self._source(self._last + 1)
-            padding = -size % BLOCK
-            yield Piece(size=size, source=source, base=base, gap=gap)
-
-    def derived_pieces(self, entries: int) -> Iterator[Piece]:
-        at, path, made = 0, b"", 0
-        while not self._ops.at_end:
-            op = self._ops.number()
-            kind, count = _Op(op & 3), op >> 2
-            if kind is _Op.SKIP or kind is _Op.KEEP:
-                if count > len(self._listed) - at:
-                    raise self._ops.refuse("names a file that the base's list has not")
-                for number in range(at, at + count if kind is _Op.KEEP else at):
-                    file = self._listed[number]
-                    size, source, base = self._source(number)
-                    path = file.path.encode()
-                    yield Piece(size=size, source=source, base=base, path=file.path, mode=file.mode)
-                at += count
-                continue
-            repeats = count if kind is _Op.NEW else 1
-            if made + repeats > entries:
-                raise self._ops.refuse("its index and its head do not agree")
-            made += repeats
-            for _ in range(repeats):
-                path = self._name(path)
-                yield self._new(path, EntryKind.FILE if kind is _Op.NEW else self._kind(count))
-
-    def _new(self, raw: bytes, kind: EntryKind) -> Piece:
-        path, mode = plain_name(_decode(raw, self._names), self._names), self._mode()
-        if kind is EntryKind.FILE:
-            size, source, base = self._source(self._last + 1)
-            return Piece(size=size, source=source, base=base, path=path, mode=mode)
-        link = "" if kind is EntryKind.DIRECTORY else self._names.string()
-        return Piece(size=0, source=None, path=path, kind=kind, mode=mode, link=link)
-
-    def _kind(self, count: int) -> EntryKind:
-        if not 1 <= count <= len(_KINDS):
-            raise self._ops.refuse("an entry of an unknown kind")
-        return _KINDS[count - 1]
-
-    def _name(self, former: bytes) -> bytes:
-        shared = self._names.number(len(former))
-        return former[:shared] + self._names.text(self._names.number()).encode()
-
-    def _mode(self) -> int:
-        number = self._modes.number(0o7777 + len(_MODES))
-        return _MODES[number] if number < len(_MODES) else number - len(_MODES)
-
-    def _source(self, expected: int) -> tuple[int, Source, int | None]:
-        code, left = self._run
-        if not left:
-            code, left = self._sources.take(1)[0], self._sources.number()
-            if code % _ELSEWHERE >= len(Source) or code >= 2 * _ELSEWHERE or not left:
-                raise self._sources.refuse("a file from an unknown source")
-        self._run = (code, left - 1)
-        source = Source(code % _ELSEWHERE)
-        if source not in HAS_BASE:
-            if code >= _ELSEWHERE:
-                raise self._sources.refuse("a file from an unknown source")
-            return self._sizes.number(), source, None
-        base = expected + (self._refs.signed() if code >= _ELSEWHERE else 0)
-        if not 0 <= base < len(self._listed):
-            raise self._refs.refuse("names a file that the base's list has not")
-        self._last = base
-        held = self._listed[base].size
-        size = held if source is Source.EQUAL else held + self._sizes.signed()
-        if size < 0:
-            raise self._sizes.refuse("a file of negative size")
-        return size, source, base
-
-
-def plain_name(path: str, reader: ByteReader) -> str:
-    """A path that stays below the root; anything else is a `FormatError`."""
-    if not path or "\0" in path or any(part in ("", ".", "..") for part in path.split("/")):
-        raise reader.refuse(f"a name that leaves the root: {path[:80]!r}")
-    return path
-
-
-def _decode(raw: bytes, reader: ByteReader) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        raise FormatError("a damaged delta: a name that is not UTF-8", where=reader.where) from error
+    return render_number(MODES.index(mode) if mode in MODES else mode + len(MODES))

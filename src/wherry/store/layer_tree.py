@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 
 from wherry.errors import TrustError
-from wherry.formats.delta_index import BaseFile
+from wherry.formats.delta_index import BaseFile, sort_key
 from wherry.formats.tar import EntryKind
 from wherry.formats.untar import TarMember, read_members
 from wherry.model.digest import Digest
@@ -37,14 +37,14 @@ class Tree:
 
     def __init__(self, files: Iterable[TreeFile], tars: tuple[SpooledFile, ...] = ()) -> None:
         self.files = {file.path: file for file in files}
-        self._sorted = sorted(self.files)
+        self._sorted = sorted(self.files, key=sort_key)
         self._tars = tars
 
     def list_files(self, scope: str, limit: int) -> Iterable[BaseFile]:
         below = f"{scope}/" if scope else ""
         if scope in self.files:
             yield self.files[scope]
-        start = bisect_left(self._sorted, below)
+        start = bisect_left(self._sorted, sort_key(below), key=sort_key)
         for path in self._sorted[start : start + limit]:
             if not path.startswith(below):
                 return
