@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -25,3 +26,18 @@ def docker_engine() -> Iterator[Daemon]:
 def containerd_engine() -> Iterator[Daemon]:
     with run_containerd() as daemon:
         yield daemon
+
+
+@pytest.fixture
+def wait_for() -> Callable[[Callable[[], bool]], bool]:
+    """Wait until something happens, within a minute."""
+
+    def wait(happens: Callable[[], bool]) -> bool:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            if happens():
+                return True
+            time.sleep(0.1)
+        return False
+
+    return wait

@@ -29,6 +29,7 @@ _REMEDY = (
 )
 _BINFMT = Path("/proc/sys/fs/binfmt_misc")
 _HOST_FILES = ("/etc/resolv.conf", "/etc/hosts")
+SANDBOX_MARK = "WHERRY_SANDBOX"
 
 
 class BubblewrapEngine:
@@ -95,7 +96,9 @@ class BubblewrapEngine:
         try:
             options, command, path = self._plan(spec, scratch, detached=detached)
             stdin = None if spec.interactive else subprocess.DEVNULL
-            return Sandbox(options, command, path, self._env, scratch, detached=detached, stdin=stdin)
+            # The mark is bwrap's own variable, not the command's: by it a sandbox is found whose starter has died.
+            env = {**self._env, SANDBOX_MARK: str(scratch)}
+            return Sandbox(options, command, path, env, scratch, detached=detached, stdin=stdin)
         except BaseException:
             shutil.rmtree(scratch, ignore_errors=True)
             raise
@@ -126,6 +129,8 @@ class BubblewrapEngine:
         return arguments, command, found
 
     def _refuse_unsupported(self, spec: RunSpec) -> None:
+        if spec.options:
+            raise UsageError(f"bubblewrap has no options of its own: {' '.join(spec.options)}", hint="--on podman")
         if spec.gpus:
             raise EngineError("bubblewrap passes no GPU on", hint="--on docker or --on podman")
         if spec.network not in (None, "host", "none"):

@@ -186,7 +186,7 @@ class ContainerdEngine:
             options += ["--label", f"{key}={value}"]
         for mount in spec.mounts:
             options += ["--mount", _render_mount(mount)]
-        return [self._path(), "run", *options, name, spec.name, *spec.command]
+        return [self._path(), "run", *options, *spec.options, name, spec.name, *spec.command]
 
     def _render_user(self, user: str) -> list[str]:
         if b"--user " not in ask([self._path(), "run", "--help"], self._env).stdout:

@@ -120,7 +120,7 @@ class DockerLikeEngine:
             options += _render_mount(mount)
         for port in spec.ports:
             options += ["--publish", str(port)]
-        return options
+        return [*options, *spec.options]
 
     def _render_gpus(self, gpus: str) -> list[str]:
         return ["--gpus", gpus]

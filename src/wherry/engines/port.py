@@ -8,7 +8,7 @@ the layers that `held_layers` named, never others.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
@@ -80,6 +80,7 @@ class RunSpec:
     """One container. `command` empty: the image's entrypoint; else it replaces entrypoint and cmd.
 
     `name` is the container's, unique on this machine. `interactive` passes stdin on, `terminal` gives a terminal.
+    `options` are words for the engine's own command line, as they are.
     """
 
     image: EngineImage
@@ -96,7 +97,8 @@ class RunSpec:
     remove: bool = True
     interactive: bool = True
     terminal: bool = False
-    labels: tuple[tuple[str, str], ...] = field(default=())
+    labels: tuple[tuple[str, str], ...] = ()
+    options: tuple[str, ...] = ()
 
 
 class Engine(Protocol):

@@ -1,7 +1,7 @@
 """Starts other programs: no shell, a given environment, errors shortened to what helps.
 
-Knows three ways: ask (small output), feed (a stream into stdin), supervise (the program has our terminal, and signals
-that reach us stop it in an orderly way).
+Knows four ways: ask (small output), feed (a stream into stdin), pour (a stream out of stdout), supervise (the program has our
+terminal, and signals that reach us stop it in an orderly way).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from wherry.errors import EngineError
 _NOISE = re.compile(r'^(time="[^"]*" level=\w+ msg=|Error: |error: |docker: |podman: |ctr: |bwrap: )+')
 _LONGEST = 300
 _PATIENCE = 60.0
+_CHUNK = 1 << 16
 
 
 def find_program(name: str, env: Mapping[str, str]) -> str | None:
@@ -69,6 +70,26 @@ def feed(argv: Sequence[str], env: Mapping[str, str], chunks: Iterable[bytes], w
         if process.wait() != 0 or broken:
             errors.seek(0)
             raise EngineError(f"{what}: {shorten_errors(errors.read(1 << 20))}", hint=hint)
+
+
+def pour(argv: Sequence[str], env: Mapping[str, str], what: str) -> Iterator[bytes]:
+    """What a command prints, in pieces. Its failing is an `EngineError` at the end; left early, it is killed."""
+    with tempfile.TemporaryFile() as errors:
+        try:
+            process = subprocess.Popen(list(argv), env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors)
+        except OSError as error:
+            raise EngineError(f"cannot start {argv[0]}: {error.strerror}") from error
+        with process:
+            assert process.stdout is not None  # noqa: S101
+            try:
+                while chunk := process.stdout.read(_CHUNK):
+                    yield chunk
+            except GeneratorExit:
+                process.kill()
+                raise
+        if process.returncode != 0:
+            errors.seek(0)
+            raise EngineError(f"{what}: {shorten_errors(errors.read(1 << 20))}")
 
 
 def _pump(chunks: Iterable[bytes], pipe: IO[bytes]) -> bool:

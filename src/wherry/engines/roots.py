@@ -21,6 +21,7 @@ from pathlib import Path
 from wherry.engines.port import EngineImage
 from wherry.engines.unpack import lay_over, unpack_layer
 from wherry.errors import EngineError, StoreError, TrustError
+from wherry.formats.oci_json import parse_config
 from wherry.formats.untar import read_members
 from wherry.model.digest import DiffId
 from wherry.store.folders import rename_unless_there
@@ -61,6 +62,15 @@ class RootCache:
                 if not self._layer(diff_id).is_dir():
                     self._unpack(read_layer(diff_id), diff_id, made)
             self._finish(image, made)
+
+    def remove(self, image: EngineImage) -> None:
+        """Forget an image's root, and the layers that no other image has."""
+        with _explain(self._folder):
+            shutil.rmtree(self.root_of(image).parent, ignore_errors=True)
+            needed = {diff_id for config in self._folder.glob("roots/*/config") for diff_id in _read_diff_ids(config)}
+            for diff_id in image.config.diff_ids:
+                if diff_id not in needed:
+                    shutil.rmtree(self._layer(diff_id), ignore_errors=True)
 
     def _layer(self, diff_id: DiffId) -> Path:
         return self._folder / "layers" / diff_id.hex
@@ -115,6 +125,10 @@ class RootCache:
                 maker = entry.name.partition("-")[0]
                 if maker.isdigit() and not _is_alive(int(maker)):
                     shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def _read_diff_ids(config: Path) -> tuple[DiffId, ...]:
+    return parse_config(config.read_bytes(), str(config)).diff_ids
 
 
 def _is_alive(process: int) -> bool:

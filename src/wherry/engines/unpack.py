@@ -23,13 +23,23 @@ WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
 
 
-def unpack_layer(chunks: Iterable[bytes], folder: Path, where: str, wanted: Callable[[str], bool] = lambda _path: True) -> None:
+def unpack_layer(
+    chunks: Iterable[bytes],
+    folder: Path,
+    where: str,
+    wanted: Callable[[str], bool] = lambda _path: True,
+    *,
+    others: bool = False,
+) -> None:
     """Write a layer's files into the empty `folder`, which nobody else touches meanwhile.
 
-    Of files, and hard links, only the `wanted`; of folders and symbolic links all.
+    Of files, and hard links, only the `wanted`; of folders and symbolic links all. With `others`, devices and the like are
+    passed over instead of refused.
     """
     tree = _Tree(folder, where)
-    for member in read_members(chunks, where):
+    for member in read_members(chunks, where, others=others):
+        if member.kind is EntryKind.OTHER:
+            continue
         if member.kind in (EntryKind.DIRECTORY, EntryKind.SYMLINK) or wanted(member.path):
             tree.add(member)
 
