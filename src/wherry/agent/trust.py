@@ -1,6 +1,6 @@
 """What a device believes, kept in a folder: `root.json`, `timestamp.json`, `snapshot.json`, `targets.json`.
 
-The rules are in `wherry.agent.verification`; here they are put in order and their outcome is kept. To verify writes
+The rules are in `wherry.formats.tuf_workflow`; here they are put in order and their outcome is kept. To verify writes
 nothing, to accept writes each file as a whole, in the order in which they vouch for one another: after a power cut
 between two of them the device believes a little less new things, never wrong ones. Refused: whatever the rules refuse,
 a release without this device's platform, and any beginning without a root.
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from wherry.agent import verification
-from wherry.agent.verification import MAX_ROOTS, Clock, Trusted
 from wherry.errors import DeviceError, TrustError
+from wherry.formats import tuf_workflow
 from wherry.formats.release_json import parse_release_target
+from wherry.formats.tuf_workflow import MAX_ROOTS, Clock, Trusted
 from wherry.model.platform import Platform
 from wherry.model.release import Metadata, ReleaseTarget
 from wherry.store.posix import explain_os_errors, write_atomically
@@ -41,7 +41,7 @@ class TrustStore:
 
     def begin(self, root: bytes) -> None:
         """Trust this root, and forget whatever was trusted before."""
-        verification.trust_root(root)
+        tuf_workflow.trust_root(root)
         with explain_os_errors(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             for role in ("targets", "snapshot", "timestamp"):
@@ -50,11 +50,11 @@ class TrustStore:
 
     def read(self) -> Trusted:
         """What is believed now."""
-        root = self._read("root", verification.MAX_ROOT)
+        root = self._read("root", tuf_workflow.MAX_ROOT)
         if root is None:
             raise DeviceError("this device trusts no channel yet", where=str(self._path("root")), hint=_MISSING)
-        timestamp = self._read("timestamp", verification.MAX_TIMESTAMP)
-        return verification.recall_trust(root, timestamp, self._read("snapshot", verification.MAX_SNAPSHOT))
+        timestamp = self._read("timestamp", tuf_workflow.MAX_TIMESTAMP)
+        return tuf_workflow.recall_trust(root, timestamp, self._read("snapshot", tuf_workflow.MAX_SNAPSHOT))
 
     def write(self, trusted: Trusted) -> None:
         """Keep what is believed now; files that are so already are left alone."""
@@ -70,9 +70,9 @@ class TrustStore:
         """Hold documents against what is believed; nothing is written. `now` is aware of its zone."""
         clock = Clock(now=now, max_age=max_age)
         trusted = follow_roots(self.read(), metadata.roots)
-        trusted = verification.step_timestamp(trusted, metadata.timestamp, clock)
-        trusted = verification.step_snapshot(trusted, metadata.snapshot, clock)
-        trusted = verification.step_targets(trusted, metadata.targets, clock)
+        trusted = tuf_workflow.step_timestamp(trusted, metadata.timestamp, clock)
+        trusted = tuf_workflow.step_snapshot(trusted, metadata.snapshot, clock)
+        trusted = tuf_workflow.step_targets(trusted, metadata.targets, clock)
         return VerifiedRelease(target=find_target(trusted, platform), trusted=trusted, expired_for=trusted.measure_age(clock))
 
     def accept(self, verified: VerifiedRelease) -> None:
@@ -97,8 +97,8 @@ def follow_roots(trusted: Trusted, roots: tuple[bytes, ...]) -> Trusted:
     if len(roots) > MAX_ROOTS:
         raise TrustError(f"{len(roots)} roots, at most {MAX_ROOTS} are followed", where="root.json")
     for raw in roots:
-        if verification.read_root_version(raw) > trusted.root.signed.version:
-            trusted = verification.step_root(trusted, raw)
+        if tuf_workflow.read_root_version(raw) > trusted.root.signed.version:
+            trusted = tuf_workflow.step_root(trusted, raw)
     return trusted
 
 
