@@ -75,7 +75,7 @@ def fleet_cost(bytes_per_device: int, devices: int, tariff: Tariff, *, sessions:
         moved=bytes_per_device,
         billed=billed,
         charged=charged,
-        amount=_EXACT.divide(_EXACT.multiply(Decimal(charged * devices), tariff.price_per_gb), Decimal(GB)),
+        amount=_price(charged * devices, tariff),
         currency=tariff.currency,
     )
 
@@ -88,7 +88,16 @@ def _bill(moved: int, sessions: int, tariff: Tariff) -> int:
     return longer * bill_session(each + 1, tariff) + (sessions - longer) * bill_session(each, tariff)
 
 
+def price_volume(billed: int, tariff: Tariff) -> Decimal:
+    """What a device pays for a month of so many billed bytes."""
+    return _price(max(0, billed - tariff.included), tariff)
+
+
 def bill_session(moved: int, tariff: Tariff) -> int:
     """What a session that moved so many bytes is billed as, before the included volume."""
     unit = tariff.rounding
     return -(-max(moved, tariff.session_minimum) // unit) * unit
+
+
+def _price(charged: int, tariff: Tariff) -> Decimal:
+    return _EXACT.divide(_EXACT.multiply(Decimal(charged), tariff.price_per_gb), Decimal(GB))
