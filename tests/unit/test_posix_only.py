@@ -22,6 +22,7 @@ ALLOWED = {
     "engines/sandbox_process.py": {"memfd_create", "SIGKILL"},
     "engines/unpack.py": {"O_NOFOLLOW", "fchmod"},
     "store/disk.py": {"O_NOFOLLOW"},
+    "store/folder_tree.py": {"O_DIRECTORY", "O_NOFOLLOW"},
 }
 
 
