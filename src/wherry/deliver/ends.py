@@ -151,7 +151,9 @@ def _read_revision(text: str) -> str:
         raise UsageError("git is not installed", where=f"{GIT}{text}") from error
     if done.returncode != 0:
         reason = done.stderr.decode("utf-8", "replace").strip().splitlines()[:1]
-        raise LockError(f"git has no such file: {' '.join(reason)[:200]}", where=f"{GIT}{text}")
+        raise LockError(
+            f"git has no such file: {' '.join(reason)[:200]}", where=f"{GIT}{text}", hint="git:REVISION:FILE, in a git repository"
+        )
     try:
         return done.stdout.decode("utf-8")
     except UnicodeDecodeError as error:

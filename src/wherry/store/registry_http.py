@@ -138,6 +138,9 @@ def read_body(response: Response, limit: int, url: str) -> bytes:
     return bytes(data)
 
 
+_AGAIN = "the same command again, once the registry answers: what was moved stays"
+
+
 def explain_http_error(error: Exception, url: str) -> TransferError | TrustError:
     """What urllib3 or the system raised, as one of ours."""
     return _explain(understand_failure(error, url))
@@ -151,5 +154,5 @@ def _explain(problem: ConnectionProblem) -> TransferError | TrustError:
     if problem.failure is Failure.TLS:
         return TransferError(f"TLS failed: {problem.brief}", where=where, hint="--plain-http if the registry has no TLS")
     if problem.failure is Failure.STALLED:
-        return Interrupted("no answer: the connection stalled", where=where)
-    return Interrupted(f"connection failed: {problem.brief}", where=where)
+        return Interrupted("no answer: the connection stalled", where=where, hint=_AGAIN)
+    return Interrupted(f"connection failed: {problem.brief}", where=where, hint=_AGAIN)
