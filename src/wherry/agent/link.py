@@ -26,7 +26,7 @@ from wherry.errors import TransferError
 from wherry.formats.urls import place
 from wherry.model.digest import Digest
 from wherry.model.platform import Platform
-from wherry.model.traffic import estimate_rest
+from wherry.model.traffic import FIRST_PART, estimate_rest
 
 SMALLEST = 4 << 10  # bytes of the smallest part asked for
 OVERLAP = 256  # bytes that have to come again where there is no validator
@@ -147,7 +147,7 @@ class Link:
             raise self._contradiction(partial, answer)
         content = _describe(answer, address, size, limit)
         if partial.content is None:
-            if last >= BLOCK:
+            if last >= FIRST_PART:
                 raise self._contradiction(partial, answer)
             self._account.ensure_room(0)
             partial.begin(content)
@@ -207,7 +207,7 @@ def _conditions(partial: PartialFile, start: int, known: str, reach: int) -> dic
         validator = partial.content.validator
         end = str(partial.done + reach - 1) if partial.done + reach < partial.content.size else ""
         return {"Range": f"bytes={start}-{end}"} | ({"If-Range": validator} if validator else {})
-    wanted = {"Range": f"bytes=0-{min(BLOCK, reach) - 1}"}
+    wanted = {"Range": f"bytes=0-{min(FIRST_PART, reach) - 1}"}
     if known:
         wanted["If-None-Match" if known.endswith('"') else "If-Modified-Since"] = known
     return wanted

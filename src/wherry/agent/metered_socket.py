@@ -44,10 +44,10 @@ class Account(Protocol):
 
 
 class Tls:
-    """How servers are believed: 1.2 or newer, by the system's certificates or those of a file; remembers sessions while it lives.
+    """How servers are believed, by the system's certificates or those of a file; remembers sessions while it lives.
 
-    First messages are short. `version` is OpenSSL's: content is signed and public, so what a post-quantum key exchange would
-    keep secret is not worth its 2.3 kB a connection.
+    First messages are short: 1.3 alone is offered, and 1.2 after a server did not like that. `version` is OpenSSL's: content is
+    signed and public, so what a post-quantum key exchange would keep secret is not worth its 2.3 kB a connection.
     """
 
     def __init__(self, certificates: Path | None = None, version: tuple[int, int] | None = None) -> None:
@@ -55,7 +55,7 @@ class Tls:
             self.context = ssl.create_default_context(cafile=certificates)
         except OSError as error:
             raise DeviceError(f"cannot read certificates: {error.strerror or error}", where=str(certificates)) from None
-        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_3
         self.context.set_ciphers(_CIPHERS)
         self.context.options &= ~_PADDING
         if (version or ssl.OPENSSL_VERSION_INFO[:2]) >= _HYBRID:
@@ -83,7 +83,13 @@ class MeteredSocket:
         """Raises `ssl.SSLCertVerificationError` for a server that is not the one."""
         session = tls.sessions.pop((host, port), None)
         self._tls = tls.context.wrap_bio(self._incoming, self._outgoing, server_hostname=host, session=session)
-        self._pump(self._tls.do_handshake)
+        try:
+            self._pump(self._tls.do_handshake)
+        except ssl.SSLCertVerificationError:
+            raise
+        except ssl.SSLError:
+            tls.context.minimum_version = ssl.TLSVersion.TLSv1_2  # for the next attempt
+            raise
         self._agreed = True
 
     def end_tls(self) -> ssl.SSLSession | None:

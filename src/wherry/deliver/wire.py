@@ -1,13 +1,16 @@
-"""What a registry pull moves over the wire, estimated from what it fetches.
+"""What a registry pull and an update by parcel move over the wire, estimated from what they fetch.
 
 Documents and blobs are exact. What HTTP, TLS and TCP add is an estimate with the constants below; measured against docker
 and podman it is right to a few kilobytes for small pulls, and does not matter for large ones. Not counted: names looked up,
-a pull that breaks and starts again, and asking whether there is anything new.
+a pull that breaks and starts again, and asking whether there is anything new. What a device moves for a parcel is known better,
+as both ends are ours: `wherry.model.traffic`, to which the agent's ledger holds it on every device.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from wherry.model.traffic import HANDSHAKE_RECEIVED, HANDSHAKE_SENT, estimate_fetch
 
 # The registry, its token service and the store to which it redirects for blobs.
 CONNECTIONS = 3
@@ -51,4 +54,35 @@ def plan_pull(*, index: int, manifest: int, config: int, blobs: tuple[int, ...])
         blobs=sum(blobs),
         blob_count=len(blobs),
         overhead=plain + -(-carried * PACKETS_PER_MILLE // 1000),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """One device's update by bytes: `parcel` is exact, the rest is estimated. `socket` is what an agent's ledger shows."""
+
+    parcel: int
+    handshake: int
+    http: int
+    packets: int
+
+    @property
+    def socket(self) -> int:
+        return self.parcel + self.handshake + self.http
+
+    @property
+    def total(self) -> int:
+        """With the headers of packets: what a carrier counts."""
+        return self.socket + self.packets
+
+
+def plan_update(parcel: int, *, new_connection: bool = True) -> Update:
+    """A device's poll that brings a parcel of so many bytes; 0 for a poll that brings nothing."""
+    traffic = estimate_fetch(parcel, new_connection=new_connection)
+    handshake = (HANDSHAKE_SENT + HANDSHAKE_RECEIVED) * new_connection
+    return Update(
+        parcel=parcel,
+        handshake=handshake,
+        http=traffic.socket_bytes - parcel - handshake,
+        packets=traffic.wire_bytes - traffic.socket_bytes,
     )

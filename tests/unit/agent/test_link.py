@@ -470,3 +470,19 @@ def test_retries_on_a_bad_link_end_with_the_budget(device: Device) -> None:
     with pytest.raises(BudgetExceeded):
         device.fetch()
     assert device.ledger.read_month().billed <= 55_000
+
+
+def test_the_smallest_parcel_with_a_full_handshake_and_on_a_kept_connection(tmp_path: Path) -> None:
+    """Two RSA certificates, two session tickets: what common servers send."""
+    rsa = make_certificates(tmp_path / "rsa", "rsa")
+    with make_device(tmp_path, rsa, SMALL) as device:
+        partial = PartialFile(device.folder / "parcel")
+        with device.ledger.open_session("poll") as session, Link(device.channel, session, device.tls) as link:
+            link.fetch(NAME, partial, limit=LIMIT)
+            whole = session.sent + session.received
+            partial.discard()
+            link.fetch(NAME, partial, limit=LIMIT)
+            kept = session.sent + session.received - whole
+        partial.discard()
+    assert whole <= 4_500
+    assert kept <= 1_600
