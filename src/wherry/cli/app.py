@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "shell": (("shell",), "Open a shell in an image, also in one that has none."),
     "diff": (("diff",), "Show what changed between two images, locks or environments, and what it costs to move."),
     "push": (("push",), "Push the project's image to a registry."),
-    "image": (("image", "pull"), "List, inspect, move and remove images."),
+    "image": (("image", "pull", "delta"), "List, inspect, move and remove images."),
 }
 
 

@@ -69,7 +69,7 @@ def _weight(form: Packed) -> tuple[int, int, int]:
 
 def weigh(raw: bytes, prefix: bytes) -> int:
     """About how many bytes this will take: quickly, and without what its neighbours save."""
-    engine = _zstd_engine(12, _log_of(len(raw), 10, MAX_WINDOW_LOG), prefix)
+    engine = _zstd_engine(12, _log_of(len(raw), 10, MAX_WINDOW_LOG), len(raw), prefix)
     return len(engine.compress(raw)) + len(engine.flush())
 
 
@@ -97,11 +97,12 @@ def _pack_zstd(raw: SpooledFile, prefix: bytes, most: int) -> Packed:
     # Over a prefix the window has to hold all of the output: beyond it the prefix is out of reach (RFC 8878, 5).
     log = _log_of(raw.size, 10, most)
     level = 22 if raw.size <= 8 * _LARGE else 17 if raw.size <= _HUGE else 10
-    data = SpooledFile(_without_magic(_compressed(_zstd_engine(level, log, prefix), raw.chunks())))
+    data = SpooledFile(_without_magic(_compressed(_zstd_engine(level, log, raw.size, prefix), raw.chunks())))
     return Packed(section=Section(codec=Codec.ZSTD, offset=0, stored=data.size, raw=raw.size, window_log=log), data=data)
 
 
-def _zstd_engine(level: int, log: int, prefix: bytes = b"") -> ZstdCompressor:
+def _zstd_engine(level: int, log: int, size: int, prefix: bytes = b"") -> ZstdCompressor:
+    """`size` is that of what comes; told beforehand, it keeps zstd's tables small."""
     options: dict[int, int] = {
         CompressionParameter.compression_level: level,
         CompressionParameter.window_log: log,
@@ -110,14 +111,17 @@ def _zstd_engine(level: int, log: int, prefix: bytes = b"") -> ZstdCompressor:
         CompressionParameter.nb_workers: 0,
     }
     if len(prefix) < _MIN_PREFIX:
-        return ZstdCompressor(options=options)
-    return ZstdCompressor(options=options, zstd_dict=ZstdDict(prefix, is_raw=True).as_prefix)
+        engine = ZstdCompressor(options=options)
+    else:
+        engine = ZstdCompressor(options=options, zstd_dict=ZstdDict(prefix, is_raw=True).as_prefix)
+    engine.set_pledged_input_size(size)
+    return engine
 
 
 def pack_full(raw: SpooledFile, limit: int | None) -> Packed | None:
     """A whole layer as a frame; None as soon as it is larger than `limit`."""
     log = _log_of(raw.size, 10, MAX_WINDOW_LOG)
-    engine = _zstd_engine(19 if raw.size <= 8 * _LARGE else 12 if raw.size <= _HUGE else 9, log)
+    engine = _zstd_engine(19 if raw.size <= 8 * _LARGE else 12 if raw.size <= _HUGE else 9, log, raw.size)
     made = _bounded(_without_magic(_compressed(engine, raw.chunks())), limit)
     try:
         data = SpooledFile(made)

@@ -7,11 +7,12 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from wherry.deliver.encoder import Layer
 from wherry.errors import FormatError
-from wherry.formats.decompress import unpack_layer_chunks
 from wherry.formats.tar import EntryKind, TarEntry, add_parents, stream_tar
 from wherry.model.digest import Digest
 from wherry.store.archive import read_layer
@@ -22,22 +23,20 @@ from wherry.store.layer_tree import Tree, TreeFile, layered_tree
 from wherry.store.spooled import SpooledFile
 
 _CHUNK = 1 << 18
-_LIMIT = 1 << 40
 
 
 def image_tree(store: DiskStore, image: StoredImage) -> Tree:
     """The files of a stored image's root. Its layers lie unpacked in temporary files until the tree is closed."""
-    return layered_tree((SpooledFile(chunks) for chunks in _image_layers(store, image)), str(image.descriptor.digest))
+    tars = (SpooledFile(layer.chunks()) for layer in image_layers(store, image))
+    return layered_tree(tars, str(image.descriptor.digest))
 
 
-def _image_layers(store: DiskStore, image: StoredImage) -> Iterator[Iterator[bytes]]:
-    for blob, diff_id in zip(image.manifest.layers, image.config.diff_ids, strict=True):
-        yield read_layer(store, blob.digest, diff_id)
-
-
-def tar_tree(file: BinaryIO, where: str) -> Tree:
-    """The files of one tar, which may be compressed."""
-    return layered_tree((SpooledFile(unpack_layer_chunks(read_chunks(file), _LIMIT)),), where)
+def image_layers(store: DiskStore, image: StoredImage) -> tuple[Layer, ...]:
+    """A stored image's layers as the encoder takes them, the lowest first."""
+    return tuple(
+        Layer(diff_id=layer.diff_id, chunks=partial(read_layer, store, layer.digest, layer.diff_id), name=layer.name)
+        for layer in image.layers
+    )
 
 
 def folder_tree(root: Path) -> Tree:
