@@ -32,8 +32,6 @@ from wherry.model.lock import LayerKind, LockedDeb, LockedLayer, LockedWheel, Pl
 from wherry.store.disk import DiskStore
 
 _OF_WHEELS = (LayerKind.WHEEL, LayerKind.WHEELS, LayerKind.BYTECODE)
-
-
 _FIRST = 1 << 40  # more than any layer's size
 
 

@@ -22,7 +22,8 @@ _LITTER_SUFFIXES = (".pyc", ".pyo")
 # Of the last part of a path, in any case: environment files, private keys, key stores, password files of known tools.
 _SECRET_NAME = re.compile(
     r"\.env(?:rc|[._-].*)?|id_(?:rsa|dsa|ecdsa|ed25519)(?:_sk)?|[._]netrc|\.pypirc|\.git-credentials|\.pgpass|\.my\.cnf"
-    r"|\.htpasswd|\.dockercfg|\.ssh|\.gnupg|\.s3cfg|\.boto|kubeconfig|.+\.(?:env|kubeconfig|key|p12|pfx|jks|keystore|kdbx|ppk)",
+    r"|\.htpasswd|\.dockercfg|\.ssh|\.gnupg|\.s3cfg|\.boto|kubeconfig|secrets\.(?:toml|ya?ml|json)"
+    r"|.+\.(?:env|kubeconfig|key|p12|pfx|jks|keystore|kdbx|ppk)",
     re.IGNORECASE,
 )
 # Names that say something in one place only.

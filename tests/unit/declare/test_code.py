@@ -42,7 +42,7 @@ def test_everything_but_litter_models_and_secrets(tmp_path: Path) -> None:
 
 
 def test_environment_files_cluster_logins_and_keys_without_a_suffix(tmp_path: Path) -> None:
-    make(tmp_path, "prod.env", "kubeconfig", "test.kubeconfig", "environment", "api_key.py", "public_key")
+    make(tmp_path, "prod.env", "kubeconfig", "test.kubeconfig", "secrets.toml", "environment", "api_key.py", "public_key")
     write_files(tmp_path, {"deploy_key": KEY, "github-rsa": KEY})
     assert paths(tmp_path) == ["api_key.py", "environment", "public_key"]
 
