@@ -32,6 +32,7 @@ MAX_ROOT = 64 << 10
 MAX_TIMESTAMP = 16 << 10
 MAX_SNAPSHOT = 64 << 10
 MAX_TARGETS = 512 << 10
+_LIMITS = {"root": MAX_ROOT, "timestamp": MAX_TIMESTAMP, "snapshot": MAX_SNAPSHOT, "targets": MAX_TARGETS}
 MAX_ROOTS = 256  # followed at once
 DAYS = "x-wherry-days"
 
@@ -96,6 +97,24 @@ class Trusted:
         return max(self.tell_time(clock) - self.timestamp.signed.expires, _NOTHING) if self.timestamp else _NOTHING
 
 
+def read_signed(raw: bytes, kind: type[_S], root: Root) -> Document[_S]:
+    """A document that `root` vouches for; it may have expired, and may be of any number."""
+    document = _parse(raw, kind, _LIMITS[kind.type], f"{kind.type}.json")
+    _check_signatures(root, document, kind.type, f"{kind.type}.json")
+    return document
+
+
+def is_vouched_for(root: Root, document: Document[_S] | None) -> bool:
+    """Whether enough of the keys signed it that `root` names now."""
+    if document is None:
+        return False
+    try:
+        _check_signatures(root, document, document.signed.type, "")
+    except TrustError:
+        return False
+    return True
+
+
 def trust_root(raw: bytes) -> Trusted:
     """Begin with a root that came by a trusted way. It has to be signed by its own keys, and may have expired."""
     root = _parse(raw, Root, MAX_ROOT, "root.json")
@@ -106,8 +125,8 @@ def trust_root(raw: bytes) -> Trusted:
 def recall_trust(root: bytes, timestamp: bytes | None, snapshot: bytes | None) -> Trusted:
     """What a device believed when it kept these. A damaged timestamp or snapshot counts as none."""
     believed = trust_root(root)
-    kept_timestamp = _recall(timestamp, Timestamp, MAX_TIMESTAMP, believed.root.signed)
-    kept_snapshot = _recall(snapshot, Snapshot, MAX_SNAPSHOT, believed.root.signed)
+    kept_timestamp = _recall(timestamp, Timestamp, believed.root.signed)
+    kept_snapshot = _recall(snapshot, Snapshot, believed.root.signed)
     return replace(believed, timestamp=kept_timestamp, snapshot=kept_snapshot)
 
 
@@ -126,8 +145,8 @@ def step_root(trusted: Trusted, raw: bytes) -> Trusted:
     _check_signatures(new.signed, new, "root", where)
     return Trusted(
         root=new,
-        timestamp=trusted.timestamp if _is_vouched_for(new.signed, trusted.timestamp) else None,
-        snapshot=trusted.snapshot if _is_vouched_for(new.signed, trusted.snapshot) else None,
+        timestamp=trusted.timestamp if is_vouched_for(new.signed, trusted.timestamp) else None,
+        snapshot=trusted.snapshot if is_vouched_for(new.signed, trusted.snapshot) else None,
     )
 
 
@@ -225,24 +244,11 @@ def _refuse_expired(signed: Signed, moment: datetime, tolerance: timedelta, wher
         raise TrustError(f"expired on {signed.expires:%Y-%m-%d %H:%M} UTC{allowed}", where=where, hint=hint)
 
 
-def _recall(raw: bytes | None, kind: type[_S], limit: int, root: Root) -> Document[_S] | None:
-    if raw is None:
-        return None
+def _recall(raw: bytes | None, kind: type[_S], root: Root) -> Document[_S] | None:
     try:
-        document = _parse(raw, kind, limit, kind.type)
+        return None if raw is None else read_signed(raw, kind, root)
     except TrustError:
         return None
-    return document if _is_vouched_for(root, document) else None
-
-
-def _is_vouched_for(root: Root, document: Document[_S] | None) -> bool:
-    if document is None:
-        return False
-    try:
-        _check_signatures(root, document, document.signed.type, "")
-    except TrustError:
-        return False
-    return True
 
 
 def _parse(raw: bytes, kind: type[_S], limit: int, where: str) -> Document[_S]:
