@@ -18,13 +18,13 @@ import pytest
 from tests.simulators.certificates import Certificates, make_certificates
 from tests.simulators.namespace import Cable, Namespace, open_namespace
 from tests.simulators.web import WebSimulator
-from wherry.agent.link import parcel_name
 from wherry.deliver import wire
 from wherry.deliver.wire import plan_update
 from wherry.model.digest import Digest
 from wherry.model.platform import Platform
+from wherry.model.release import locate_parcel
 
-NAME = parcel_name(Platform("linux", "amd64"), Digest.of(b"base"))
+NAME = locate_parcel(Platform("linux", "amd64"), Digest.of(b"base"))
 SMALL = 850  # the parcel of a retrained 825 B model
 
 

@@ -24,8 +24,6 @@ from wherry.agent.metered_socket import Account, Tls
 from wherry.agent.partial_file import BLOCK, Content, PartialFile
 from wherry.errors import TransferError
 from wherry.formats.urls import place
-from wherry.model.digest import Digest
-from wherry.model.platform import Platform
 from wherry.model.traffic import FIRST_PART, estimate_rest
 
 SMALLEST = 4 << 10  # bytes of the smallest part asked for
@@ -62,11 +60,6 @@ class Poll:
     validator: str = ""
 
 
-def parcel_name(platform: Platform, base: Digest | None) -> str:
-    """Where a parcel lies in a channel; `base` is the manifest of the image that the device has, None for the full one."""
-    return f"parcels/{str(platform).replace('/', '-')}/{base.hex if base else 'full'}"
-
-
 class Link:
     """One session with one channel; a context manager. `tls` outlives it and makes later handshakes short."""
 
@@ -90,7 +83,7 @@ class Link:
         self._exchanges.close(abort=error[0] is not None)
 
     def fetch(self, name: str, partial: PartialFile, *, known: str = "", limit: int) -> Poll:
-        """Bring the parcel called `name` into the partial file, unless `known` is its validator; at most `limit` bytes.
+        """Bring the parcel `name` (`locate_parcel`) into the partial file, unless `known` is its validator; at most `limit` bytes.
 
         What a former call left in the file is gone on with. Raises `TransferError` when it cannot be had now (what came is kept),
         `TrustError` for a server that is not the one, and what the account raises.

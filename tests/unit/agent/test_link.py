@@ -17,14 +17,15 @@ from tests.simulators.link import LinkSimulator
 from tests.simulators.web import WebSimulator
 from wherry.agent.exchange import Patience
 from wherry.agent.ledger import BudgetExceeded, Ledger, Rules
-from wherry.agent.link import Link, News, Poll, parcel_name
+from wherry.agent.link import Link, News, Poll
 from wherry.agent.metered_socket import Tls
 from wherry.agent.partial_file import BLOCK, PartialFile
 from wherry.errors import DeviceError, TransferError, TrustError
 from wherry.model.digest import Digest
 from wherry.model.platform import Platform
+from wherry.model.release import locate_parcel
 
-NAME = parcel_name(Platform("linux", "amd64"), Digest.of(b"base"))
+NAME = locate_parcel(Platform("linux", "amd64"), Digest.of(b"base"))
 PATH = f"/channel/{NAME}"
 SMALL = random.Random(1).randbytes(850)
 LARGE = random.Random(2).randbytes(6 * BLOCK + 777)
