@@ -111,15 +111,22 @@ class _Layer:
         self._opaque: set[str] = set()  # what lies below is hidden
 
     def add(self, member: TarMember) -> None:
-        folder, _, name = member.path.rpartition("/")
-        if name == _OPAQUE:
-            self._opaque.add(folder)
-        elif name.startswith(_WHITEOUT):
-            self._gone.add(f"{folder}/{name[len(_WHITEOUT) :]}".lstrip("/"))
+        folder = member.path.rpartition("/")[0]
+        if f"/{member.path}".find(f"/{_WHITEOUT}") >= 0:
+            self._hide(member.path)
         else:
             self._add_folders(member.path if member.kind is EntryKind.DIRECTORY else folder)
             if member.kind is not EntryKind.DIRECTORY:
                 self._place(member)
+
+    def _hide(self, path: str) -> None:
+        """A whiteout; what lies below one is nothing."""
+        at = f"/{path}".index(f"/{_WHITEOUT}")
+        folder, name = path[:at].rstrip("/"), path[at:].split("/")[0]
+        if name == _OPAQUE:
+            self._opaque.add(folder)
+        else:
+            self._gone.add(f"{folder}/{name[len(_WHITEOUT) :]}".lstrip("/"))
 
     def hides(self, path: str) -> bool:
         """Whether a lower layer's file is no longer seen."""
