@@ -53,8 +53,7 @@ class Keys:
 
     def make(self, role: str, passphrase: str) -> CryptoSigner:
         """A new key for a role; without a passphrase it lies there as it is."""
-        if passphrase and len(passphrase) < MIN_PASSPHRASE:
-            raise UsageError(f"a passphrase has at least {MIN_PASSPHRASE} characters", hint="five random words are good")
+        check_passphrase(passphrase)
         private = Ed25519PrivateKey.generate()
         signer = _make_signer(private)
         protection: KeySerializationEncryption = NoEncryption()
@@ -130,6 +129,12 @@ class Keys:
                 raise TrustError("this is another key than its name says", where=str(path))
             self._opened[path] = signer
         return self._opened[path]
+
+
+def check_passphrase(passphrase: str) -> None:
+    """Refuse one that is too short; an empty one stands for none."""
+    if passphrase and len(passphrase) < MIN_PASSPHRASE:
+        raise UsageError(f"a passphrase has at least {MIN_PASSPHRASE} characters", hint="five random words are good")
 
 
 def _load_key(pem: bytes, path: Path, ask: AskPassphrase) -> Ed25519PrivateKey:

@@ -20,7 +20,7 @@ from tuf.api.metadata import Metadata as TufMetadata
 from tuf.api.metadata import MetaFile, Role, Root, Snapshot, TargetFile, Targets, Timestamp
 
 from wherry.deliver.channel import Channel, read_channel
-from wherry.deliver.keys import ROLES, Keys
+from wherry.deliver.keys import ROLES, Keys, check_passphrase
 from wherry.errors import TrustError, UsageError
 from wherry.formats.release_json import parse_release_target, render_release_custom
 from wherry.formats.tuf_workflow import (
@@ -69,6 +69,8 @@ class Renewal:
 
 def sign_first_root(plans: Mapping[str, RolePlan], keys: Keys, passphrases: Mapping[str, str], now: datetime) -> bytes:
     """Make the keys of all roles, and the root of a new channel."""
+    for passphrase in passphrases.values():
+        check_passphrase(passphrase)
     root = Root(version=1, spec_version=SPEC_VERSION, roles={role: Role([], plans[role].threshold) for role in ROLES})
     for role in ROLES:
         root.roles[role].unrecognized_fields[DAYS] = plans[role].days
@@ -120,7 +122,7 @@ def rotate_keys(
     folder: Path, role: str, keys: Keys, passphrase: str, now: datetime, *, plan: RolePlan | None = None
 ) -> tuple[Renewal, tuple[str, ...]]:
     """Give a role new keys, and sign with them what it signs. Also gives the ids of the keys that no role has any longer."""
-    channel = read_channel(folder, keys.read_pinned_root())
+    channel = _open_for_change(folder, keys)
     root = _succeed(channel.roots[-1], Root)
     former = tuple(root.roles[role].keyids)
     for keyid in former:
@@ -144,12 +146,26 @@ def find_role(channel: Channel, text: str) -> tuple[str, str]:
 
 def revoke_key(folder: Path, keyid: str, keys: Keys, passphrase: str, now: datetime) -> tuple[Renewal, str]:
     """Take one key out of its role and put a new one in its place. Also gives the id of the one that was taken out."""
-    channel = read_channel(folder, keys.read_pinned_root())
+    channel = _open_for_change(folder, keys)
     role, revoked = find_role(channel, keyid)
     root = _succeed(channel.roots[-1], Root)
     root.revoke_key(revoked, role)
     root.add_key(keys.make(role, passphrase).public_key, role)
     return _change_root(channel, root, keys, now, {role}), revoked
+
+
+def plan_role(root: Root, role: str) -> RolePlan:
+    """The numbers of a role as they are."""
+    has = root.roles[role]
+    return RolePlan(count=len(has.keyids), threshold=has.threshold, days=_days_of(root, role))
+
+
+def _open_for_change(folder: Path, keys: Keys) -> Channel:
+    """No new key is made before it is certain that a root can be signed."""
+    channel = read_channel(folder, keys.read_pinned_root())
+    role = channel.root.roles["root"]
+    keys.find_signers("root", role.keyids, role.threshold)
+    return channel
 
 
 def _prove(metadata: Metadata, now: datetime) -> None:
