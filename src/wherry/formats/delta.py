@@ -19,7 +19,7 @@ MAX_DICTIONARY_LOG = 22  # xz's
 MAX_WINDOW_LOG = 23  # zstd's
 _MAX_HEAD = 1 << 20
 _MAX_GROUPS = 50_000
-_MAX_DICTIONARY_BYTE = 225
+_MAX_SETTING = 224
 
 # Gives `size` bytes at `offset`; fewer only at the end.
 ReadAt = Callable[[int, int], bytes]
@@ -152,7 +152,7 @@ def parse_body(read: ReadAt, size: int, limits: Limits, where: str = "delta") ->
 
 
 def _parse_full(reader: ByteReader, size: int, target_size: int) -> Body:
-    window_log = reader.number(MAX_WINDOW_LOG)
+    window_log = reader.byte(MAX_WINDOW_LOG)
     offset = reader.position
     frame = Section(codec=Codec.ZSTD, offset=offset, stored=size - offset, raw=target_size, window_log=window_log)
     return Body(form=Form.FULL, target_size=target_size, full=frame)
@@ -191,6 +191,6 @@ def _parse_section(reader: ByteReader, raw_limit: int) -> Section:
             raise reader.refuse("a section larger than it may be")
         return Section(codec=codec, offset=0, stored=stored, raw=stored)
     raw = reader.number(raw_limit)
-    window_log = reader.number(MAX_DICTIONARY_LOG if codec is Codec.XZ else MAX_WINDOW_LOG)
-    setting = reader.number(_MAX_DICTIONARY_BYTE) if codec is Codec.XZ else 0
+    window_log = reader.byte(MAX_DICTIONARY_LOG if codec is Codec.XZ else MAX_WINDOW_LOG)
+    setting = reader.byte(_MAX_SETTING) if codec is Codec.XZ else 0
     return Section(codec=codec, offset=0, stored=stored, raw=raw, setting=setting, window_log=window_log)

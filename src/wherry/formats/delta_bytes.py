@@ -68,6 +68,13 @@ class ByteReader:
             raise self.refuse(f"the number {value} where at most {limit} is allowed")
         return value
 
+    def byte(self, limit: int) -> int:
+        """One byte, of at most `limit`."""
+        value = self.take(1)[0]
+        if value > limit:
+            raise self.refuse(f"the number {value} where at most {limit} is allowed")
+        return value
+
     def signed(self) -> int:
         value = self.number()
         return -((value + 1) >> 1) if value & 1 else value >> 1

@@ -75,7 +75,7 @@ def parse_head(reader: ByteReader, *, listed: int) -> IndexHead:
             raise reader.refuse("scopes that overlap")
     count = reader.number(listed)
     check = reader.take(CHECK) if count else b""
-    flags = reader.number(3)
+    flags = reader.byte(3)
     sums = (int.from_bytes(reader.take(8), "little"), int.from_bytes(reader.take(8), "little")) if flags & 2 else None
     columns = tuple(reader.take(reader.number()) for _ in range(_COLUMNS))
     reader.expect_end()

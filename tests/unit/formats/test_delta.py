@@ -73,6 +73,13 @@ def test_a_window_that_is_too_large_is_refused(window_log: int) -> None:
         parse(render_full_head(100, window_log) + bytes(5))
 
 
+@pytest.mark.parametrize("setting", [0, 93, 162, 224])
+def test_each_setting_of_xz_is_one_byte(setting: int) -> None:
+    section = Section(codec=Codec.XZ, offset=0, stored=5, raw=100, window_log=12, setting=setting)
+    (part,) = (one for one in parse(head({Part.LITERAL: section}) + bytes(5)).parts if one)
+    assert (part.setting, part.raw, part.stored) == (setting, 100, 5)
+
+
 def test_memory_is_what_is_open_at_one_time() -> None:
     parts = {
         Part.INDEX: packed(Codec.XZ, 1, 9, 22),
