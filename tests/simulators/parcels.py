@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 from wherry.formats.oci_json import render_config, render_json, render_manifest
 from wherry.formats.parcel_documents import BaseDocuments, Documents
+from wherry.formats.tuf_workflow import DAYS
 from wherry.model.digest import DiffId, Digest
 from wherry.model.oci import CONFIG, LAYER_GZIP, LAYER_KIND, LAYER_NAME, Descriptor, History
 from wherry.model.platform import Platform
@@ -69,7 +71,7 @@ def make_documents(
     return Documents(
         metadata=Metadata(
             roots=tuple(roots),
-            timestamp=_sign("timestamp", day, release, meta={"snapshot.json": {"version": release}}),
+            timestamp=_sign("timestamp", day, release, meta={"snapshot.json": {"version": release}}, **{DAYS: 14}),
             snapshot=_sign("snapshot", day, release, meta={"targets.json": {"version": release}}),
             targets=_sign("targets", day, release, targets=images),
         ),
@@ -82,7 +84,7 @@ def base_of(documents: Documents) -> BaseDocuments:
     return BaseDocuments(manifest=documents.manifest, config=documents.config, targets=documents.metadata.targets)
 
 
-def _sign(kind: str, day: int, version: int, **members: object) -> bytes:
+def _sign(kind: str, day: int, version: int, **members: Any) -> bytes:
     signed = {"_type": kind, "expires": f"2027-01-{day:02}T00:00:00Z", "spec_version": "1.0.31", "version": version, **members}
     noise = random.Random(f"{kind} {day} {version}")
     return render_json({"signatures": [{"keyid": "5c" * 8, "sig": noise.randbytes(64).hex()}], "signed": signed})

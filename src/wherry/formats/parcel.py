@@ -10,7 +10,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from wherry.errors import FormatError
 from wherry.formats.delta import ReadAt
@@ -39,7 +38,7 @@ __all__ = [
     "locate_bodies",
     "parse_parcel",
     "read_documents",
-    "render_parcel",
+    "stream_parcel",
 ]
 
 MAGIC = b"wpl\x01"
@@ -97,26 +96,19 @@ class BodyPlace:
     size: int
 
 
-def render_parcel(
-    out: BinaryIO,
-    documents: Documents,
-    base: BaseDocuments | None,
-    layers: Sequence[ParcelLayer],
-    limits: ParcelLimits | None = None,
-) -> int:
-    """Write the parcel for the owner of `base`, with a body for each layer that it lacks, in their order; gives its size."""
+def stream_parcel(
+    documents: Documents, base: BaseDocuments | None, layers: Sequence[ParcelLayer], limits: ParcelLimits | None = None
+) -> Iterator[bytes]:
+    """The parcel for the owner of `base`, with a body for each layer that it lacks, in their order (`find_lacking`)."""
     limits = limits or ParcelLimits()
     lacking = find_lacking(documents.config, base.config if base else None)
     if tuple(layer.diff_id for layer in layers) != lacking:
         raise FormatError("the layers given are not those that the base lacks", where="parcel")
-    packed = pack_documents(documents, base, limits.documents)
-    checksum = written = 0
-    for chunk in _render(packed, layers):
+    checksum = 0
+    for chunk in _render(pack_documents(documents, base, limits.documents), layers):
         checksum = zlib.crc32(chunk, checksum)
-        written += len(chunk)
-        out.write(chunk)
-    out.write(checksum.to_bytes(CHECKSUM, "little"))
-    return written + CHECKSUM
+        yield chunk
+    yield checksum.to_bytes(CHECKSUM, "little")
 
 
 def _render(packed: PackedDocuments, layers: Sequence[ParcelLayer]) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ _KEY = b"0" * 16
 _SIGNATURES = b'{"signatures":[{"keyid":"%b","sig":"%b"}],"signed":{"_type":' % (_KEY, b"0" * 128)
 _DIGEST = b"0" * 64
 _TIME = b"1970-01-01T00:00:00Z"
-_END = b'"spec_version":"1.0.31","version":1}}'
+_END = b'"spec_version":"1.0.31","version":1'
 
 _CONFIG = (
     b'{"architecture":"amd64","config":{"Cmd":["python"],"Entrypoint":["python"],"Env":["PATH=/usr/local/bin:/usr/bin:/bin"],'
@@ -30,10 +30,11 @@ _IMAGES = (
     b'"linux/arm64":{"custom":{"health":{"command":[""],"seconds":30,"within":120},"layers":[' % (_RELEASED, _RELEASED, _DIGEST)
 )
 _ROLES = b",".join(
-    b'"%b":{"keyids":["%b"],"threshold":1}' % (role, _KEY) for role in (b"root", b"snapshot", b"targets", b"timestamp")
+    b'"%b":{"keyids":["%b"],"threshold":1,"x-wherry-days":365}' % (role, _KEY)
+    for role in (b"root", b"snapshot", b"targets", b"timestamp")
 )
 _KEYS = b'"%b":{"keytype":"ed25519","keyval":{"public":"%b"},"scheme":"ed25519"}' % (_KEY, _DIGEST)
-_ROOT = b'%b"root","consistent_snapshot":true,"expires":"%b","keys":{%b,%b},"roles":{%b},%b' % (
+_ROOT = b'%b"root","consistent_snapshot":true,"expires":"%b","keys":{%b,%b},"roles":{%b},%b,"x-wherry-days":365}}' % (
     _SIGNATURES,
     _TIME,
     _KEYS,
@@ -42,7 +43,11 @@ _ROOT = b'%b"root","consistent_snapshot":true,"expires":"%b","keys":{%b,%b},"rol
     _END,
 )
 _TARGETS = b'%b"targets","expires":"%b","spec_version":"1.0.31","targets":%b]}}},"version":1}}' % (_SIGNATURES, _TIME, _IMAGES)
-_SNAPSHOT = b'%b"snapshot","expires":"%b","meta":{"targets.json":{"version":1}},%b' % (_SIGNATURES, _TIME, _END)
-_TIMESTAMP = b'%b"timestamp","expires":"%b","meta":{"snapshot.json":{"version":1}},%b' % (_SIGNATURES, _TIME, _END)
+_SNAPSHOT = b'%b"snapshot","expires":"%b","meta":{"targets.json":{"version":1}},%b}}' % (_SIGNATURES, _TIME, _END)
+_TIMESTAMP = b'%b"timestamp","expires":"%b","meta":{"snapshot.json":{"version":1}},%b,"x-wherry-days":14}}' % (
+    _SIGNATURES,
+    _TIME,
+    _END,
+)
 
 TEMPLATES = (_ROOT, _CONFIG, _MANIFEST, _TARGETS, _SNAPSHOT, _TIMESTAMP)
