@@ -40,12 +40,10 @@ class TrustStore:
         self._folder = folder
 
     def begin(self, root: bytes) -> None:
-        """Trust this root, and forget whatever was trusted before."""
+        """Trust this root. What it does not vouch for counts no longer; what it does goes on protecting from rollbacks."""
         tuf_workflow.trust_root(root)
         with explain_os_errors(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
-            for role in ("targets", "snapshot", "timestamp"):
-                self._path(role).unlink(missing_ok=True)
             write_atomically(self._path("root"), root)
 
     def read(self) -> Trusted:
