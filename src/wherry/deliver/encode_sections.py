@@ -55,11 +55,13 @@ def pack_group(raw: SpooledFile, prefix: bytes) -> Packed:
 
 def _smallest(raw: SpooledFile, makers: Iterable[Callable[[], Packed]]) -> Packed:
     best = Packed(section=Section(codec=Codec.STORED, offset=0, stored=raw.size, raw=raw.size), data=raw)
-    for make in makers:
+    for make in makers:  # each reads `raw`, so that stays open until the last is done
         form = make()
-        worse = form if _weight(form) >= _weight(best) else best
-        best = best if worse is form else form
-        worse.data.close()
+        worse, best = (best, form) if _weight(form) < _weight(best) else (form, best)
+        if worse.data is not raw:
+            worse.data.close()
+    if best.data is not raw:
+        raw.close()
     return best
 
 
