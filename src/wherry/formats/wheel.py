@@ -16,7 +16,6 @@ import io
 import os
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, cast
@@ -31,15 +30,13 @@ from installer.utils import Scheme, construct_record_file, fix_shebang
 
 from wherry.errors import FormatError
 from wherry.formats.tar import TarEntry, file_entry
+from wherry.formats.zip_member import ERRORS, stream_member
 from wherry.model.layout import CONFIGURATION, ENVIRONMENT, interpreter_names, site_packages
 
-_CHUNK = 1 << 20
 _MAX_SMALL = 1 << 20  # what is read whole: scripts with a shebang, metadata
 _MAX_METADATA = 64 << 20  # RECORD of the largest wheels has some 20,000 lines
 _MAX_RATIO = 200
 _RATIO_FREE = 64 << 20
-# What zipfile lets through when an archive is damaged, encrypted or compressed in a way it does not know.
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError, RuntimeError)
 _UNSOUND = "tell its publisher; lock another version"
 _UNRECORDED = ("RECORD", "RECORD.jws", "RECORD.p7s")
 
@@ -62,7 +59,7 @@ def plan_wheel(archive: zipfile.ZipFile, name: str, minor: str) -> WheelLayout:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # shipped __pycache__ is left out: we make our own
             installer.install(source, destination, {"INSTALLER": b"wherry\n"})
-    except (InstallerError, InvalidRecordEntry, KeyError, AssertionError, configparser.Error, csv.Error, *_ZIP_ERRORS) as error:
+    except (InstallerError, InvalidRecordEntry, KeyError, AssertionError, configparser.Error, csv.Error, *ERRORS) as error:
         raise FormatError(f"not a sound wheel: {' '.join(str(error).split())}", where=name, hint=_UNSOUND) from error
     return destination.layout()
 
@@ -99,11 +96,10 @@ class _Member:
         where = f"{self.name}: {self.info.filename}"
         digest = hashlib.new(self.recorded.name)
         try:
-            with self.archive.open(self.info) as stream:
-                while chunk := stream.read(_CHUNK):
-                    digest.update(chunk)
-                    yield chunk
-        except _ZIP_ERRORS as error:
+            for chunk in stream_member(self.archive, self.info):
+                digest.update(chunk)
+                yield chunk
+        except ERRORS as error:
             raise FormatError(f"damaged: {error}", where=where) from error
         if base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode() != self.recorded.value.rstrip("="):
             raise FormatError("its contents differ from RECORD", where=where, hint=_UNSOUND)
