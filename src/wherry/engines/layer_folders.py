@@ -105,7 +105,7 @@ def _merge_folders(places: list[tuple[int, str]]) -> Iterator[tuple[str, list[tu
         closed |= hidden
         if opaque:
             break
-    yield from shown.items()
+    yield from sorted(shown.items())
 
 
 def _scan(place: str) -> list[Entry]:

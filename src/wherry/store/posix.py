@@ -116,3 +116,20 @@ def write_hint(path: Path, data: bytes) -> None:
             beside.replace(path)
         except OSError:
             beside.unlink(missing_ok=True)
+
+
+def reserve_space(handle: int, size: int) -> None:
+    """Give an open file its full size on the disk now, so that writing it cannot run out of space."""
+    if size:
+        os.posix_fallocate(handle, 0, size)
+
+
+def fork_process() -> int:
+    """A copy of this process; 0 in the copy."""
+    return os.fork()
+
+
+def wait_for_process(process: int) -> int:
+    """The exit code of a child; that of a shell for one that a signal ended."""
+    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    return 128 - code if code < 0 else code

@@ -1,0 +1,109 @@
+"""The program `wherry-agent`: words in, one call, result on stdout and talk on stderr. Light: argparse, no colours."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from wherry.agent.doctor import examine_device
+from wherry.agent.opening import open_parcel_file
+from wherry.agent.processes import run_apart
+from wherry.agent.report import describe_status, render_lines
+from wherry.agent.settings import AgentSettings, read_settings
+from wherry.agent.state import StateFolder
+from wherry.agent.update import SystemClock, Updater
+from wherry.engines.device import DeviceEngine
+from wherry.engines.device_choice import make_device_engine
+from wherry.errors import WherryError
+from wherry.version import VERSION
+
+_CONFIG = "/etc/wherry/agent.toml"
+
+
+def main() -> None:
+    """The entry point."""
+    sys.exit(run_agent(sys.argv[1:]))
+
+
+def run_agent(words: Sequence[str]) -> int:
+    """Do what the words say; the exit code (docs/reference/exit-codes.md)."""
+    arguments = _make_parser().parse_args(words)
+    try:
+        settings = read_settings(Path(arguments.config))
+        engine = make_device_engine(settings.engine, os.environ, settings.state / "engine")
+        return int(arguments.call(arguments, settings, engine))
+    except WherryError as error:
+        _say(f"error: {error}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="wherry-agent", description="Takes a device's updates, and takes them back.")
+    parser.add_argument("--version", action="version", version=f"wherry-agent {VERSION}")
+    parser.add_argument("--config", metavar="FILE", default=os.environ.get("WHERRY_AGENT_CONFIG", _CONFIG), help="agent.toml")
+    verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    apply = verbs.add_parser("apply", help="update by a parcel that is here, such as on a stick")
+    apply.add_argument("parcel", metavar="FILE")
+    apply.add_argument("--again", action="store_true", help="also a release that was taken back before")
+    _add_wait(apply)
+    apply.set_defaults(call=_apply)
+    status = verbs.add_parser("status", help="what is on, what was before, what was taken back")
+    status.add_argument("--json", action="store_true", help="as one JSON document")
+    status.set_defaults(call=_show_status)
+    rollback = verbs.add_parser("rollback", help="put the former image back, without the link")
+    _add_wait(rollback)
+    rollback.set_defaults(call=_roll_back)
+    recover = verbs.add_parser("recover", help="after a start: end what was begun, have the container running")
+    recover.set_defaults(call=_recover)
+    doctor = verbs.add_parser("doctor", help="what would be in an update's way")
+    doctor.set_defaults(call=_examine)
+    return parser
+
+
+def _add_wait(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--wait", metavar="SECONDS", type=float, default=0.0, help="for the update lock; without it, not at all")
+
+
+def _make_updater(settings: AgentSettings, engine: DeviceEngine) -> Updater:
+    return Updater(settings, engine, run_apart, SystemClock(), _say)
+
+
+def _apply(arguments: argparse.Namespace, settings: AgentSettings, engine: DeviceEngine) -> int:
+    with open_parcel_file(Path(arguments.parcel)) as source:
+        outcome = _make_updater(settings, engine).apply(source, patience=arguments.wait, again=arguments.again)
+    print(outcome.value)
+    return 0
+
+
+def _roll_back(arguments: argparse.Namespace, settings: AgentSettings, engine: DeviceEngine) -> int:
+    print(_make_updater(settings, engine).roll_back(patience=arguments.wait).value)
+    return 0
+
+
+def _recover(_arguments: argparse.Namespace, settings: AgentSettings, engine: DeviceEngine) -> int:
+    _make_updater(settings, engine).recover()
+    return 0
+
+
+def _show_status(arguments: argparse.Namespace, settings: AgentSettings, engine: DeviceEngine) -> int:
+    status = describe_status(settings, engine, StateFolder(settings.state).read())
+    print(json.dumps(status) if arguments.json else "\n".join(render_lines(status)))
+    return 0
+
+
+def _examine(_arguments: argparse.Namespace, settings: AgentSettings, engine: DeviceEngine) -> int:
+    findings = examine_device(settings, engine, datetime.now(UTC))
+    for finding in findings:
+        print(f"{'ok' if finding.well else 'no'}  {finding.what}" + (f"\n    try: {finding.hint}" if finding.hint else ""))
+    return 0 if all(finding.well for finding in findings) else 17
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
