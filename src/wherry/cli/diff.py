@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated
 
@@ -11,12 +10,12 @@ import typer
 
 from wherry.cli import diff_report as report
 from wherry.cli.epilog import render_examples
+from wherry.cli.fleet_options import Devices, PricePerGb, TariffFile, read_fleet
 from wherry.cli.options import AsJson
 from wherry.cli.talk import print_json
 from wherry.declare.environment import kind_of_file, read_environment
 from wherry.declare.grammar import WrittenEnvironment
 from wherry.deliver.changes import diff_environments
-from wherry.deliver.costs import PUBLISHED_PRICE_PER_GB, Tariff, flat_tariff, read_tariff
 from wherry.deliver.difference import Difference, diff_images
 from wherry.deliver.difference_json import render_environment_changes, render_image_differences, render_lock_differences
 from wherry.deliver.ends import GIT, ImageEnd, is_lock, read_lock_end, read_stored_ends
@@ -46,9 +45,9 @@ def show_difference(
     ],
     target: Annotated[str, typer.Argument(metavar="TARGET", help="What it is compared with, of the same kind.")],
     platform: Annotated[str | None, typer.Option(metavar="OS/ARCH", help="Only this platform, such as linux/arm64.")] = None,
-    devices: Annotated[int | None, typer.Option(metavar="N", min=0, help="How many devices pull it: shows the cost.")] = None,
-    tariff: Annotated[Path | None, typer.Option(metavar="FILE", help="A tariff file (docs/reference/tariff.md).")] = None,
-    price_per_gb: Annotated[str | None, typer.Option(metavar="PRICE", help="Instead of a tariff: USD per 10^9 bytes. [25]")] = None,
+    devices: Devices = None,
+    tariff: TariffFile = None,
+    price_per_gb: PricePerGb = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what changed between two images, locks or environments, and what it costs to move.
@@ -56,7 +55,7 @@ def show_difference(
     A lock may also come out of git: git:HEAD~1 is this folder's wherry.lock one commit ago.
     """
     wanted = Platform.parse(platform) if platform else None
-    fleet = _read_fleet(devices, tariff, price_per_gb)
+    fleet = read_fleet(devices, tariff, price_per_gb)
     if is_lock(base) and is_lock(target):
         locks = [each for each in diff_locks(read_lock_end(base), read_lock_end(target)) if wanted in (None, each.platform)]
         if as_json:
@@ -76,19 +75,6 @@ def show_difference(
             print_json(render_image_differences(images, devices=fleet and fleet[0], tariff=fleet and fleet[1]))
         else:
             report.print_images(images, fleet)
-
-
-def _read_fleet(devices: int | None, file: Path | None, price: str | None) -> tuple[int, Tariff] | None:
-    """How many devices at which tariff; None where nobody asked for a cost."""
-    if file is not None and price is not None:
-        raise UsageError("--tariff and --price-per-gb exclude each other")
-    if devices is None and file is None and price is None:
-        return None
-    try:
-        flat = flat_tariff(Decimal(price) if price is not None else PUBLISHED_PRICE_PER_GB)
-    except InvalidOperation as error:
-        raise UsageError(f"not a number: {price!r}", where="--price-per-gb", hint="such as 25 or 0.09") from error
-    return (1 if devices is None else devices, read_tariff(file) if file else flat)
 
 
 def _is_environment(text: str) -> bool:

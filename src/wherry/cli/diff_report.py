@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from wherry.cli.fleet_options import Fleet, tell_price
 from wherry.cli.talk import format_size, print_table
 from wherry.deliver.changes import Cause, Change
-from wherry.deliver.costs import Tariff, fleet_cost
 from wherry.deliver.difference import Difference
 from wherry.deliver.lock_difference import LockDifference
-
-Fleet = tuple[int, Tariff]
 
 
 def print_images(differences: Sequence[Difference], fleet: Fleet | None) -> None:
@@ -64,18 +62,10 @@ def _print_pulls(difference: Difference, fleet: Fleet | None) -> None:
     documents = format_size(pull.index + pull.manifest + pull.config)
     made_of = f"layers {format_size(pull.blobs)}, manifest and config {documents}, about {format_size(pull.overhead)} for the wire"
     pulls = (("a registry pull moves", pull.total, made_of), ("as a single-layer image", single.total, ""))
-    print_table([(name, format_size(size), *_price(size, fleet), note) for name, size, note in pulls], indent="  ")
+    print_table([(name, format_size(size), *tell_price(size, fleet), note) for name, size, note in pulls], indent="  ")
 
 
 def _print_estimate(difference: LockDifference, fleet: Fleet | None) -> None:
     size = difference.estimated_size
     note = "estimated from the packages' files; diff the images for exact figures"
-    print_table([("changed layers move about", format_size(size), *_price(size, fleet), note)], indent="  ")
-
-
-def _price(size: int, fleet: Fleet | None) -> tuple[str, ...]:
-    if fleet is None:
-        return ()
-    devices, tariff = fleet
-    cost = fleet_cost(size, devices, tariff)
-    return (f"{cost.rounded:,f} {cost.currency} for {devices:,} device{'s' * (devices != 1)} ({tariff.name})",)
+    print_table([("changed layers move about", format_size(size), *tell_price(size, fleet), note)], indent="  ")
