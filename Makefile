@@ -1,6 +1,6 @@
 # Every target does its own set-up. `make demo` is the main job on real input; `make test` is what must pass.
 SHELL := /bin/bash
-.PHONY: setup engines demo test test-fast lint bench docs clean
+.PHONY: setup engines rivals demo test test-fast lint bench docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,8 +25,8 @@ lint: setup
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
 
-# target: make bench      all benchmarks, or ONLY=build; prints tables, appends to .bench/results.jsonl
-bench: engines
+# target: make bench      all benchmarks, or ONLY=build, ONLY=deliver; prints tables, appends to .bench/results.jsonl
+bench: rivals
 	.venv/bin/python -m bench $(if $(ONLY),--only $(ONLY))
 
 # target: make docs       writes docs/reference from the commands
@@ -38,6 +38,9 @@ setup:
 
 engines:
 	@tools/setup.sh engines
+
+rivals:
+	@tools/setup.sh rivals
 
 clean:
 	rm -rf .venv .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis

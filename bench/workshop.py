@@ -142,17 +142,23 @@ def open_workshop(root: Path, source: Path) -> Iterator[Workshop]:
 
     What is measured is the copy: an edit of the sources while the bench runs changes nothing.
     """
+    wherry = install_wherry(root, source)
+    wheels = root / "wheels"
+    if not (wheels / ".complete").exists():
+        _collect_wheels(root, wheels, wherry)
+    with serve_wheels(wheels) as index:
+        yield Workshop(root=root, index=index, tools=wherry.parents[1])
+
+
+def install_wherry(root: Path, source: Path) -> Path:
+    """The program, in an environment of its own below `root`."""
+    tell("installing wherry")
     root.mkdir(parents=True, exist_ok=True)
     tools = root / "tools"
-    tell("installing wherry")
     run_process([find_uv_bin(), "venv", "-q", "--clear", "--python", sys.executable, tools])
     into = ("--python", tools / "bin" / "python", "--reinstall-package", "wherry", "--compile-bytecode")
     run_process([find_uv_bin(), "pip", "install", "-q", *into, source], env=os.environ)
-    wheels = root / "wheels"
-    if not (wheels / ".complete").exists():
-        _collect_wheels(root, wheels, tools / "bin" / "wherry")
-    with serve_wheels(wheels) as index:
-        yield Workshop(root=root, index=index, tools=tools)
+    return tools / "bin" / "wherry"
 
 
 def _collect_wheels(root: Path, wheels: Path, wherry: Path) -> None:

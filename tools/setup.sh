@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Brings everything that make's targets need: `tools/setup.sh` makes .venv; `tools/setup.sh engines` the Debian packages too.
+# Brings everything that make's targets need: `tools/setup.sh` makes .venv; `tools/setup.sh engines` the Debian packages too,
+# and `tools/setup.sh rivals` those that the benchmarks compare with.
 # Run again at will: what is there is left alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -7,6 +8,8 @@ cd "$(dirname "$0")/.."
 exec 9<"$0" && flock 9
 
 engines=(podman runc conmon netavark aardvark-dns buildah skopeo docker.io docker-registry containerd umoci bubblewrap proot qemu-user-static iptables busybox-static)
+
+rivals=(casync xdelta3 zstd)
 
 find_python() {
   for name in python3 python3.14 python3.13 python3.12 python3.11; do
@@ -35,9 +38,9 @@ make_venv() {
   echo "$wanted" >"$stamp"
 }
 
-install_engines() {
+install_packages() {
   local missing=()
-  for package in "${engines[@]}"; do
+  for package in "$@"; do
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
   done
   [ ${#missing[@]} -eq 0 ] && return
@@ -56,5 +59,8 @@ install_engines() {
 }
 
 make_venv
-[ "${1:-}" = engines ] && install_engines
+case "${1:-}" in
+  engines) install_packages "${engines[@]}" ;;
+  rivals) install_packages "${engines[@]}" "${rivals[@]}" ;;
+esac
 true

@@ -1,0 +1,79 @@
+"""The bench `deliver`: what an update moves, next to casync, xdelta3, zstd, bsdiff4 and gzip on the same trees.
+
+What each case and figure means stands in docs/explanation/measurements.md.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.harness import NotMeasured, run_process, tell
+from bench.pairs import PAIRS, Pair, Shipyard
+from bench.results import Figure, Results, figure, not_run, print_case
+from bench.rivals.deltas import RIVALS, Trees
+from bench.workshop import install_wherry
+
+CASES = tuple(PAIRS)
+TITLES = {
+    "iris-model": "a logistic regression of 825 B, retrained",
+    "digits-model": "a logistic regression of 6 kB, retrained with 50 more rows",
+    "sklearn-patch-amd64": "scikit-learn 1.9.0 to 1.9.1, bytecode in a cache",
+    "sklearn-patch-arm64": "the same for arm64",
+    "sklearn-patch-bytecode": "the same with layers of bytecode",
+    "openssl": "libssl3 and openssl of bookworm, to their security update",
+    "four-minor": "numpy, scipy, pandas, scikit-learn, one minor version up",
+    "strangers-image": "one Python file in a layer of 100 MB that buildah made",
+}
+MB = 1e6
+
+
+def run(work: Path, source: Path, results: Results, cases: tuple[str, ...]) -> None:
+    """Measure the cases with the wherry of `source`; each is printed and kept as soon as it is done."""
+    yard = Shipyard(root=work, wherry=install_wherry(work, source))
+    for case in cases:
+        tell(f"{case}: {TITLES[case]}")
+        try:
+            figures = list(_measure(case, yard, PAIRS[case](yard)))
+        except NotMeasured as error:
+            figures = [not_run(case, "wherry", str(error))]
+        results.replace_case("deliver", case, figures)
+        print_case(case, TITLES[case], figures, ())
+
+
+def _measure(case: str, yard: Shipyard, pair: Pair) -> Iterator[Figure]:
+    folder = yard.root / "trees" / case
+    try:
+        yield from _measure_wherry(case, yard, pair)
+        base, target = yard.write_changed_layers(pair, folder)
+        yield figure(case, "wherry", "layers_bytes", [target.stat().st_size], "bytes")
+        yield from _measure_rivals(case, Trees(folder=folder, base_tar=base, target_tar=target))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _measure_wherry(case: str, yard: Shipyard, pair: Pair) -> Iterator[Figure]:
+    delta = yard.root / f"{case}.delta"
+    words = [yard.wherry, "image", "delta", "make", pair.base, pair.target, "-o", delta, "--platform", pair.platform]
+    made = run_process(words, env=yard.environment, memory=True)
+    yield figure(case, "wherry", "delta_bytes", [delta.stat().st_size], "bytes")
+    yield figure(case, "wherry", "seconds", [made.seconds], "s")
+    yield figure(case, "wherry", "peak_mb", [made.peak / MB], "MB")
+    delta.unlink()
+
+
+def _measure_rivals(case: str, trees: Trees) -> Iterator[Figure]:
+    trees.unpack()
+    for name, send in RIVALS.items():
+        try:
+            sent = send(trees)
+        except NotMeasured as error:
+            tell(f"{case}: {name}: not run: {error}")
+            yield not_run(case, name, str(error))
+            continue
+        tell(f"{case}: {name} {sent.size} bytes, {sent.run.seconds:.1f} s")
+        yield figure(case, name, "bytes", [sent.size], "bytes")
+        yield figure(case, name, "seconds", [sent.run.seconds], "s")
+        if sent.run.peak:  # what is over in a few milliseconds is not looked at
+            yield figure(case, name, "peak_mb", [sent.run.peak / MB], "MB")
