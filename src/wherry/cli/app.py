@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "shell": (("shell",), "Open a shell in an image, also in one that has none."),
     "diff": (("diff",), "Show what changed between two images, locks or environments, and what it costs to move."),
     "push": (("push",), "Push the project's image to a registry."),
+    "channel": (("channel",), "Make, sign and look after the folder that devices read."),
     "image": (("image", "pull", "delta"), "List, inspect, move and remove images."),
 }
 
