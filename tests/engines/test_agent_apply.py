@@ -32,7 +32,7 @@ test $(cat /srv/name) = sick || touch /tmp/well
 echo serving $(cat /srv/name)
 while :; do sleep 0.1; done
 """
-HEALTH = Health(command=("test", "-e", "/tmp/well"), within=3, seconds=1)
+HEALTH = Health(command=("test", "-e", "/tmp/well"), within=2, seconds=0)
 WEIGHTS = random.Random(7).randbytes(20_000)
 
 

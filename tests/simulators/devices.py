@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.simulators.engine import SimulatedEngine
 from tests.simulators.tuf_repository import AMD64, NOW, TufRepository
-from wherry.agent.opening import ParcelSource
+from wherry.agent.parcel_source import ParcelSource
 from wherry.agent.processes import Apart, run_in_place
 from wherry.agent.settings import AgentSettings, BudgetSettings, ChannelSettings, ContainerSettings, UpdateSettings
 from wherry.agent.update import Updater

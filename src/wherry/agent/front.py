@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from wherry.agent.doctor import examine_device
-from wherry.agent.opening import open_parcel_file
+from wherry.agent.parcel_source import open_parcel_file
 from wherry.agent.processes import run_apart
 from wherry.agent.report import describe_status, render_lines
 from wherry.agent.settings import AgentSettings, read_settings

@@ -7,35 +7,22 @@ layer's body is looked at, within the bounds that were signed, and what it makes
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
+from wherry.agent.parcel_source import ParcelSource
 from wherry.agent.state import ImageRecord
 from wherry.agent.trust import TrustStore
 from wherry.errors import TrustError
-from wherry.formats.delta import Limits, ReadAt
+from wherry.formats.delta import Limits
 from wherry.formats.oci_json import parse_config, parse_manifest
 from wherry.formats.parcel import BodyPlace, ParcelLimits, locate_bodies, parse_parcel, read_documents
 from wherry.formats.parcel_documents import Documents
 from wherry.model.digest import Digest
 from wherry.model.platform import Platform
 from wherry.model.release import ReleaseTarget
-from wherry.store.posix import explain_os_errors
 
 MAX_MEMORY = 34 << 20  # bytes that a decoder's windows may take on a small device
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParcelSource:
-    """A parcel of `size` bytes behind a function that reads it; `where` is what to call it."""
-
-    read: ReadAt
-    size: int
-    where: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,15 +78,3 @@ def check_documents(documents: Documents, target: ReleaseTarget, where: str) -> 
 def decoder_limits(target: ReleaseTarget, size: int, memory: int = MAX_MEMORY) -> Limits:
     """The bounds for one layer: its signed size, and the signed memory, if the device allows as much."""
     return Limits(target_size=size, memory=min(target.memory or memory, memory))
-
-
-@contextmanager
-def open_parcel_file(path: Path) -> Iterator[ParcelSource]:
-    """A parcel on this machine's disk or on a stick."""
-    with explain_os_errors(path):
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        size = os.fstat(handle).st_size
-        yield ParcelSource(read=lambda offset, length: os.pread(handle, length, offset), size=size, where=str(path))
-    finally:
-        os.close(handle)

@@ -23,7 +23,7 @@ from typing import Protocol
 
 from wherry.agent.containers import Containers
 from wherry.agent.health import Verdict, watch_container
-from wherry.agent.opening import ParcelSource
+from wherry.agent.parcel_source import ParcelSource
 from wherry.agent.preparation import Preparation
 from wherry.agent.processes import Apart
 from wherry.agent.settings import AgentSettings
