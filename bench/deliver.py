@@ -8,14 +8,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from bench.harness import NotMeasured, run_process, tell
 from bench.pairs import PAIRS, Pair, Shipyard
-from bench.results import Figure, Results, figure, not_run, print_case
+from bench.results import Figure, Results, Target, figure, not_run, print_case
 from bench.rivals.deltas import RIVALS, Trees
+from bench.wire import weigh_idle_month
 from bench.workshop import install_wherry
 
-CASES = tuple(PAIRS)
+CASES = (*PAIRS, "idle-month")
 TITLES = {
     "iris-model": "a logistic regression of 825 B, retrained",
     "digits-model": "a logistic regression of 6 kB, retrained with 50 more rows",
@@ -25,7 +27,9 @@ TITLES = {
     "openssl": "libssl3 and openssl of bookworm, to their security update",
     "four-minor": "numpy, scipy, pandas, scikit-learn, one minor version up",
     "strangers-image": "one Python file in a layer of 100 MB that buildah made",
+    "idle-month": "30 polls that bring nothing, each with a full handshake, at the interface",
 }
+TARGETS = {"idle-month": (Target(metric="wire_bytes", limit=150_000),)}
 MB = 1e6
 
 
@@ -35,11 +39,11 @@ def run(work: Path, source: Path, results: Results, cases: tuple[str, ...]) -> N
     for case in cases:
         tell(f"{case}: {TITLES[case]}")
         try:
-            figures = list(_measure(case, yard, PAIRS[case](yard)))
+            figures = list(_measure_idle_month(case, yard) if case == "idle-month" else _measure(case, yard, PAIRS[case](yard)))
         except NotMeasured as error:
             figures = [not_run(case, "wherry", str(error))]
         results.replace_case("deliver", case, figures)
-        print_case(case, TITLES[case], figures, ())
+        print_case(case, TITLES[case], figures, TARGETS.get(case, ()))
 
 
 def _measure(case: str, yard: Shipyard, pair: Pair) -> Iterator[Figure]:
@@ -61,6 +65,13 @@ def _measure_wherry(case: str, yard: Shipyard, pair: Pair) -> Iterator[Figure]:
     yield figure(case, "wherry", "seconds", [made.seconds], "s")
     yield figure(case, "wherry", "peak_mb", [made.peak / MB], "MB")
     delta.unlink()
+
+
+def _measure_idle_month(case: str, yard: Shipyard) -> Iterator[Figure]:
+    with TemporaryDirectory(dir=yard.root) as folder:
+        moved, noted = weigh_idle_month(yard.wherry.with_name("python"), Path(folder))
+    yield figure(case, "wherry", "wire_bytes", [moved], "bytes")
+    yield figure(case, "wherry", "ledger_bytes", [noted], "bytes")
 
 
 def _measure_rivals(case: str, trees: Trees) -> Iterator[Figure]:
