@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "diff": (("diff",), "Show what changed between two images, locks or environments, and what it costs to move."),
     "push": (("push",), "Push the project's image to a registry."),
     "channel": (("channel",), "Make, sign and look after the folder that devices read."),
+    "export": (("export",), "Write what other systems deploy an image by."),
     "image": (("image", "pull", "delta"), "List, inspect, move and remove images."),
 }
 

@@ -1,4 +1,4 @@
-"""Azure IoT Edge deployment manifests: bytes and values, and a module put into one (docs/reference/iot-edge.md).
+"""Azure IoT Edge deployment manifests: bytes and values, and a module put into one (docs/how-to/deploy-with-iot-edge.md).
 
     {"modulesContent": {"$edgeAgent": {"properties.desired": {…}}, "$edgeHub": {…}}}       a whole deployment
     {"modulesContent": {"$edgeAgent": {"properties.desired.modules.NAME": {…}}}}           a layered one
@@ -31,6 +31,7 @@ _TIME_TO_LIVE = 7200
 _DEPTH = 64  # twins take 10
 _TEMPLATE = "$schema-template"
 _PLACEHOLDER = "${MODULES."
+_MOUNTS = ("Binds", "Mounts")
 _OPTIONS = re.compile(r"createoptions([0-9]*)", re.IGNORECASE)
 _RUNTIME = re.compile(r"([0-9]+)\.([0-9]+)(?:\.([0-9]+))?(?:[.-][A-Za-z0-9.-]+)?")
 
@@ -94,11 +95,19 @@ def put_module(document: Mapping[str, Any], module: EdgeModule) -> dict[str, Any
     changed = deepcopy(dict(document))
     agent = _modules_content(changed).setdefault(AGENT, {})
     if is_layered(changed):
-        modules, key = agent, f"{DESIRED}.modules.{module.name}"
+        modules, key = agent, _layer_key(module.name)
     else:
         modules, key = _object(_object(agent.setdefault(DESIRED, {}), DESIRED).setdefault("modules", {}), "modules"), module.name
     modules[key] = _render_module(module, _object(modules.get(key), key), as_object=is_template(changed))
     return changed
+
+
+def find_create_options(document: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What a manifest says already of a module's container."""
+    agent = _object(_modules_content(document).get(AGENT), AGENT)
+    modules = _object(_object(agent.get(DESIRED), DESIRED).get("modules"), "modules")
+    module = _object(agent.get(_layer_key(name), modules.get(name)), name)
+    return join_create_options(_object(module.get("settings"), f"{name}.settings"), f"{name}.createOptions")
 
 
 def put_route(document: Mapping[str, Any], route: EdgeRoute) -> dict[str, Any]:
@@ -228,18 +237,45 @@ def merge_create_options(former: Mapping[str, Any], new: Mapping[str, Any]) -> d
     merged = dict(former)
     for key, value in new.items():
         known = merged.get(key)
-        if isinstance(value, Mapping) and isinstance(known, Mapping):
+        if key == "HostConfig" and isinstance(value, Mapping) and isinstance(known, Mapping):
+            merged[key] = merge_create_options(_make_room(known, list_mounted(new)), value)
+        elif isinstance(value, Mapping) and isinstance(known, Mapping):
             merged[key] = merge_create_options(known, value)
-        elif key == "Binds" and isinstance(known, list):
-            taken = {_mounted_at(bind) for bind in value}
-            merged[key] = [bind for bind in known if _mounted_at(bind) not in taken] + list(value)
+        elif key in _MOUNTS and isinstance(known, list) and isinstance(value, list):
+            merged[key] = known + deepcopy(value)
         else:
             merged[key] = deepcopy(value)
     return merged
 
 
-def _mounted_at(bind: object) -> str:
-    return str(bind).split(":")[1] if ":" in str(bind) else str(bind)
+def _make_room(host: Mapping[str, Any], places: frozenset[str]) -> dict[str, Any]:
+    """Without what is mounted where something else will be: engines refuse two at one place."""
+    kept = dict(host)
+    for key in _MOUNTS:
+        mounts = host.get(key)
+        if isinstance(mounts, list) and (rest := [one for one in mounts if _mounted_at(one) not in places]) != mounts:
+            kept[key] = rest
+            if not rest:
+                del kept[key]
+    return kept
+
+
+def list_mounted(options: Mapping[str, Any]) -> frozenset[str]:
+    """The places in the container where create options mount something."""
+    host = options.get("HostConfig")
+    given = [host.get(key) for key in (*_MOUNTS, "Tmpfs")] if isinstance(host, Mapping) else []
+    return frozenset(_mounted_at(one) for mounts in given if isinstance(mounts, list | dict) for one in mounts)
+
+
+def _mounted_at(mount: object) -> str:
+    """The place of one of `Binds` (``SOURCE:PLACE[:MODE]``), `Mounts` or `Tmpfs`."""
+    if isinstance(mount, Mapping):
+        return str(mount.get("Target"))
+    return str(mount).split(":")[1] if ":" in str(mount) else str(mount)
+
+
+def _layer_key(name: str) -> str:
+    return f"{DESIRED}.modules.{name}"
 
 
 def _modules_content(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What Azure IoT Edge is told of one module: values between an image and a deployment manifest (docs/reference/iot-edge.md)."""
+"""What Azure IoT Edge is told of one module: values between an image and a deployment manifest."""
 
 from __future__ import annotations
 

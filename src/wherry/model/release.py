@@ -74,6 +74,11 @@ class ReleaseTarget:
     memory: int = 0
 
 
+def name_on_device(name: str, manifest: Digest) -> str:
+    """What wherry-agent calls an image in a device's engine, whose container is called `name`; no two have one name."""
+    return f"{name}:{manifest.hex[:12]}"
+
+
 def name_platform(platform: Platform) -> str:
     """A platform as the name of a folder or file, such as ``linux-arm-v7``."""
     return str(platform).replace("/", "-")
