@@ -1,0 +1,99 @@
+"""Looks whether a channel has news for this device, and brings them: the link, the ledger and a file that survives, together.
+
+Order of a poll: what was begun; the parcel from the image that the device runs; where there is none, the full one. What was dealt
+with (`settle`) is known by its validator and not fetched again, whether it was applied, refused or said nothing new; what was not
+settled is there still after a restart, and asks the network nothing. Below the agent's state: `link/parcel`, `link/known.json`,
+`ledger/`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from wherry.agent.exchange import Patience
+from wherry.agent.ledger import Ledger, Rules
+from wherry.agent.link import Link, News
+from wherry.agent.metered_socket import Tls
+from wherry.agent.parcel_source import ParcelSource
+from wherry.agent.partial_file import PartialFile
+from wherry.model.digest import Digest
+from wherry.model.platform import Platform
+from wherry.model.release import locate_parcel
+from wherry.store.posix import explain_os_errors, write_atomically
+
+MAX_PARCEL = 8 << 30
+_MAX_KNOWN = 16  # addresses whose validators are remembered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """A channel on a web server; `certificates` instead of the system's."""
+
+    url: str
+    platform: Platform
+    certificates: Path | None = None
+
+
+class Poller:
+    """Polls one channel. `state` is the agent's folder; `now` must not fall below the newest signed time."""
+
+    def __init__(
+        self, channel: Channel, state: Path, rules: Rules, now: Callable[[], float], patience: Patience | None = None
+    ) -> None:
+        self._channel, self._folder, self._patience = channel, state / "link", patience or Patience()
+        self.ledger = Ledger(state / "ledger", rules, now)
+        self._tls = Tls(channel.certificates)
+
+    @contextmanager
+    def poll(self, base: Digest | None) -> Iterator[ParcelSource | None]:
+        """A parcel for the device that runs the image of manifest `base`, or for one that has nothing; None: nothing new.
+
+        Raises what the link raises; `BudgetExceeded` and `OutsideWindow` before anything is begun. Outside of a window a
+        parcel that is here already is given all the same.
+        """
+        partial = PartialFile(self._folder / "parcel")
+        try:
+            where = self._bring(partial, base)
+            yield ParcelSource(read=partial.read, size=partial.done, where=where) if where else None
+        finally:
+            partial.close()
+
+    def settle(self) -> None:
+        """The parcel that `poll` gave was dealt with: forget it, and do not fetch it again."""
+        partial = PartialFile(self._folder / "parcel")
+        content = partial.content
+        if content is not None and content.validator:
+            known = {address: validator for address, validator in self._read_known().items() if address != content.address}
+            kept = [*known.items(), (content.address, content.validator)][-_MAX_KNOWN:]
+            with explain_os_errors(self._folder):
+                write_atomically(self._folder / "known.json", json.dumps(dict(kept)).encode())
+        partial.discard()
+
+    def _bring(self, partial: PartialFile, base: Digest | None) -> str:
+        """Where the parcel came from; empty when there is nothing new."""
+        names = [locate_parcel(self._channel.platform, one) for one in dict.fromkeys((base, None))]
+        addresses = {f"{self._channel.url.rstrip('/')}/{name}": name for name in names}
+        begun = partial.content.address if partial.content else ""
+        if partial.complete and begun in addresses:
+            return begun
+        known = self._read_known()
+        with (
+            self.ledger.open_session("poll") as session,
+            Link(self._channel.url, session, self._tls, patience=self._patience) as link,
+        ):
+            for address in sorted(addresses, key=lambda address: address != begun):
+                found = link.fetch(addresses[address], partial, known=known.get(address, ""), limit=MAX_PARCEL)
+                if found.news is not News.MISSING:
+                    return address if found.news is News.COMPLETE else ""
+        return ""
+
+    def _read_known(self) -> Mapping[str, str]:
+        try:
+            value = json.loads((self._folder / "known.json").read_bytes())
+        except (OSError, ValueError):
+            return {}  # nothing is lost but a few hundred bytes
+        return {str(address): str(validator) for address, validator in value.items()} if isinstance(value, dict) else {}
