@@ -42,19 +42,22 @@ AskPassphrase = Callable[[Path], str]
 
 
 class Keys:
-    """Key files in one or more folders; new ones go to the first."""
+    """Key files in one or more folders; new ones go to the first. `generate` makes them."""
 
-    def __init__(self, folders: Sequence[Path], ask: AskPassphrase) -> None:
+    def __init__(
+        self, folders: Sequence[Path], ask: AskPassphrase, generate: Callable[[], Ed25519PrivateKey] = Ed25519PrivateKey.generate
+    ) -> None:
         if not folders:
             raise UsageError("no folder with keys", hint="--keys DIR, or WHERRY_KEYS")
         self._folders = tuple(folders)
         self._ask = ask
+        self._generate = generate
         self._opened: dict[Path, CryptoSigner] = {}
 
     def make(self, role: str, passphrase: str) -> CryptoSigner:
         """A new key for a role; without a passphrase it lies there as it is."""
         check_passphrase(passphrase)
-        private = Ed25519PrivateKey.generate()
+        private = self._generate()
         signer = _make_signer(private)
         protection: KeySerializationEncryption = NoEncryption()
         if passphrase:
