@@ -10,7 +10,8 @@
     ├── TrustError             15   a digest or a signature is wrong: stop, never retried
     ├── EngineError            16   a container engine is missing or failed
     ├── DeviceError            17   a device refused or failed an update
-    └── JobError               18   a job could not be started or was lost
+    ├── JobError               18   a job could not be started or was lost
+    └── BudgetError            19   it would move or cost more than was allowed
 
 `TrustError` is never a kind of `TransferError`: whoever retries transfers must not retry it.
 Each error says what happened, where, and what to try; `str()` of it is all three on up to three lines.
@@ -75,3 +76,7 @@ class DeviceError(WherryError):
 
 class JobError(WherryError):
     exit_code = 18
+
+
+class BudgetError(WherryError):
+    exit_code = 19

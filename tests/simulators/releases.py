@@ -11,10 +11,10 @@ from pathlib import Path
 from tests.simulators.channels import make_channel
 from tests.simulators.tuf_repository import NOW
 from wherry.deliver.channel import read_channel
-from wherry.deliver.metadata import sign_release
 from wherry.deliver.records import ReleaseRecords
-from wherry.deliver.release import DEFAULT_BASES, cut_release, describe_release, next_number, publish_release, select_bases
+from wherry.deliver.release import DEFAULT_BASES
 from wherry.deliver.release_images import FoundImages, ImageFinder
+from wherry.deliver.release_order import OrderResult, ReleaseOrder, carry_out_release
 from wherry.formats.codec import compressor
 from wherry.formats.decompress import codec_of
 from wherry.formats.oci_json import render_config, render_index, render_manifest
@@ -68,12 +68,23 @@ class Operator:
     def release(
         self, image: str, bases: Sequence[str] = DEFAULT_BASES, *, health: Health | None = None, now: datetime = NOW
     ) -> Metadata:
-        found = self.finder.find(image)
-        number = next_number(read_channel(self.channel), self.records)
-        with cut_release(self.channel, self.store, found, select_bases(self.records, self.finder, bases, found.images)) as cut:
-            metadata = sign_release(self.channel, cut.targets(number, health), self.keys, now)
-            publish_release(self.channel, self.store, cut, describe_release(cut, number, metadata, now), metadata)
+        self.order(image, bases, health=health, now=now)
+        metadata = read_channel(self.channel).metadata
+        assert metadata is not None
         return metadata
+
+    def order(
+        self,
+        image: str,
+        bases: Sequence[str] = DEFAULT_BASES,
+        *,
+        health: Health | None = None,
+        now: datetime = NOW,
+        most: int | None = None,
+        dry_run: bool = False,
+    ) -> OrderResult:
+        order = ReleaseOrder(image=image, bases=tuple(bases), health=health, most=most)
+        return carry_out_release(order, self.channel, self.store, self.access, None if dry_run else self.keys, now)
 
     def find(self, image: str) -> FoundImages:
         return self.finder.find(image)

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "shell": (("shell",), "Open a shell in an image, also in one that has none."),
     "diff": (("diff",), "Show what changed between two images, locks or environments, and what it costs to move."),
     "push": (("push",), "Push the project's image to a registry."),
+    "release": (("release",), "Sign an image for a channel's devices, with one small parcel for each release that they may have."),
     "channel": (("channel",), "Make, sign and look after the folder that devices read."),
     "export": (("export",), "Write what other systems deploy an image by."),
     "image": (("image", "pull", "delta"), "List, inspect, move and remove images."),
