@@ -102,7 +102,8 @@ def test_a_root_on_disk_has_the_files_of_its_layers(
         assert [file.path for file in listed] == told
         for file in listed:
             with folder_base.open_file(file.path) as reader:
-                assert (reader.read(), file.size) == (base.read_file(file.path), base.files[file.path].size)
+                other = base.files[file.path]
+                assert (reader.read(), file.size, file.mtime) == (base.read_file(file.path), other.size, other.mtime)
 
 
 BODIES = {}

@@ -23,6 +23,7 @@ _WHOLE = 48 << 20  # a base and a target up to this size are compared as they ar
 _BLOCK = 1 << 16
 _SEGMENT = 16 << 20
 _MARGIN = 8 << 20  # how much of a large base before and behind a segment is searched
+_LEAST = 32  # bytes in common; told as they are, fewer cost less than an operation, and less time
 _MAX_SEARCHED = 512 << 20  # bytes of a file that differ; beyond it searching takes too long
 
 
@@ -96,19 +97,21 @@ class _Writer:
 
     def add_segment(self, base: bytes, target: bytes, start: int) -> None:
         """`base` lies at `start` of the whole base."""
-        triples, difference, literal = core.diff(base, target)
+        triples, difference, _ = core.diff(base, target)
         numbers = [_number(triples[at : at + _NUMBER]) for at in range(0, len(triples), _NUMBER)]
-        position, left = start, len(target)
+        position, made, differed = start, 0, 0
+        kept: list[list[int]] = []  # position, made, differed, add, extra
         for at in range(0, len(numbers), 3):
             add, extra, seek = numbers[at : at + 3]
-            if add + extra:
-                self._operations.append((position, add, extra))
-            position += add + seek
-            left -= add + extra
-            if not left:
-                break
-        self._add_difference(difference)
-        self._literal += literal
+            if kept and add < _LEAST:
+                kept[-1][-1] += add + extra
+            elif add + extra:
+                kept.append([position, made, differed, add, extra])
+            position, made, differed = position + add + seek, made + add + extra, differed + add
+        for position, made, differed, add, extra in kept:
+            self._operations.append((position, add, extra))
+            self._add_difference(difference[differed : differed + add])
+            self._literal += target[made + add : made + add + extra]
 
     def _add_difference(self, difference: bytes) -> None:
         at = 0

@@ -6,14 +6,16 @@ A tar that cannot be read (docs: `untar` says what it refuses) has no contents h
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from wherry.deliver.matching import Wanted
 from wherry.errors import FormatError
 from wherry.formats.delta import ReadAt
-from wherry.formats.delta_index import Piece, sort_key
-from wherry.formats.tar import EntryKind, TarEntry, add_parents, stream_tar
+from wherry.formats.delta_bytes import subtract_bytes
+from wherry.formats.delta_headers import MOST, HeaderModel, name_piece
+from wherry.formats.delta_index import BaseFile, Piece, sort_key
+from wherry.formats.tar import BLOCK, EntryKind, TarEntry, add_parents, stream_tar
 from wherry.formats.untar import read_members
 from wherry.model.digest import Digest
 from wherry.store.spooled import SpooledFile
@@ -48,12 +50,16 @@ class Target:
         """Reads a part of a file."""
         return lambda offset, size: self.tar.read(file.offset + offset, size)
 
-    def skeleton(self) -> Iterator[bytes]:
-        """All bytes between the files."""
-        at = 0
-        for file in self.files:
-            yield from self.tar.chunks(at, file.offset - at)
-            at = file.offset + file.size
+    def skeleton(self, bases: Iterable[BaseFile | None]) -> Iterator[bytes]:
+        """All bytes between the files, less what is guessed of them. `bases` are the files' own, in their order."""
+        model, at, padding = HeaderModel(), 0, 0
+        for file, base in zip(self.files, bases, strict=True):
+            told = max(0, file.offset - at - MOST)
+            yield from self.tar.chunks(at, told)
+            gap, named = self.tar.read(at + told, file.offset - at - told), name_piece(file.size, base)
+            yield subtract_bytes(gap, model.guess(len(gap), 0 if told else padding, named))
+            model.learn(gap, named)
+            at, padding = file.offset + file.size, -file.size % BLOCK
         yield from self.tar.chunks(at)
 
     def _scan(self) -> None:
@@ -69,7 +75,6 @@ class Target:
             entries.append(entry)
         if self._derive(entries, files):
             return
-        files = [file for file in files if file.size]
         self.files = tuple(files)
         ends = [0, *(file.offset + file.size for file in files)]
         self.pieces = tuple(

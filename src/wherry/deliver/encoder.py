@@ -28,7 +28,7 @@ from wherry.model.progress import Progress, be_silent
 from wherry.store.layer_tree import Tree, TreeFile
 from wherry.store.spooled import SpooledFile
 
-MAX_GROUP = 8 << 20  # bytes a group unpacks to: what keeps its prefix within reach
+MAX_GROUP = 4 << 20  # bytes a group unpacks to: the window has to hold them all, to keep the prefix within reach
 _SMALL_WINDOW = 20  # log2; for the streams that are short
 _MOST_SCOPES = 1 << 10
 _ABREAST = 2  # layers that are cut at one time; their files share one pool
@@ -159,7 +159,7 @@ def _write_body(target: Target, base: Tree, plan: Sequence[Choice], pool: Thread
         pieces=tuple(pieces),
         groups=tuple(len(group) for group in groups),
     )
-    streams = _write_streams(target, plan, render_index(index, listed))
+    streams = _write_streams(target, base, plan, render_index(index, listed))
     jobs = {part: pool.submit(pack_section, raw, window_log=_WINDOWS.get(part, _SMALL_WINDOW)) for part, raw in streams.items()}
     group_jobs = [pool.submit(_pack_members, target, base, members) for members in groups]
     parts = {part: job.result() for part, job in jobs.items()}
@@ -175,15 +175,17 @@ def _write_body(target: Target, base: Tree, plan: Sequence[Choice], pool: Thread
     return _join(head, (*(parts[part] for part in Part if part in parts), *packed_groups))
 
 
-_WINDOWS = {Part.DIFFERENCE: 23, Part.LITERAL: 23}
+_WINDOWS = {Part.DIFFERENCE: 22, Part.LITERAL: 22, Part.SKELETON: 21}
 
 
-def _write_streams(target: Target, plan: Sequence[Choice], index: bytes) -> dict[Part, SpooledFile]:
+def _write_streams(target: Target, base: Tree, plan: Sequence[Choice], index: bytes) -> dict[Part, SpooledFile]:
     """The sections' raw bytes; those that have none are left out."""
     patches = [choice.patch for choice in plan if choice.source is Source.PATCH and choice.patch]
     chunks: dict[Part, Iterable[bytes]] = {
         Part.INDEX: (index,),
-        Part.SKELETON: () if target.derived else target.skeleton(),
+        Part.SKELETON: ()
+        if target.derived
+        else target.skeleton(base.files[one.base] if one.base is not None else None for one in plan),
         Part.CONTROL: (patch.control for patch in patches),
         Part.RUNS: (patch.runs for patch in patches),
         Part.DIFFERENCE: (patch.difference for patch in patches),

@@ -43,7 +43,14 @@ def folder_tree(root: Path) -> Tree:
     """All regular files below a folder, as `FolderBase` lists them."""
     base = FolderBase(root)
     files = [
-        TreeFile(path=file.path, size=file.size, mode=file.mode, digest=_digest_of(base, file.path), open=_opener(base, file.path))
+        TreeFile(
+            path=file.path,
+            size=file.size,
+            mode=file.mode,
+            mtime=file.mtime,
+            digest=_digest_of(base, file.path),
+            open=_opener(base, file.path),
+        )
         for file in base.list_files("", 1 << 62)
     ]
     return Tree(files)

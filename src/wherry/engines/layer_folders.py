@@ -142,7 +142,7 @@ def _has_attribute(place: str | int, name: str, value: bytes | None = None) -> b
 
 def _describe(entry: Entry, path: str) -> BaseFile:
     state = entry.stat(follow_symlinks=False)
-    return BaseFile(path=path, size=state.st_size, mode=state.st_mode & 0o7777)
+    return BaseFile(path=path, size=state.st_size, mode=state.st_mode & 0o7777, mtime=state.st_mtime_ns // 10**9)
 
 
 def _is_unicode(name: str) -> bool:

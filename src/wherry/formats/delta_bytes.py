@@ -10,6 +10,7 @@ from wherry.errors import FormatError
 
 _MAX_NUMBER = 1 << 48
 _MAX_STRING = 1 << 14
+_NEGATED = bytes(-value & 255 for value in range(256))
 
 
 def render_number(value: int) -> bytes:
@@ -97,3 +98,17 @@ class ByteReader:
 
     def refuse(self, what: str) -> FormatError:
         return FormatError(f"a damaged delta: {what}", where=self.where)
+
+
+def add_bytes(left: bytes, right: bytes) -> bytes:
+    """Byte by byte, modulo 256, as one addition of big numbers: the highest bits are added apart, so that none carries over."""
+    size = len(left)
+    low = int.from_bytes(b"\x7f" * size, "little")
+    one, other = int.from_bytes(left, "little"), int.from_bytes(right, "little")
+    total = ((one & low) + (other & low)) ^ ((one ^ other) & ~low)
+    return total.to_bytes(size, "little")
+
+
+def subtract_bytes(left: bytes, right: bytes) -> bytes:
+    """Byte by byte, modulo 256."""
+    return add_bytes(left, right.translate(_NEGATED))

@@ -37,22 +37,24 @@ class ListedFiles(Sequence[BaseFile]):
 
     def __init__(self, files: Iterable[BaseFile]) -> None:
         self.paths: list[str] = []
-        self._sizes, self._modes = array("Q"), array("H")
+        self._sizes, self._modes, self._times = array("Q"), array("H"), array("q")
         for file in files:
             self.paths.append(file.path)
             self._sizes.append(file.size)
             self._modes.append(file.mode)
+            self._times.append(file.mtime)
         if any(sort_key(first) > sort_key(second) for first, second in pairwise(self.paths)):
             order = sorted(range(len(self.paths)), key=lambda number: sort_key(self.paths[number]))
             self.paths = [self.paths[number] for number in order]
             self._sizes = array("Q", (self._sizes[number] for number in order))
             self._modes = array("H", (self._modes[number] for number in order))
+            self._times = array("q", (self._times[number] for number in order))
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, number: int) -> BaseFile:  # type: ignore[override]  # no slices
-        return BaseFile(path=self.paths[number], size=self._sizes[number], mode=self._modes[number])
+        return BaseFile(path=self.paths[number], size=self._sizes[number], mode=self._modes[number], mtime=self._times[number])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

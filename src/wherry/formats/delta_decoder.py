@@ -15,12 +15,14 @@ from typing import BinaryIO, Protocol
 
 from wherry.errors import FormatError, TrustError, WherryError
 from wherry.formats.delta import Body, Limits, Part, ReadAt, parse_body
-from wherry.formats.delta_bytes import ByteReader
+from wherry.formats.delta_bytes import ByteReader, add_bytes
 from wherry.formats.delta_columns import IndexHead, ListedFiles, parse_head, read_groups, read_pieces
+from wherry.formats.delta_headers import MOST, HeaderModel, name_piece
 from wherry.formats.delta_index import GROUPED, HAS_BASE, BaseFile, Piece, Source, check_paths, sort_key
+from wherry.formats.delta_patches import Patcher, read_upto
 from wherry.formats.delta_streams import SectionReader
 from wherry.formats.delta_sums import file_number, find_altered
-from wherry.formats.tar import TarEntry, directory_entry, stream_tar
+from wherry.formats.tar import BLOCK, TarEntry, directory_entry, stream_tar
 from wherry.model.digest import DiffId
 
 _CHUNK = 1 << 16
@@ -67,7 +69,6 @@ class _Decoder:
         self._head: IndexHead | None = None
         self._listed = ListedFiles(())
         self._used: tuple[int, ...] = ()
-        self._operations = body.operations
 
     def chunks(self) -> Iterator[bytes]:
         if self._body.full:
@@ -83,15 +84,17 @@ class _Decoder:
     def _make(self) -> Iterator[bytes]:
         head = self._head = self._parse_index()
         counts = self._check_pieces(head)
-        self._control, self._runs, self._difference, self._literal = (
+        control, runs, difference, literal = (
             SectionReader(self._read, self._body.parts[part], self._where)
             for part in (Part.CONTROL, Part.RUNS, Part.DIFFERENCE, Part.LITERAL)
         )
+        self._literal = literal
+        self._patcher = Patcher(control, runs, difference, literal, self._body.operations, self._where)
         self._groups = self._open_groups(self._pieces(head), counts)
         yield from self._derive(head) if head.derived else self._carry(head)
-        for reader in (self._control, self._runs, self._difference, self._literal):
-            reader.expect_end()
-        if next(self._groups, None) is not None or self._operations:
+        self._patcher.expect_end()
+        self._literal.expect_end()
+        if next(self._groups, None) is not None:
             raise FormatError("a damaged delta: has more than its index asks for", where=self._where)
 
     def _parse_index(self) -> IndexHead:
@@ -153,9 +156,17 @@ class _Decoder:
 
     def _carry(self, head: IndexHead) -> Iterator[bytes]:
         skeleton = SectionReader(self._read, self._body.parts[Part.SKELETON], self._where)
+        model, padding = HeaderModel(), 0
         for piece in self._pieces(head):
-            yield from _pass_on(skeleton, piece.gap)
+            told = max(0, piece.gap - MOST)
+            yield from _pass_on(skeleton, told)
+            named = name_piece(piece.size, None if piece.base is None else self._listed[piece.base])
+            guess = model.guess(piece.gap - told, 0 if told else padding, named)
+            gap = add_bytes(skeleton.read(piece.gap - told), guess)
+            model.learn(gap, named)
+            yield gap
             yield from self._content(piece)
+            padding = -piece.size % BLOCK
         yield from _pass_on(skeleton, skeleton.left)
         skeleton.expect_end()
 
@@ -186,26 +197,9 @@ class _Decoder:
                 yield chunk
 
     def _patch(self, piece: Piece) -> Iterator[bytes]:
-        """bspatch, with the difference told as runs of zeros and of other bytes."""
-        file, left, position = self._base_file(piece), piece.size, 0
-        runs = _Runs(self._runs, self._difference, self._where)
+        file = self._base_file(piece)
         with closing(self._base.open_file(file.path)) as reader:
-            while left:
-                if not self._operations:
-                    raise FormatError("a damaged delta: more operations than it says", where=self._where)
-                self._operations -= 1
-                add, extra, seek = self._control.number(), self._control.number(), self._control.signed()
-                if add + extra > left or add > file.size - position:
-                    raise FormatError("a damaged delta: an operation that leaves its file", where=self._where)
-                left -= add + extra
-                reader.seek(position)
-                position += add + seek
-                for size in _cut(add):
-                    yield runs.add(_read_exactly(reader, size, file.path))
-                yield from _pass_on(self._literal, extra)
-                if not 0 <= position <= file.size:
-                    raise FormatError("a damaged delta: an operation that leaves its file", where=self._where)
-        runs.expect_end()
+            yield from self._patcher.patch(reader, file.path, file.size, piece.size)
 
     def _open_groups(self, pieces: Iterator[Piece], counts: tuple[int, ...]) -> Iterator[SectionReader]:
         """For each piece that comes from a group, the group's stream; one is open at a time."""
@@ -224,7 +218,9 @@ class _Decoder:
         parts = []
         for file in files:
             with closing(self._base.open_file(file.path)) as reader:
-                parts.append(_read_exactly(reader, file.size, file.path))
+                parts.append(read_upto(reader, file.size))
+                if len(parts[-1]) != file.size:
+                    raise TrustError("is shorter than it was listed", where=file.path)
         return b"".join(parts)
 
     def _from_group(self, piece: Piece) -> Iterator[bytes]:
@@ -274,46 +270,6 @@ def _with_folders(entries: Iterable[TarEntry]) -> Iterator[TarEntry]:
         former = parts
 
 
-class _Runs:
-    """Adds a file's difference to what its base has: zeros and other bytes take turns."""
-
-    def __init__(self, runs: SectionReader, difference: SectionReader, where: str) -> None:
-        self._runs, self._difference, self._where = runs, difference, where
-        self._zeros = self._others = 0
-        self._started = False
-
-    def add(self, data: bytes) -> bytes:
-        out, at = [], 0
-        while at < len(data):
-            if not self._zeros and not self._others:
-                self._zeros, self._others = self._runs.number(), self._runs.number()
-                if not self._zeros and not self._others:
-                    raise FormatError("a damaged delta: an empty run", where=self._where)
-            if self._zeros:
-                size = min(self._zeros, len(data) - at)
-                out.append(data[at : at + size])
-                self._zeros -= size
-            else:
-                size = min(self._others, len(data) - at)
-                out.append(add_bytes(data[at : at + size], self._difference.read(size)))
-                self._others -= size
-            at += size
-        return b"".join(out)
-
-    def expect_end(self) -> None:
-        if self._zeros or self._others:
-            raise FormatError("a damaged delta: a run beyond its file", where=self._where)
-
-
-def add_bytes(left: bytes, right: bytes) -> bytes:
-    """Byte by byte, modulo 256, as one addition of big numbers: the highest bits are added apart, so that none carries over."""
-    size = len(left)
-    low = int.from_bytes(b"\x7f" * size, "little")
-    one, other = int.from_bytes(left, "little"), int.from_bytes(right, "little")
-    total = ((one & low) + (other & low)) ^ ((one ^ other) & ~low)
-    return total.to_bytes(size, "little")
-
-
 def _pass_on(reader: SectionReader, size: int) -> Iterator[bytes]:
     for part in _cut(size):
         yield reader.read(part)
@@ -323,14 +279,3 @@ def _cut(size: int) -> Iterator[int]:
     while size > 0:
         yield min(size, _CHUNK)
         size -= _CHUNK
-
-
-def _read_exactly(reader: BinaryIO, size: int, path: str) -> bytes:
-    parts, left = [], size
-    while left:
-        part = reader.read(left)
-        if not part:
-            raise TrustError("is shorter than it was listed", where=path)
-        parts.append(part)
-        left -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -3,7 +3,7 @@
 The index is told against the base's own list of files below the *scopes*, so that a file that stays costs next to nothing.
 Columns (docs/spec/delta.md, "The index"): what happens, names, modes, sources, base files, sizes, gaps, groups. A *derived*
 layer is told by its entries, and its headers follow from them (docs/spec/layers.md); a *carried* one brings all bytes
-between its files. Here are the values and the writer; `delta_columns` reads.
+between its files, as far as they cannot be guessed (`delta_headers`). Here are the values and the writer; `delta_columns` reads.
 """
 
 from __future__ import annotations
@@ -45,11 +45,12 @@ class Op(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseFile:
-    """A regular file of the base. `path` is relative and plain, `mode` has the permission bits."""
+    """A regular file of the base. `path` is relative and plain, `mode` has the permission bits, `mtime` is in whole seconds."""
 
     path: str
     size: int
     mode: int
+    mtime: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import lzma
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from wherry.errors import FormatError
@@ -21,6 +22,8 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _CHUNK = 1 << 16
 _MIN_PREFIX = 8  # zstd takes no shorter one
 _MIN_WINDOW_LOG = 10
+_AHEAD = 1 << 12
+_MAX_SHIFT = 48
 
 
 class SectionReader:
@@ -32,7 +35,7 @@ class SectionReader:
         self._where = where
         self._taken = 0  # stored bytes
         self._left = self._section.raw  # bytes that callers may still ask for
-        self._ready = b""
+        self._ready, self._at = b"", 0  # what was unpacked, and how much of it is read
         self._engine = self._new_engine(prefix)
 
     @property
@@ -44,34 +47,38 @@ class SectionReader:
         if size > self._left:
             raise self._refuse("a section is shorter than what is asked of it")
         self._left -= size
-        parts = []
+        start, end = self._at, self._at + size
+        if end <= len(self._ready):
+            self._at = end
+            return self._ready[start:end]
+        parts = [self._ready[start:]]
+        size -= len(parts[0])
         while size:
-            if not self._ready:
-                self._ready = self._next()
-            piece = self._ready[:size]
-            self._ready = self._ready[len(piece) :]
-            size -= len(piece)
-            parts.append(piece)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            self._ready = self._next()
+            self._at = min(size, len(self._ready))
+            parts.append(self._ready[: self._at])
+            size -= self._at
+        return b"".join(parts)
 
-    def number(self) -> int:
+    def numbers(self) -> Iterator[int]:
+        """All of the section as numbers. They are read ahead, so nothing else may read it."""
         value = shift = 0
-        while True:
-            byte = self.read(1)[0]
-            value |= (byte & 127) << shift
-            if byte < 128:
-                return value
-            shift += 7
-            if shift > 42:
-                raise self._refuse("a number without end")
-
-    def signed(self) -> int:
-        value = self.number()
-        return -((value + 1) >> 1) if value & 1 else value >> 1
+        while self._left:
+            for byte in self.read(min(self._left, _AHEAD)):
+                if byte < 128:
+                    yield value | byte << shift
+                    value = shift = 0
+                else:
+                    value |= (byte & 127) << shift
+                    shift += 7
+                    if shift > _MAX_SHIFT:
+                        raise self._refuse("a number without end")
+        if shift:
+            raise self._refuse("ends before its time")
 
     def expect_end(self) -> None:
         """All was read, and the stream ends there."""
-        if self._left or self._ready:
+        if self._left or self._at < len(self._ready):
             raise self._refuse("a section has more than is asked of it")
         while self._engine is not None and not self._engine.eof:
             if self._next(at_end=True):

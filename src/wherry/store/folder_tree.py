@@ -82,7 +82,7 @@ def _list_at(folder: int, name: str, path: str, depth: int) -> Iterator[BaseFile
     except FileNotFoundError:
         return
     if stat.S_ISREG(state.st_mode):
-        yield BaseFile(path=path, size=state.st_size, mode=state.st_mode & 0o7777)
+        yield BaseFile(path=path, size=state.st_size, mode=state.st_mode & 0o7777, mtime=state.st_mtime_ns // 10**9)
     if not stat.S_ISDIR(state.st_mode) or depth == _MAX_DEPTH:
         return
     handle = os.open(name, _FOLDER, dir_fd=folder)

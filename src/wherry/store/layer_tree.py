@@ -176,6 +176,7 @@ def _slice_file(member: TarMember, tar: SpooledFile, digest: Digest) -> TreeFile
         path=member.path,
         size=size,
         mode=member.mode,
+        mtime=member.mtime,
         digest=digest,
         open=lambda: cast(BinaryIO, SliceReader(tar, offset, size)),
     )
