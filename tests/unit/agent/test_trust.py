@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -466,3 +468,10 @@ def test_a_signed_release_of_another_form(store: TrustStore, repository: TufRepo
 def test_unknown_members_are_let_be(store: TrustStore, repository: TufRepository) -> None:
     repository.targets.targets[str(AMD64)].unrecognized_fields["custom"]["later"] = {"a": 1}
     assert take(store, repository.publish()).target == make_target(1)
+
+
+def test_to_believe_takes_no_http_stack() -> None:
+    """python-tuf's own client would bring one along; a device counts every byte that it says."""
+    program = "import sys, wherry.agent.trust; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"urllib3", "requests", "http.client", "ssl", "typer", "rich", "msgspec", "tuf.ngclient"} & set(loaded)
