@@ -13,6 +13,7 @@ from tests.simulators.engine import SimulatedEngine
 from tests.simulators.tuf_repository import AMD64, NOW, TufRepository
 from wherry.agent.parcel_source import ParcelSource
 from wherry.agent.processes import Apart, run_in_place
+from wherry.agent.service import Service
 from wherry.agent.settings import AgentSettings, BudgetSettings, ChannelSettings, ContainerSettings, UpdateSettings
 from wherry.agent.update import Updater
 from wherry.deliver.encoder import Layer, encode_layers
@@ -161,6 +162,8 @@ class Device:
     update: UpdateSettings = field(default_factory=UpdateSettings)
     container: ContainerSettings = field(default_factory=ContainerSettings)
     max_age: timedelta = timedelta(0)
+    url: str = ""
+    certificates: Path | None = None
     platform: Platform = AMD64
     said: list[str] = field(default_factory=list)
 
@@ -178,7 +181,7 @@ class Device:
             platform=self.platform,
             engine=self.engine.name,
             container=self.container,
-            channel=ChannelSettings(root=path, max_age=self.max_age),
+            channel=ChannelSettings(url=self.url, root=path, max_age=self.max_age, certificates=self.certificates),
             update=self.update,
             budget=BudgetSettings(),
         )
@@ -186,6 +189,9 @@ class Device:
     def agent(self) -> Updater:
         """An agent as it is after a start."""
         return Updater(self.settings, self.engine, self.apart, self.clock, self.said.append)
+
+    def service(self) -> Service:
+        return Service(self.settings, self.agent(), self.apart, self.said.append)
 
     @property
     def running(self) -> Digest | None:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from wherry.agent.doctor import examine_device
 from wherry.agent.parcel_source import open_parcel_file
-from wherry.agent.processes import run_apart
+from wherry.agent.processes import run_apart, work_apart
 from wherry.agent.report import describe_status, render_lines
+from wherry.agent.service import Service
 from wherry.agent.settings import AgentSettings, read_settings
 from wherry.agent.state import StateFolder
 from wherry.agent.update import SystemClock, Updater
 from wherry.engines.device import DeviceEngine
 from wherry.engines.device_choice import make_device_engine
-from wherry.errors import WherryError
+from wherry.errors import DeviceError, WherryError
 from wherry.version import VERSION
 
 _CONFIG = "/etc/wherry/agent.toml"
@@ -62,6 +65,14 @@ def _make_parser() -> argparse.ArgumentParser:
     rollback.set_defaults(call=_roll_back)
     recover = verbs.add_parser("recover", help="after a start: end what was begun, have the container running")
     recover.set_defaults(call=_recover)
+    once = verbs.add_parser("once", help="look for news on the channel, and take them")
+    _add_wait(once)
+    once.set_defaults(call=_update_once)
+    run = verbs.add_parser("run", help="the service: look for news at its times, have the container running")
+    run.set_defaults(call=_run)
+    ledger = verbs.add_parser("ledger", help="what the link moved this month, and what that is billed")
+    ledger.add_argument("--json", action="store_true", help="as one JSON document")
+    ledger.set_defaults(call=_show_ledger)
     doctor = verbs.add_parser("doctor", help="what would be in an update's way")
     doctor.set_defaults(call=_examine)
     return parser
@@ -73,6 +84,12 @@ def _add_wait(parser: argparse.ArgumentParser) -> None:
 
 def _make_updater(settings: AgentSettings, engine: DeviceEngine) -> Updater:
     return Updater(settings, engine, run_apart, SystemClock(), _say)
+
+
+def _make_service(settings: AgentSettings, engine: DeviceEngine) -> Service:
+    if not settings.channel.url:
+        raise DeviceError("no channel", where="agent.toml: channel.url", hint="wherry-agent apply FILE needs none")
+    return Service(settings, _make_updater(settings, engine), run_apart, _say)
 
 
 def _apply(arguments: argparse.Namespace, settings: AgentSettings, engine: DeviceEngine) -> int:
@@ -89,6 +106,30 @@ def _roll_back(arguments: argparse.Namespace, settings: AgentSettings, engine: D
 
 def _recover(_arguments: argparse.Namespace, settings: AgentSettings, engine: DeviceEngine) -> int:
     _make_updater(settings, engine).recover()
+    return 0
+
+
+def _update_once(arguments: argparse.Namespace, settings: AgentSettings, engine: DeviceEngine) -> int:
+    print(_make_service(settings, engine).update_once(patience=arguments.wait).value)
+    return 0
+
+
+def _run(_arguments: argparse.Namespace, settings: AgentSettings, engine: DeviceEngine) -> int:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    _make_service(settings, engine).run(stop)
+    return 0
+
+
+def _show_ledger(arguments: argparse.Namespace, settings: AgentSettings, _engine: DeviceEngine) -> int:
+    told = work_apart(run_apart, "read_ledger", settings)
+    if arguments.json:
+        print(json.dumps(told))
+        return 0
+    budget = f" of {told['budget']}" if told["budget"] is not None else ""
+    print(f"{told['month']}: {told['sent'] + told['received']} bytes at the socket, {told['wire']} on the wire")
+    print(f"billed: {told['billed']} bytes{budget}, {told['amount']} {told['currency']}, in {told['sessions']} sessions")
     return 0
 
 

@@ -27,12 +27,16 @@ MAX_MEMORY = 34 << 20  # bytes that a decoder's windows may take on a small devi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedParcel:
-    """What a parcel proved to be. `expired_for` is how long ago its timestamp expired, within what the device allows."""
+    """What a parcel proved to be. `expired_for` is how long ago its timestamp expired, within what the device allows.
+
+    `floor` is the newest signed time: it is not earlier than that.
+    """
 
     record: ImageRecord
     bodies: tuple[BodyPlace, ...]
     expired_for: timedelta
     is_full: bool
+    floor: datetime | None
 
 
 def open_parcel(
@@ -58,7 +62,13 @@ def open_parcel(
         config=documents.config,
         targets=documents.metadata.targets,
     )
-    return OpenedParcel(record=record, bodies=bodies, expired_for=verified.expired_for, is_full=head.is_full)
+    return OpenedParcel(
+        record=record,
+        bodies=bodies,
+        expired_for=verified.expired_for,
+        is_full=head.is_full,
+        floor=verified.trusted.floor,
+    )
 
 
 def check_documents(documents: Documents, target: ReleaseTarget, where: str) -> None:

@@ -7,16 +7,14 @@ image that is loaded and not on) is used again by the next attempt.
 
 from __future__ import annotations
 
-import importlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from wherry.agent.containers import Containers
 from wherry.agent.parcel_source import ParcelSource
-from wherry.agent.processes import Apart
+from wherry.agent.processes import Apart, work_apart
 from wherry.agent.settings import AgentSettings
 from wherry.agent.spool import Spool
 from wherry.agent.state import ImageRecord, StateFolder
@@ -57,7 +55,7 @@ class Preparation:
 
     def verify(self, source: ParcelSource, base: ImageRecord | None, now: datetime) -> Arrival:
         """Believe the parcel or refuse it. What it proves is kept as a record."""
-        told = self._work("verify_parcel", self._settings, source, base, now)
+        told = work_apart(self._apart, "verify_parcel", self._settings, source, base, now)
         return Arrival(
             record=self._folder.read_record(Digest.parse(told["manifest"])),
             bodies=tuple(BodyPlace(diff_id=DiffId(name), offset=offset, size=size) for name, offset, size in told["bodies"]),
@@ -80,7 +78,7 @@ class Preparation:
             self._rebuild(source, arrival, missing, base)
         self.spool.give_room()
         base_image = self._containers.name_image(base) if base else None
-        loaded = self._work("load_layers", self._settings, self._engine, image, record, base_image, held)
+        loaded = work_apart(self._apart, "load_layers", self._settings, self._engine, image, record, base_image, held)
         sync_all()  # what an engine says it has is on the disk before we count on it
         record = replace(record, loaded=str(loaded).encode())
         self._folder.write_record(record)
@@ -100,18 +98,9 @@ class Preparation:
     def _rebuild(self, source: ParcelSource, arrival: Arrival, bodies: Sequence[BodyPlace], base: ImageRecord | None) -> None:
         image = self._containers.name_image(base) if base and not arrival.is_full else None
         try:
-            self._work("rebuild_layers", self._settings, self._engine, source, arrival.record, bodies, image)
+            work_apart(self._apart, "rebuild_layers", self._settings, self._engine, source, arrival.record, bodies, image)
         except (TrustError, EngineError) as error:
             if image is None:
                 raise
             what = f"the image on this device is not what the parcel starts from: {error.what}"
             raise BaseUnusable(what, where=error.where, hint="the full parcel") from error
-
-    def _work(self, name: str, *arguments: object) -> Any:
-        """Do a function of `wherry.agent.work` apart. The module is loaded there, for what it brings along needs memory."""
-
-        def work() -> Any:
-            function: Callable[..., Any] = getattr(importlib.import_module("wherry.agent.work"), name)
-            return function(*arguments)
-
-        return self._apart(work)

@@ -6,6 +6,7 @@ a process that read foreign bytes hands over nothing that could run here.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import traceback
@@ -43,6 +44,16 @@ def run_apart(work: Callable[[], Any]) -> Any:
 def run_in_place(work: Callable[[], Any]) -> Any:
     """The same without a process."""
     return work()
+
+
+def work_apart(apart: Apart, name: str, *arguments: object) -> Any:
+    """Do a function of `wherry.agent.work` apart. The module is loaded there, for what it brings along needs memory."""
+
+    def work() -> Any:
+        function: Callable[..., Any] = getattr(importlib.import_module("wherry.agent.work"), name)
+        return function(*arguments)
+
+    return apart(work)
 
 
 def _report(work: Callable[[], Any], writing: int) -> None:

@@ -26,6 +26,7 @@ from wherry.model.release import ReleaseTarget
 from wherry.store.posix import explain_os_errors, write_atomically
 
 VERSION = 1
+TIME_NOTE = "time"  # the newest signed time, in seconds since 1970
 _KEPT_REFUSALS = 16
 
 

@@ -78,6 +78,14 @@ class Updater:
         current = self._folder.read().current
         return self._folder.read_record(current.manifest) if current else None
 
+    def is_running(self) -> bool:
+        """Whether the container is as it should be, as far as the engine says; also while another agent is at work."""
+        try:
+            current = self.read_current()
+            return current is None or self._containers.is_running(current)
+        except WherryError:
+            return False
+
     def recover(self) -> None:
         """After a start: end what was begun, and have the container running."""
         with self._hold():

@@ -7,17 +7,20 @@ the disk and gives back a few words of JSON.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from wherry.agent.ledger import Ledger, Rules
 from wherry.agent.opening import decoder_limits, open_parcel
 from wherry.agent.parcel_source import ParcelSource
+from wherry.agent.polling import Channel, Poller
 from wherry.agent.settings import AgentSettings
 from wherry.agent.spool import Spool
-from wherry.agent.state import ImageRecord, StateFolder
+from wherry.agent.state import TIME_NOTE, ImageRecord, StateFolder
 from wherry.agent.trust import TrustStore
 from wherry.engines.base_files import open_base
 from wherry.engines.device import DeviceEngine
@@ -28,9 +31,10 @@ from wherry.errors import DeviceError
 from wherry.formats.delta_decoder import Base, decode_delta
 from wherry.formats.oci_json import parse_manifest
 from wherry.formats.parcel import BodyPlace
-from wherry.model.digest import DiffId
+from wherry.model.digest import DiffId, Digest
 from wherry.model.oci import Descriptor
-from wherry.store.posix import explain_os_errors, write_atomically
+from wherry.model.tariff import flat_tariff
+from wherry.store.posix import explain_os_errors, write_atomically, write_hint
 
 
 def verify_parcel(settings: AgentSettings, source: ParcelSource, base: ImageRecord | None, now: datetime) -> dict[str, object]:
@@ -43,6 +47,8 @@ def verify_parcel(settings: AgentSettings, source: ParcelSource, base: ImageReco
     if record.target.manifest in folder.list_records():
         record = replace(record, loaded=folder.read_record(record.target.manifest).loaded)
     folder.write_record(record)
+    if opened.floor:
+        write_hint(settings.state / TIME_NOTE, str(int(opened.floor.timestamp())).encode())
     return {
         "manifest": str(record.target.manifest),
         "bodies": [[body.diff_id.hex, body.offset, body.size] for body in opened.bodies],
@@ -92,6 +98,50 @@ def load_layers(
     )
     sparse = bool(held) and _can_leave_out(engine, settings.state / "engine.json")
     return load_delivery(engine, delivery, settings.state / "scratch" / "saved", sparse=sparse).decode()
+
+
+def fetch_news(settings: AgentSettings, base: Digest | None) -> str | None:
+    """Bring a parcel for who runs `base` over the link, within budget and windows; where it lies now, None for nothing new."""
+    budget = settings.budget
+    rules = Rules(budget=budget.month, tariff=budget.tariff or flat_tariff(), windows=budget.windows)
+    channel = Channel(url=settings.channel.url, platform=settings.platform, certificates=settings.channel.certificates)
+    poller = Poller(channel, settings.state, rules, lambda: tell_time(settings.state))
+    with poller.poll(base) as source:
+        return None if source is None else str(settings.state / "link" / "parcel")
+
+
+def settle_news(settings: AgentSettings) -> None:
+    """The parcel was dealt with: forget it, and do not fetch it again."""
+    channel = Channel(url=settings.channel.url, platform=settings.platform, certificates=settings.channel.certificates)
+    Poller(channel, settings.state, Rules(), lambda: tell_time(settings.state)).settle()
+
+
+def read_ledger(settings: AgentSettings) -> dict[str, object]:
+    """What this month's ledger says."""
+    budget = settings.budget
+    rules = Rules(budget=budget.month, tariff=budget.tariff or flat_tariff(), windows=budget.windows)
+    month = Ledger(settings.state / "ledger", rules, lambda: tell_time(settings.state)).read_month()
+    return {
+        "version": 1,
+        "month": month.name,
+        "sent": month.sent,
+        "received": month.received,
+        "wire": month.wire,
+        "billed": month.billed,
+        "budget": month.budget,
+        "amount": str(month.amount),
+        "currency": month.currency,
+        "sessions": month.sessions,
+    }
+
+
+def tell_time(state: Path) -> float:
+    """Seconds since 1970 by this machine's clock, but never before the newest signed time."""
+    try:
+        floor = int((state / TIME_NOTE).read_bytes())
+    except (OSError, ValueError):
+        floor = 0
+    return max(time.time(), floor)
 
 
 def _begin_trust(trust: TrustStore, settings: AgentSettings) -> None:
