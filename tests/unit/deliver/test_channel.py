@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from tests.simulators.channels import make_channel, open_keys
 from tests.simulators.releases import AMD64, ARM64, Operator
 from tests.simulators.tuf_repository import NOW
 from wherry.agent.trust import TrustStore
+from wherry.deliver import channel, keys, parcels
 from wherry.deliver.channel import hold_channel, read_channel, write_metadata
 from wherry.deliver.channel_check import check_channel
 from wherry.deliver.channel_gc import collect_garbage, plan_gc
@@ -27,6 +30,7 @@ from wherry.model.digest import Digest
 from wherry.model.platform import Platform
 from wherry.sources.registries import access_registries
 from wherry.store.disk import DiskStore
+from wherry.store.posix import write_atomically
 
 DAY = timedelta(days=1)
 BIG = {"lib/data": random.Random(1).randbytes(20_000)}
@@ -117,15 +121,54 @@ def test_a_refresh_that_stopped_halfway_is_finished(operator: Operator, tmp_path
     assert check_channel(operator.channel, NOW) == ()
 
 
+@pytest.mark.parametrize("action", ["refresh", "root", "targets", "timestamp"])
+def test_a_stop_after_any_write(operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str) -> None:
+    """Parcels are good wherever the writer stops; a refresh puts everything right."""
+    for writes in range(12):
+        folder = tmp_path / str(writes)
+        shutil.copytree(tmp_path / "channel", folder / "channel")
+        shutil.copytree(tmp_path / "keys", folder / "keys")
+        stopped = copy.copy(operator)
+        stopped.channel, stopped.keys = folder / "channel", open_keys(folder / "keys")
+        with monkeypatch.context() as patched:
+            stop_after(writes, patched)
+            with suppress(PowerCut):
+                if action == "refresh":
+                    refresh_channel(stopped.channel, stopped.keys, NOW)
+                else:
+                    rotate_role(stopped.channel, action, stopped.keys, "", NOW)
+                assert writes > 4
+        assert believe(stopped, folder / "device") == 2
+        refresh_channel(stopped.channel, open_keys(folder / "keys"), NOW)
+        assert check_channel(stopped.channel, NOW) == ()
+        assert believe(stopped, folder / "device") == 2
+
+
+class PowerCut(BaseException):
+    pass
+
+
+def stop_after(writes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = iter(range(writes))
+
+    def write(path: Path, data: bytes | Iterable[bytes], scratch: Path | None = None) -> None:
+        if next(left, None) is None:
+            raise PowerCut
+        write_atomically(path, data, scratch)
+
+    for module in (channel, keys, parcels):
+        monkeypatch.setattr(module, "write_atomically", write)
+
+
 def test_one_writer_at_a_time(operator: Operator) -> None:
     with hold_channel(operator.channel), pytest.raises(StoreError, match="somebody else writes"):
         refresh_channel(operator.channel, operator.keys, NOW)
 
 
 def test_keys_inside_the_channel(operator: Operator) -> None:
-    keys = make_channel(operator.channel / "other", operator.channel / "keys")
+    inside = make_channel(operator.channel / "other", operator.channel / "keys")
     with pytest.raises(UsageError, match="everybody reads"):
-        refresh_channel(operator.channel, keys, NOW)
+        refresh_channel(operator.channel, inside, NOW)
 
 
 # Status
