@@ -22,6 +22,7 @@ from wherry.engines.device import IMAGE_LABEL, DeviceEngine
 from wherry.engines.port import EngineImage, Mount, MountKind, RunSpec
 from wherry.errors import EngineError
 from wherry.model.layout import ENVIRONMENT, PYTHON_CACHE
+from wherry.model.release import name_on_device
 from wherry.store.folders import make_folder
 from wherry.store.posix import explain_os_errors, sync_all, sync_folder
 
@@ -44,9 +45,12 @@ class Containers:
 
     def name_image(self, record: ImageRecord) -> EngineImage:
         """The image as engines call it: the same name for the same image, however often it is released."""
-        return EngineImage(config=record.parse_config(), name=f"{self._settings.name}:{record.target.manifest.hex[:12]}")
+        return EngineImage(config=record.parse_config(), name=name_on_device(self._settings.name, record.target.manifest))
 
     def is_running(self, record: ImageRecord) -> bool:
+        """Where somebody else starts containers: whether there is something to start."""
+        if not self._settings.start:
+            return self._engine.has(self.name_image(record))
         found = self._engine.find_container(self._settings.name)
         return found is not None and found.running and found.image == record.parse_config().digest
 
@@ -59,6 +63,10 @@ class Containers:
 
     def exchange(self, record: ImageRecord) -> None:
         """Stop whatever has the container's name, and start it with this image."""
+        if not self._settings.start:
+            if not self.is_running(record):
+                raise EngineError(f"{self._engine.name} has no image {self.name_image(record).name}")
+            return
         self.remove()
         self._warm_up(record)
         spec = self._describe(record)
@@ -66,7 +74,8 @@ class Containers:
         self._apart(lambda: self._engine.start(spec))
 
     def remove(self) -> None:
-        self._engine.discard(self._settings.name, self._settings.grace)
+        if self._settings.start:
+            self._engine.discard(self._settings.name, self._settings.grace)
 
     def prepare(self, record: ImageRecord) -> None:
         """Do beforehand what would keep the application waiting."""
@@ -104,7 +113,7 @@ class Containers:
 
     def _warm_up(self, record: ImageRecord) -> None:
         cache = self._cache(record)
-        if cache is None or cache.is_dir():
+        if cache is None or cache.is_dir() or not self._settings.start:
             return
         with explain_os_errors(cache), make_folder(cache) as made:
             code = self._apart(lambda: self._engine.run(self._describe_compiler(record, made)))

@@ -27,9 +27,11 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSettings:
-    """How the container is started; `options` are the engine's own."""
+    """How the container is started; `options` are the engine's own. With `start` False images are brought and no more:
+    who else runs containers on this device, such as IoT Edge, starts them as ``NAME:`` and twelve digits of the manifest."""
 
     name: str = "app"
+    start: bool = True
     env: tuple[tuple[str, str], ...] = ()
     mounts: tuple[Mount, ...] = ()
     ports: tuple[PublishedPort, ...] = ()
@@ -117,6 +119,7 @@ def _parse_settings(table: _Table, folder: Path) -> AgentSettings:
 def _parse_container(table: _Table) -> ContainerSettings:
     parsed = ContainerSettings(
         name=table.take("name", str, "app"),
+        start=table.take("start", bool, True),
         env=tuple((key, str(value)) for key, value in table.take("env", dict, {}).items()),
         mounts=tuple(_parse_mount(text, table) for text in table.texts("volumes")),
         ports=tuple(_parse_port(text, table) for text in table.texts("ports")),

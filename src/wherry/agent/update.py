@@ -233,7 +233,8 @@ class Updater:
     # -- order in the house
 
     def _tidy(self) -> None:
-        """Remove what nothing names any more. Interrupted, it is done again at the next update's end."""
+        """Remove what nothing names any more. Interrupted, it is done again at the next update's end; so is an image that
+        somebody still uses."""
         state = self._folder.read()
         records: Mapping[bool, list[ImageRecord]] = {True: [], False: []}
         for manifest in self._folder.list_records():
@@ -242,7 +243,11 @@ class Updater:
         for record in records[False]:
             image = self._containers.name_image(record)
             if image.image_id not in kept:
-                self._engine.remove_image(image)
+                try:
+                    self._engine.remove_image(image)
+                except EngineError as error:
+                    self._say(f"{image.name} stays for now: {error.what}")
+                    continue
             self._folder.remove_record(record.target.manifest)
         self._containers.forget_caches(records[True])
         self._preparation.spool.clear()
