@@ -14,8 +14,9 @@ from bench.harness import NotMeasured, run_process, tell
 from bench.pairs import PAIRS, Pair, Shipyard
 from bench.results import Figure, Results, Target, figure, not_run, print_case
 from bench.rivals.deltas import RIVALS, Trees
-from bench.wire import weigh_idle_month
+from bench.wire import weigh_idle_month, weigh_parcel
 from bench.workshop import install_wherry
+from wherry.model.release import locate_parcel
 
 CASES = (*PAIRS, "idle-month")
 TITLES = {
@@ -29,7 +30,21 @@ TITLES = {
     "strangers-image": "one Python file in a layer of 100 MB that buildah made",
     "idle-month": "30 polls that bring nothing, each with a full handshake, at the interface",
 }
-TARGETS = {"idle-month": (Target(metric="wire_bytes", limit=150_000),)}
+TARGETS = {
+    "iris-model": (
+        Target(metric="parcel_bytes", limit=850),
+        Target(metric="wire_bytes", limit=4_500),
+        Target(metric="wire_bytes_kept", limit=1_600),
+    ),
+    "digits-model": (Target(metric="parcel_bytes", limit=5_500),),
+    "sklearn-patch-amd64": (Target(metric="parcel_bytes", limit=80_000),),
+    "sklearn-patch-arm64": (Target(metric="parcel_bytes", limit=80_000),),
+    "sklearn-patch-bytecode": (Target(metric="parcel_bytes", limit=235_000),),
+    "openssl": (Target(metric="parcel_bytes", limit=250_000),),
+    "four-minor": (Target(metric="parcel_bytes", limit=25_000_000),),
+    "strangers-image": (Target(metric="parcel_bytes", limit=10_000),),
+    "idle-month": (Target(metric="wire_bytes", limit=150_000),),
+}
 MB = 1e6
 
 
@@ -58,18 +73,29 @@ def _measure(case: str, yard: Shipyard, pair: Pair) -> Iterator[Figure]:
 
 
 def _measure_wherry(case: str, yard: Shipyard, pair: Pair) -> Iterator[Figure]:
-    delta = yard.root / f"{case}.delta"
-    words = [yard.wherry, "image", "delta", "make", pair.base, pair.target, "-o", delta, "--platform", pair.platform]
-    made = run_process(words, env=yard.environment, memory=True)
-    yield figure(case, "wherry", "delta_bytes", [delta.stat().st_size], "bytes")
-    yield figure(case, "wherry", "seconds", [made.seconds], "s")
-    yield figure(case, "wherry", "peak_mb", [made.peak / MB], "MB")
-    delta.unlink()
+    """Release both images to a channel of their own; the parcel is what the owner of the first fetches for the second."""
+    folder = yard.root / "channels" / case
+    shutil.rmtree(folder, ignore_errors=True)
+    channel, keys = folder / "channel", ("--keys", folder / "keys")
+    yard.run("channel", "keys", "init", channel, *keys, "--no-passphrase")
+    words = ("--channel", channel, *keys, "--platform", pair.platform)
+    yard.run("release", pair.base, *words)
+    made = run_process([yard.wherry, "release", pair.target, *words], env=yard.environment, memory=True)
+    base = yard.find(pair.base, pair.platform)
+    parcel = channel / locate_parcel(base.platform, base.manifest.digest)
+    yield figure(case, "wherry", "parcel_bytes", [parcel.stat().st_size], "bytes")
+    yield figure(case, "wherry", "release_seconds", [made.seconds], "s")
+    yield figure(case, "wherry", "release_peak_mb", [made.peak / MB], "MB")
+    if case in ("iris-model", "digits-model"):
+        with TemporaryDirectory(dir=yard.root) as scratch:
+            wire = weigh_parcel(yard.python, Path(scratch), parcel.read_bytes())
+        yield figure(case, "wherry", "wire_bytes", [wire.whole], "bytes")
+        yield figure(case, "wherry", "wire_bytes_kept", [wire.kept], "bytes")
 
 
 def _measure_idle_month(case: str, yard: Shipyard) -> Iterator[Figure]:
     with TemporaryDirectory(dir=yard.root) as folder:
-        moved, noted = weigh_idle_month(yard.wherry.with_name("python"), Path(folder))
+        moved, noted = weigh_idle_month(yard.python, Path(folder))
     yield figure(case, "wherry", "wire_bytes", [moved], "bytes")
     yield figure(case, "wherry", "ledger_bytes", [noted], "bytes")
 

@@ -64,6 +64,10 @@ class Shipyard:
     wherry: Path
 
     @property
+    def python(self) -> Path:
+        return self.wherry.with_name("python")
+
+    @property
     def environment(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("WHERRY_", "PYTHON"))}
         return {**kept, "WHERRY_STORE": str(self.root / "store"), "WHERRY_CACHE": str(self.root / "cache")}
