@@ -128,7 +128,7 @@ class _Writer:
         if self._operations and self._operations[0][0]:
             self._operations.insert(0, (0, 0, 0))
         following = [position for position, _, _ in self._operations[1:]]
-        for (position, add, extra), then in zip(self._operations, (*following, None), strict=True):
+        for (position, add, extra), then in zip(self._operations, (*following, None), strict=False):
             end = position + add
             control += render_number(add) + render_number(extra) + render_signed(0 if then is None else then - end)
         return Patch(

@@ -66,10 +66,12 @@ class SpooledFile:
         return os.pread(self._file.fileno(), size, offset)
 
     def chunks(self, offset: int = 0, size: int | None = None) -> Iterator[bytes]:
-        """`size` bytes from `offset`, or all from there, in pieces."""
-        left = self.size - offset if size is None else size
+        """`size` bytes from `offset`, as far as there are, or all from there, in pieces."""
+        left = self.size - offset if size is None else min(size, self.size - offset)
         while left > 0:
             chunk = self.read(offset, min(left, _CHUNK))
+            if not chunk:
+                raise StoreError("a temporary file is shorter than it was written", where=tempfile.gettempdir())
             offset, left = offset + len(chunk), left - len(chunk)
             yield chunk
 
