@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -28,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from wherry.errors import StoreError, TrustError, UsageError
+from wherry.formats.tuf_workflow import read_root_version
 from wherry.store.posix import explain_os_errors, sync_folder, write_atomically
 
 ROLES = ("root", "targets", "snapshot", "timestamp")
@@ -97,13 +99,11 @@ class Keys:
 
     def read_pinned_root(self) -> bytes | None:
         """The newest root that was signed from these folders; None where only online keys are."""
-        for folder in self._folders:
-            with explain_os_errors(folder):
-                try:
-                    return (folder / _PINNED).read_bytes()
-                except FileNotFoundError:
-                    continue
-        return None
+        pinned = []
+        for path in (folder / _PINNED for folder in self._folders):
+            with explain_os_errors(path), suppress(FileNotFoundError):
+                pinned.append(path.read_bytes())
+        return max(pinned, key=read_root_version, default=None)
 
     def pin_root(self, root: bytes) -> None:
         with explain_os_errors(self._folders[0]):

@@ -241,6 +241,20 @@ def test_a_forged_channel_is_told_by_the_pinned_root(site: Site, tmp_path: Path)
         site.release()
 
 
+def test_a_channel_that_was_set_back_is_told_by_the_newest_pinned_root(site: Site, tmp_path: Path) -> None:
+    """Of several folders with keys one may have been in a drawer for a while."""
+    drawer = tmp_path / "drawer"
+    drawer.mkdir()
+    shutil.copy(site.key_folder / "root.json", drawer)
+    site.release()
+    renewal, _ = rotate_keys(site.folder, "snapshot", site.keys, "", NOW)
+    site.keys.pin_root(renewal.roots[-1])
+    with pytest.raises(TrustError, match="not the one"):
+        refresh_timestamp(site.folder, open_keys(drawer, site.key_folder), NOW)
+    site.write(renewal)
+    assert refresh_timestamp(site.folder, open_keys(drawer, site.key_folder), NOW).metadata is not None
+
+
 def test_forged_targets_are_not_signed_anew(site: Site) -> None:
     site.release()
     forged = TufRepository()
