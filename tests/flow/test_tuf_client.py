@@ -233,6 +233,38 @@ def test_a_delegated_role_needs_its_own_key(client: Client, served: Served, repo
     assert client.download("wanted") == 1
 
 
+def test_keys_of_other_kinds_and_names_without_numbers(tmp_path: Path, served: Served) -> None:
+    """RSA and ECDSA, hashes and lengths, and a repository without consistent snapshots."""
+    other = TufRepository(datetime.now(UTC), dated=False)
+    kinds = {
+        "root": CryptoSigner.generate_rsa(),
+        "timestamp": CryptoSigner.generate_ecdsa(),
+        "snapshot": CryptoSigner.generate_rsa(),
+    }
+    for role, signer in kinds.items():
+        other.rotate(role)
+        other.root.roles[role].keyids = []
+        other.root.add_key(signer.public_key, role)
+        other.signers[role] = [signer]
+    other.root.consistent_snapshot = False
+    other.roots.clear()
+    other.publish_root()
+    add_artefact(served, other.targets, "path/one", b"one")
+    served.files["targets/path/one"] = b"one"
+    raw = other.sign("targets")
+    other.snapshot.meta["targets.json"] = MetaFile(1, len(raw), {"sha256": hashlib.sha256(raw).hexdigest()})
+    other.freeze()
+    served.put(other)
+    for role in ("snapshot", "targets"):
+        served.files[f"metadata/{role}.json"] = other.files[f"1.{role}.json"]
+    client = Client(tmp_path, served.url, other.roots[-1])
+    assert client.download("path/one") == 0
+    assert served.asked == ["2.root.json", "timestamp.json", "snapshot.json", "targets.json", "targets/path/one"]
+    served.files["metadata/targets.json"] += b" "
+    (client.folder / "targets.json").unlink()
+    assert client.refresh() == 1
+
+
 def test_a_repository_of_another_tool(shared_data: Path, tmp_path: Path, served: Served) -> None:
     """Made by tuf-on-ci: ecdsa keys, delegations, empty signatures, fields that TUF does not know."""
     folder = shared_data / "tuf" / "tuf-on-ci-0.11"
