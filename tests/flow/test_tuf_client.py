@@ -236,11 +236,8 @@ def test_a_delegated_role_needs_its_own_key(client: Client, served: Served, repo
 def test_keys_of_other_kinds_and_names_without_numbers(tmp_path: Path, served: Served) -> None:
     """RSA and ECDSA, hashes and lengths, and a repository without consistent snapshots."""
     other = TufRepository(datetime.now(UTC), dated=False)
-    kinds = {
-        "root": CryptoSigner.generate_rsa(),
-        "timestamp": CryptoSigner.generate_ecdsa(),
-        "snapshot": CryptoSigner.generate_rsa(),
-    }
+    rsa, ecdsa = CryptoSigner.generate_rsa(size=2048), CryptoSigner.generate_ecdsa()
+    kinds = {"root": rsa, "timestamp": ecdsa, "snapshot": rsa}
     for role, signer in kinds.items():
         other.rotate(role)
         other.root.roles[role].keyids = []
