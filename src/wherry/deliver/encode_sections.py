@@ -121,9 +121,13 @@ def _zstd_engine(level: int, log: int, size: int, prefix: bytes = b"") -> ZstdCo
 
 
 def pack_full(raw: SpooledFile, limit: int | None) -> Packed | None:
-    """A whole layer as a frame; None as soon as it is larger than `limit`."""
+    """A whole layer as a frame; None as soon as it is larger than `limit`.
+
+    Large layers get a middling level: level 19 makes them 5 % smaller in ten times the time, and a device that has a base never
+    fetches them.
+    """
     log = _log_of(raw.size, 10, MAX_WINDOW_LOG)
-    engine = _zstd_engine(19 if raw.size <= 8 * _LARGE else 12 if raw.size <= _HUGE else 9, log, raw.size)
+    engine = _zstd_engine(19 if raw.size <= _LARGE else 10, log, raw.size)
     made = _bounded(_without_magic(_compressed(engine, raw.chunks())), limit)
     try:
         data = SpooledFile(made)
