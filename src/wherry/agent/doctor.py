@@ -12,6 +12,7 @@ from wherry.agent.state import DeviceState, StateFolder
 from wherry.engines.device import DeviceEngine
 from wherry.engines.port import EngineImage
 from wherry.errors import WherryError
+from wherry.model.release import name_on_device
 
 _EARLIEST = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -84,7 +85,7 @@ def _examine_image(settings: AgentSettings, engine: DeviceEngine, folder: StateF
         return Finding(well=True, what="no image is on yet")
     try:
         record = folder.read_record(state.current.manifest)
-        name = f"{settings.container.name}:{record.target.manifest.hex[:12]}"
+        name = name_on_device(settings.container.name, record.target.manifest)
         present = engine.probe().usable and engine.has(EngineImage(config=record.parse_config(), name=name))
     except WherryError as error:
         return Finding(well=False, what=str(error), hint="the full parcel")

@@ -19,6 +19,7 @@ from wherry.agent.report import describe_status, render_lines
 from wherry.agent.service import Service
 from wherry.agent.settings import AgentSettings, read_settings
 from wherry.agent.state import StateFolder
+from wherry.agent.unit import render_unit
 from wherry.agent.update import SystemClock, Updater
 from wherry.engines.device import DeviceEngine
 from wherry.engines.device_choice import make_device_engine
@@ -73,6 +74,8 @@ def _make_parser() -> argparse.ArgumentParser:
     ledger = verbs.add_parser("ledger", help="what the link moved this month, and what that is billed")
     ledger.add_argument("--json", action="store_true", help="as one JSON document")
     ledger.set_defaults(call=_show_ledger)
+    unit = verbs.add_parser("unit", help="print a systemd unit for the service")
+    unit.set_defaults(call=_print_unit)
     doctor = verbs.add_parser("doctor", help="what would be in an update's way")
     doctor.set_defaults(call=_examine)
     return parser
@@ -130,6 +133,11 @@ def _show_ledger(arguments: argparse.Namespace, settings: AgentSettings, _engine
     budget = f" of {told['budget']}" if told["budget"] is not None else ""
     print(f"{told['month']}: {told['sent'] + told['received']} bytes at the socket, {told['wire']} on the wire")
     print(f"billed: {told['billed']} bytes{budget}, {told['amount']} {told['currency']}, in {told['sessions']} sessions")
+    return 0
+
+
+def _print_unit(arguments: argparse.Namespace, _settings: AgentSettings, _engine: DeviceEngine) -> int:
+    print(render_unit(Path(sys.argv[0]), Path(arguments.config)), end="")
     return 0
 
 
