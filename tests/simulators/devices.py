@@ -73,8 +73,9 @@ def make_layer(entries: Sequence[TarEntry]) -> bytes:
     return b"".join(stream_tar(add_parents(entries)))
 
 
-def make_image(*layers: Sequence[TarEntry], platform: Platform = AMD64, **config: Sequence[str]) -> TinyImage:
-    tars = tuple(make_layer(entries) for entries in layers)
+def make_image(*layers: Sequence[TarEntry] | bytes, platform: Platform = AMD64, **config: Sequence[str]) -> TinyImage:
+    """`layers` are entries, or tars of others."""
+    tars = tuple(layer if isinstance(layer, bytes) else make_layer(layer) for layer in layers)
     diff_ids = [DiffId(hashlib.sha256(tar).hexdigest()) for tar in tars]
     raw = render_config(platform=platform, created="1980-01-01T00:00:00Z", diff_ids=diff_ids, **config)  # type: ignore[arg-type]
     described = [

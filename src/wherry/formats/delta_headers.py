@@ -32,7 +32,8 @@ class Named:
 def name_piece(size: int, base: BaseFile | None) -> Named:
     if base is None:
         return Named(size=size)
-    return Named(size=size, path=base.path, mode=base.mode, mtime=base.mtime)
+    # As far as all engines keep a mode: roots that were unpacked without privileges have no other bits.
+    return Named(size=size, path=base.path, mode=base.mode & 0o777 | 0o400, mtime=base.mtime)
 
 
 class HeaderModel:
