@@ -21,10 +21,11 @@ import pytest
 from tests.conftest import SHARED_DATA
 from tests.engines.daemons import Daemon, run_docker
 from tests.engines.registry_fixture import PASSWORD, USER, RealRegistry, run_registry
-from tests.flow.conftest import Seed, Wherry, locked_project
+from tests.flow.conftest import PROGRAM, Seed, Wherry, locked_project
 
 pytestmark = [pytest.mark.engine, pytest.mark.network, pytest.mark.xdist_group("iotedge")]
 NAME = "anomaly"
+AGENT = str(PROGRAM.with_name("wherry-agent"))
 MAIN = """
 import os, pathlib
 state = pathlib.Path("/state/runs")
@@ -50,8 +51,11 @@ class Device:
             assert done.returncode == 0, done.stderr
         module = desired["modules"][NAME]
         image = module["settings"]["image"]
-        pulled = self.docker.call("docker", "pull", image)
-        assert pulled.returncode == 0, pulled.stderr
+        pulled = b""
+        if module.get("imagePullPolicy") != "never":
+            done = self.docker.call("docker", "pull", image)
+            assert done.returncode == 0, done.stderr
+            pulled = done.stdout
         pieces = sorted(key for key in module["settings"] if key.startswith("createOptions"))
         options = json.loads("".join(module["settings"][key] for key in pieces))
         env = [f"{key}={member['value']}" for key, member in module.get("env", {}).items()]
@@ -62,7 +66,7 @@ class Device:
         self._post(f"/containers/{NAME}/wait", {})
         logs = self.docker.call("docker", "logs", NAME)
         assert not logs.stderr, logs.stderr.decode()
-        return logs.stdout.decode(), pulled.stdout.decode()
+        return logs.stdout.decode(), pulled.decode()
 
     def inspect(self) -> dict[str, Any]:
         return dict(json.loads(self.docker.call("docker", "inspect", NAME).stdout)[0])
@@ -145,6 +149,36 @@ def test_from_a_project_to_a_module_and_to_its_next_model(
     printed, pulled = device.deploy(fill_in(second))
     assert printed.split() == ["info", "é", "6001", "2", "0"], "the volume that the image declares outlived the exchange"
     assert pulled.count("Already exists") == layers - 1
+
+
+def test_images_that_the_agent_brings_and_iot_edge_runs(operator: Wherry, seed: Seed, device: Device, tmp_path: Path) -> None:
+    """A stick with a parcel, a device whose engine is docker, and a deployment that pulls nothing."""
+    files: dict[str, str | bytes] = {"main.py": MAIN, "wherry.toml": TOML, "model.bin": bytes(6000)}
+    project, fleet, keys = locked_project(seed, tmp_path / "project", files), tmp_path / "fleet", tmp_path / "keys"
+    operator.ok("channel", "keys", "init", fleet, "--keys", keys, "--no-passphrase", cwd=project)
+    (tmp_path / "agent.toml").write_text(
+        'engine = "docker"\nstate = "state"\n[container]\nname = "brought"\nstart = false\n'
+        f'[channel]\nurl = "{fleet.as_uri()}"\nroot = "fleet/metadata/1.root.json"\n'
+    )
+    former = "full"
+    for number, model in enumerate((bytes(6000), bytes(5999) + b"1")):
+        (project / "model.bin").write_bytes(model)
+        operator.build(project)
+        operator.ok("release", "anomaly", "--channel", fleet, "--keys", keys, cwd=project)
+        parcel = fleet / "parcels" / "linux-amd64" / former
+        assert number == 0 or parcel.stat().st_size < 1500
+        agent = (AGENT, "--config", str(tmp_path / "agent.toml"), "apply", str(parcel))
+        done = device.docker.call(*agent)
+        assert done.returncode == 0, done.stderr.decode()
+        words = ("--channel", fleet, "--brought-as", "brought", "--module", NAME, "--network", "host")
+        flags = ("-e", "LEVEL=info", "-e", "with.dot=x", "-v", "brought-state:/state")
+        document = json.loads(operator.ok("export", "iotedge", *words, *flags, cwd=project))
+        validate(document)
+        module = document["modulesContent"]["$edgeAgent"]["properties.desired"]["modules"][NAME]
+        assert (module["imagePullPolicy"], module["version"]) == ("never", str(number + 1))
+        printed, _ = device.deploy(document)
+        assert printed.split() == ["info", "x", "6000", str(number + 1), "0"]
+        (former,) = {path.name for path in (fleet / "parcels" / "linux-amd64").iterdir()} - {"full", former}
 
 
 def test_nothing_leaves_when_the_registry_lacks_the_image(operator: Wherry, project: Path, registry: RealRegistry) -> None:
