@@ -1,0 +1,80 @@
+"""Bytecode is made before the exchange, once for each set of layers with Python files, and kept from the application."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.simulators.devices import Device, Operator, TinyImage, as_source, make_image
+from tests.simulators.engine import SimulatedEngine
+from wherry.agent.update import Outcome
+from wherry.errors import EngineError
+from wherry.formats.tar import file_entry
+
+KEYS = ("a" * 32, "b" * 32)
+
+
+def make(model: bytes, key: str) -> TinyImage:
+    env = ["PATH=/bin", f"PYTHONPYCACHEPREFIX=/var/cache/python/{key}"]
+    return make_image([file_entry("app/main.py", b"print()")], [file_entry("app/model", model)], env=env, entrypoint=["/app"])
+
+
+ONE, TWO, THREE = make(b"1", KEYS[0]), make(b"2", KEYS[0]), make(b"3", KEYS[1])
+
+
+@pytest.fixture
+def parcels(operator: Operator) -> list[bytes]:
+    made, before = [], None
+    for number, image in enumerate((ONE, TWO, THREE), 1):
+        operator.release(number, image)
+        made.append(operator.cut(image, before))
+        before = image
+    return made
+
+
+@pytest.fixture
+def operator() -> Operator:
+    return Operator()
+
+
+def test_it_is_made_once_and_mounted(tmp_path: Path, operator: Operator, parcels: list[bytes]) -> None:
+    device = Device.simulated(tmp_path, operator)
+    engine = device.engine
+    assert isinstance(engine, SimulatedEngine)
+    ran: list[str] = []
+    engine._before = ran.append  # type: ignore[method-assign]
+    cache = tmp_path / "state/bytecode"
+    device.agent().apply(as_source(parcels[0]))
+    assert (ran.count("run"), (cache / KEYS[0] / "made").read_text()) == (1, "bytecode")
+    assert ran.index("run") < ran.index("start")
+    assert engine.read_note("app")["mounts"] == [str(cache / KEYS[0])]
+    device.agent().apply(as_source(parcels[1]))
+    assert ran.count("run") == 1  # the same layers hold Python files
+    device.agent().apply(as_source(parcels[2]))
+    assert ran.count("run") == 2
+    assert sorted(path.name for path in cache.iterdir()) == sorted(KEYS)  # the former one's stays for a rollback
+    assert device.agent().roll_back() is Outcome.UPDATED
+    assert ran.count("run") == 2
+
+
+def test_what_was_cut_off_or_planted_does_not_count(tmp_path: Path, operator: Operator, parcels: list[bytes]) -> None:
+    device = Device.simulated(tmp_path, operator)
+    cache = tmp_path / "state/bytecode"
+    (cache / f"{KEYS[0]}.1-abc").mkdir(parents=True)
+    (cache / f"{KEYS[0]}.1-abc/made").write_text("half")
+    device.agent().apply(as_source(parcels[0]))
+    assert [path.name for path in cache.iterdir()] == [KEYS[0]]
+    assert (cache / KEYS[0] / "made").read_text() == "bytecode"
+
+
+def test_a_python_that_does_not_run_changes_nothing(tmp_path: Path, operator: Operator, parcels: list[bytes]) -> None:
+    device = Device.simulated(tmp_path, operator)
+    device.agent().apply(as_source(parcels[0]))
+    device.agent().apply(as_source(parcels[1]))
+    assert isinstance(device.engine, SimulatedEngine)
+    device.engine.run = lambda _spec: 1  # type: ignore[method-assign]
+    with pytest.raises(EngineError, match="bytecode"):
+        device.agent().apply(as_source(parcels[2]))
+    assert device.running == TWO.image_id
+    assert device.agent().read_state().pending is None
