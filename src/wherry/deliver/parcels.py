@@ -15,10 +15,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from wherry.deliver.body_cache import BOUNDLESS, BodyCache, describe_body
 from wherry.deliver.encoder import Layer, LayerDelta, encode_layers
 from wherry.deliver.records import ReleaseRecords
 from wherry.errors import FormatError, StoreError
-from wherry.formats.delta import Form, Limits, ReadAt, parse_body
+from wherry.formats.delta import ReadAt, parse_body
 from wherry.formats.parcel import (
     Documents,
     ParcelLayer,
@@ -41,7 +42,6 @@ from wherry.store.posix import explain_os_errors, write_atomically
 from wherry.store.spooled import SpooledFile
 
 _NAME = re.compile(f"[0-9a-f]{{64}}|{FULL}")
-_BOUNDLESS = Limits(memory=1 << 40, entries=1 << 40, listed=1 << 40, operations=1 << 48, index_size=1 << 40)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class CutParcel:
     @property
     def memory(self) -> int:
         """Bytes that the decoder of the most demanding body needs."""
-        heads = (parse_body(body.body.read, body.body.size, _BOUNDLESS) for body in self.bodies)
+        heads = (parse_body(body.body.read, body.body.size, BOUNDLESS) for body in self.bodies)
         return max((head.memory for head in heads), default=0)
 
     def close(self) -> None:
@@ -110,31 +110,62 @@ class LayerShelf:
         ]
 
 
-def cut_parcel(shelf: LayerShelf, target: StoredImage, base: Base, progress: Progress = be_silent) -> CutParcel:
-    """The bodies from one base to the target."""
+def cut_parcel(
+    shelf: LayerShelf, target: StoredImage, base: Base, cache: BodyCache | None = None, progress: Progress = be_silent
+) -> CutParcel:
+    """The bodies from one base to the target; what the cache has is not cut again."""
     lacking = find_lacking(target.config.raw, base.image.config.raw)
-    if not lacking:
-        return CutParcel(platform=target.platform, base=base, bodies=())
-    with shelf.open_tree(base.image) as tree:
-        bodies = encode_layers(shelf.layers(target, lacking), tree, progress)
-    return CutParcel(platform=target.platform, base=base, bodies=bodies)
+    with ExitStack() as made:
+        found = _take_known(made, cache, lacking, base.image.config.diff_ids)
+        fresh = [diff_id for diff_id in lacking if diff_id not in found]
+        if fresh:
+            with shelf.open_tree(base.image) as tree:
+                _cut(found, shelf.layers(target, fresh), tree, progress, cache, base.image.config.diff_ids)
+        made.pop_all()
+    return CutParcel(platform=target.platform, base=base, bodies=tuple(found[diff_id] for diff_id in lacking))
 
 
-def cut_full_parcel(channel: Path, shelf: LayerShelf, target: StoredImage, progress: Progress = be_silent) -> CutParcel:
+def cut_full_parcel(
+    channel: Path, shelf: LayerShelf, target: StoredImage, cache: BodyCache | None = None, progress: Progress = be_silent
+) -> CutParcel:
     """The bodies of all layers, each whole; those that the channel's former full parcel has are not made again."""
     wanted = find_lacking(target.config.raw, None)
     with ExitStack() as made:
-        found = _take_former(channel / locate_parcel(target.platform, None), frozenset(wanted))
-        for body in found.values():
-            made.callback(body.body.close)
+        found = _take_former(made, channel / locate_parcel(target.platform, None), frozenset(wanted))
+        found |= _take_known(made, cache, [diff_id for diff_id in wanted if diff_id not in found], ())
         fresh = [diff_id for diff_id in wanted if diff_id not in found]
-        for body in encode_layers(shelf.layers(target, fresh), Tree(()), progress):
-            found[body.diff_id] = body
+        _cut(found, shelf.layers(target, fresh), Tree(()), progress, cache, ())
         made.pop_all()
     return CutParcel(platform=target.platform, base=None, bodies=tuple(found[diff_id] for diff_id in wanted))
 
 
-def _take_former(path: Path, wanted: frozenset[DiffId]) -> dict[DiffId, LayerDelta]:
+def _cut(
+    found: dict[DiffId, LayerDelta],
+    layers: Sequence[Layer],
+    tree: Tree,
+    progress: Progress,
+    cache: BodyCache | None,
+    base: Sequence[DiffId],
+) -> None:
+    """Cut what was not found, and keep it for another time."""
+    for body in encode_layers(layers, tree, progress):
+        found[body.diff_id] = body
+        if cache:
+            cache.keep(body, base)
+
+
+def _take_known(
+    made: ExitStack, cache: BodyCache | None, wanted: Iterable[DiffId], base: Sequence[DiffId]
+) -> dict[DiffId, LayerDelta]:
+    taken = {}
+    for diff_id in wanted:
+        if cache and (known := cache.find(diff_id, base)):
+            made.callback(known.body.close)
+            taken[diff_id] = known
+    return taken
+
+
+def _take_former(made: ExitStack, path: Path, wanted: frozenset[DiffId]) -> dict[DiffId, LayerDelta]:
     """The bodies of a full parcel that are wanted again. A damaged or missing parcel has none."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -146,12 +177,9 @@ def _take_former(path: Path, wanted: frozenset[DiffId]) -> dict[DiffId, LayerDel
         head = parse_parcel(read, os.fstat(handle).st_size, where=str(path))
         for place in locate_bodies(head, read_documents(read, head, None).config, None):
             if place.diff_id in wanted:
-                body = SpooledFile(_cut_out(read, place.offset, place.size))
-                size = parse_body(body.read, body.size, _BOUNDLESS).target_size
-                taken[place.diff_id] = LayerDelta(diff_id=place.diff_id, size=size, form=Form.FULL, body=body)
+                taken[place.diff_id] = describe_body(place.diff_id, SpooledFile(_cut_out(read, place.offset, place.size)))
+                made.callback(taken[place.diff_id].body.close)
     except FormatError:
-        for layer in taken.values():
-            layer.body.close()
         return {}
     finally:
         os.close(handle)

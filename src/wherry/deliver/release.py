@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from wherry.deliver.body_cache import BodyCache
 from wherry.deliver.channel import Channel, write_metadata
 from wherry.deliver.metadata import read_release
 from wherry.deliver.parcels import Base, CutParcel, LayerShelf, cut_full_parcel, cut_parcel, write_parcels
@@ -139,6 +140,7 @@ def cut_release(
     store: DiskStore,
     found: FoundImages,
     bases: SelectedBases,
+    cache: BodyCache | None = None,
     progress: Progress = be_silent,
 ) -> CutRelease:
     """Cut all bodies: the full parcel of each platform, one from the release to itself, one from each base."""
@@ -149,9 +151,9 @@ def cut_release(
             shelf = LayerShelf(store, [image, *(base.image for base in mine)])
             itself = Base(name="this release", image=image)
             for base in (itself, *mine):
-                cuts.append(cut_parcel(shelf, image, base, progress))
+                cuts.append(cut_parcel(shelf, image, base, cache, progress))
                 made.callback(cuts[-1].close)
-            cuts.append(cut_full_parcel(channel, shelf, image, progress))
+            cuts.append(cut_full_parcel(channel, shelf, image, cache, progress))
             made.callback(cuts[-1].close)
         made.pop_all()
     return CutRelease(images=found.images, source=found.source, cuts=tuple(cuts))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from wherry.deliver.body_cache import BodyCache
 from wherry.deliver.channel import hold_channel, read_channel
 from wherry.deliver.keys import Keys
 from wherry.deliver.metadata import sign_release
@@ -63,7 +64,7 @@ def carry_out_release(
     now: datetime,
     progress: Progress = be_silent,
 ) -> OrderResult:
-    """Release an image; without keys, find out what that would move."""
+    """Release an image; without keys, find out what that would move. What was cut is kept in `access.cache`."""
     read_channel(channel, keys.read_pinned_root() if keys else None)
     if keys:
         keys.refuse_inside(channel)
@@ -71,7 +72,8 @@ def carry_out_release(
         finder, records = ImageFinder(store, access, progress), ReleaseRecords(channel)
         found = finder.find(order.image, order.platforms)
         selected = select_bases(records, finder, order.bases, found.images)
-        with cut_release(channel, store, found, selected, progress) as cut:
+        cache = BodyCache(access.cache / "bodies") if access.cache else None
+        with cut_release(channel, store, found, selected, cache, progress) as cut:
             number = next_number(read_channel(channel), records)
             costs = _finish(order, channel, store, cut, number, keys, now)
     return OrderResult(release=number, costs=costs, passed_over=selected.passed_over)

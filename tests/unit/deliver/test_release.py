@@ -24,6 +24,7 @@ from wherry.formats.parcel import BaseDocuments, Documents, locate_bodies, parse
 from wherry.model.digest import Digest
 from wherry.model.platform import Platform
 from wherry.model.release import Health
+from wherry.sources.registries import access_registries
 from wherry.store.images import StoredImage, read_images
 from wherry.store.layer_tree import Tree
 from wherry.store.pruning import prune_store
@@ -153,6 +154,29 @@ def test_full_bodies_are_taken_over_from_the_former_full_parcel(operator: Operat
     operator.parcel(None).write_bytes(operator.parcel(None).read_bytes()[:-9])
     operator.release(operator.build([BIG, model(3)], "app:3"))
     assert cut == [1, 2]
+
+
+def test_what_was_cut_for_a_dry_run_is_not_cut_again(operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    operator.access = access_registries({}, cache=tmp_path / "cache")
+    operator.release(operator.build([BIG, model(1)], "app:1"))
+    operator.build([BIG, model(2)], "app:2")
+    operator.order("app:2", dry_run=True)
+    planned = {path.name: path.read_bytes() for path in (tmp_path / "cache/bodies").iterdir()}
+    damaged = tmp_path / "cache/bodies" / min(planned, key=lambda name: len(planned[name]))
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    cut: list[int] = []
+    encode = parcels.encode_layers
+
+    def count(layers: Sequence[object], tree: Tree, progress: object) -> object:
+        cut.append(len(layers))
+        return encode(layers, tree, progress)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(parcels, "encode_layers", count)
+    operator.order("app:2")
+    assert sum(cut) == 1
+    assert damaged.read_bytes() == planned[damaged.name]
+    device = Device(operator, tmp_path / "device")
+    device.update()
 
 
 def test_the_former_image_can_be_released_again(operator: Operator, tmp_path: Path) -> None:
