@@ -41,7 +41,7 @@ class Patience:
     connect: float = 30.0
     stall: float = 60.0
     block: float = 300.0
-    attempts: int = 5
+    attempts: int = 3
     first_wait: float = 2.0
     longest_wait: float = 300.0
 
