@@ -124,7 +124,21 @@ def test_from_a_project_to_a_module_and_to_its_next_model(
 
     operator.build(project)
     image = operator.ok("push", f"{registry.host}/vans/anomaly", cwd=project).strip()
-    flags = ("-e", "LEVEL=info", "-e", "with.dot=é", "--network", "host", "--memory", "256m", "--startup-order", "5", "--read-only")
+    flags = (
+        "-e",
+        "LEVEL=info",
+        "-e",
+        "with.dot=é",
+        "--network",
+        "host",
+        "--memory",
+        "256m",
+        "--cpus",
+        "0.5",
+        "--startup-order",
+        "5",
+        "--read-only",
+    )
     (tmp_path / "labels.json").write_text(json.dumps({"Labels": {f"label-{number}": "x" * 30 for number in range(20)}}))
     operator.ok("export", "iotedge", image, *flags, "--create-options", "../labels.json", "-o", deployment, cwd=project)
     first = deployment.read_text()
@@ -133,7 +147,7 @@ def test_from_a_project_to_a_module_and_to_its_next_model(
     printed, _ = device.deploy(fill_in(first))
     assert printed.split() == ["info", "é", "6000", "1", "0"]
     seen = device.inspect()
-    assert seen["HostConfig"]["Memory"] == 256 << 20
+    assert (seen["HostConfig"]["Memory"], seen["HostConfig"]["NanoCpus"]) == (256 << 20, 500_000_000)
     assert seen["HostConfig"]["Binds"] == ["anomaly-state:/state"]
     assert seen["HostConfig"]["ReadonlyRootfs"] is True
     assert seen["HostConfig"]["NetworkMode"] == "host"
