@@ -7,9 +7,9 @@ others are built by buildah or put together from Debian's packages. All lie in o
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
+import random
 import shutil
 import sys
 import tarfile
@@ -19,7 +19,9 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
-from bench.harness import NotMeasured, clear_folder, run_process, tell
+from bench.harness import NotMeasured, Run, clear_folder, run_process, tell
+from wherry.model.platform import Platform
+from wherry.model.release import locate_parcel
 from wherry.store.archive import read_layer
 from wherry.store.disk import DiskStore
 from wherry.store.images import StoredImage, read_images
@@ -28,6 +30,7 @@ OLD = {"numpy": "2.4.6", "scipy": "1.17.1", "pandas": "3.0.6", "scikit-learn": "
 NEW = {**OLD, "scikit-learn": "1.9.1"}
 MINOR_OLD = {"numpy": "2.3.5", "scipy": "1.16.3", "pandas": "3.0.6", "scikit-learn": "1.8.0"}
 MINOR_NEW = {"numpy": "2.4.6", "scipy": "1.17.1", "pandas": "3.1.1", "scikit-learn": "1.9.1"}
+HUGE = 2 << 30  # bytes of the huge layer
 AMD64, ARM64 = "linux/amd64", "linux/arm64"
 _DOCUMENTATION = ("doc", "man", "lintian", "locale")
 _TRAIN = """
@@ -68,12 +71,24 @@ class Shipyard:
         return self.wherry.with_name("python")
 
     @property
+    def agent(self) -> Path:
+        return self.wherry.with_name("wherry-agent")
+
+    @property
     def environment(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("WHERRY_", "PYTHON"))}
         return {**kept, "WHERRY_STORE": str(self.root / "store"), "WHERRY_CACHE": str(self.root / "cache")}
 
     def run(self, *words: str | Path) -> str:
         return run_process([self.wherry, *words], env=self.environment).output
+
+    def open_channel(self, name: str) -> Channel:
+        """A new channel with keys of its own."""
+        folder = self.root / "channels" / name
+        shutil.rmtree(folder, ignore_errors=True)
+        channel = Channel(yard=self, folder=folder / "channel", keys=folder / "keys")
+        self.run("channel", "keys", "init", channel.folder, "--keys", channel.keys, "--no-passphrase")
+        return channel
 
     def find(self, name: str, platform: str) -> StoredImage:
         store = DiskStore(self.root / "store")
@@ -132,6 +147,22 @@ class Shipyard:
         return folder
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    yard: Shipyard
+    folder: Path
+    keys: Path
+
+    def release(self, name: str, platform: str) -> Run:
+        words = ["release", name, "--channel", self.folder, "--keys", self.keys, "--platform", platform]
+        return run_process([self.yard.wherry, *words], env=self.yard.environment, memory=True)
+
+    def locate(self, base: str | None, platform: str) -> Path:
+        """The parcel for whoever has the image called `base`; None: nothing."""
+        found = self.yard.find(base, platform).manifest.digest if base else None
+        return self.folder / locate_parcel(Platform.parse(platform), found)
+
+
 def make_model_pair(yard: Shipyard, model: str) -> Pair:
     folder = yard.train()
     names = [yard.build(f"{model}:{number}", NEW, "cache", AMD64, folder / f"{model}-{number}.pkl") for number in range(2)]
@@ -173,30 +204,47 @@ def _find_version(package: str, suite: str) -> str:
 
 def write_archive(path: Path, tree: Path, name: str) -> None:
     """A one-layer image as `docker save` writes it."""
-    layer = io.BytesIO()
-    with tarfile.open(fileobj=layer, mode="w") as tar:
+    layer = path.with_name("layer.tar")
+    with tarfile.open(layer, mode="w") as tar:
         for place in sorted(tree.rglob("*")):
             tar.add(place, str(place.relative_to(tree)), recursive=False, filter=_make_plain)
-    diff_id = hashlib.sha256(layer.getvalue()).hexdigest()
+    with layer.open("rb") as file:
+        diff_id = hashlib.file_digest(file, "sha256").hexdigest()
     history = [{"created": "1970-01-01T00:00:00Z", "created_by": "bench"}]
     rootfs = {"type": "layers", "diff_ids": [f"sha256:{diff_id}"]}
-    config = json.dumps({"architecture": "amd64", "os": "linux", "config": {}, "rootfs": rootfs, "history": history}).encode()
-    members = {
-        "config.json": config,
-        "layer.tar": layer.getvalue(),
-        "manifest.json": json.dumps([{"Config": "config.json", "Layers": ["layer.tar"], "RepoTags": [name]}]).encode(),
+    documents = {
+        "config.json": {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": rootfs, "history": history},
+        "manifest.json": [{"Config": "config.json", "Layers": ["layer.tar"], "RepoTags": [name]}],
     }
     with tarfile.open(path, "w") as archive:
-        for name, data in members.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
+        for member, value in documents.items():
+            (path.with_name(member)).write_text(json.dumps(value))
+            archive.add(path.with_name(member), member)
+        archive.add(layer, layer.name)
+    layer.unlink()
 
 
 def _make_plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
     member.uid = member.gid = member.mtime = 0
     member.uname = member.gname = ""
     return member
+
+
+def make_huge_image(yard: Shipyard, size: int = HUGE) -> str:
+    """One layer of two files, one random, one that compresses about four times."""
+    folder = yard.root / "huge"
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "tree").mkdir(parents=True)
+    for number, mask in enumerate((255, 3)):
+        shrunk = bytes(value & mask for value in range(256))
+        source = random.Random(number)
+        with (folder / "tree" / f"data{number}").open("wb") as file:
+            for _ in range(size // 2 >> 20):
+                file.write(source.randbytes(1 << 20).translate(shrunk))
+    write_archive(folder / "image.tar", folder / "tree", "huge:0")
+    yard.run("image", "load", folder / "image.tar")
+    shutil.rmtree(folder)
+    return "huge:0"
 
 
 def make_strangers_pair(yard: Shipyard) -> Pair:

@@ -57,4 +57,4 @@ def test_a_tree_becomes_an_image(tmp_path: Path) -> None:
 def test_every_case_has_a_title() -> None:
     from bench.deliver import CASES, TITLES
 
-    assert set(TITLES) == set(CASES) == {*PAIRS, "idle-month"}
+    assert set(TITLES) == set(CASES) == {*PAIRS, "huge-layer", "idle-month"}
