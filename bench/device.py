@@ -36,7 +36,7 @@ class Device:
 
     def apply(self, parcel: Path) -> Run:
         """All processes of the agent together, from the start to the end."""
-        run = run_process([self.agent, "--config", self.folder / "agent.toml", "apply", parcel], memory=True)
+        run = run_process([self.agent, "--config", self.folder / "agent.toml", "apply", parcel], memory=True, shared_once=True)
         if run.output.strip() != "updated":
             raise NotMeasured(f"the agent says: {run.output.strip()[:200]}")
         return run

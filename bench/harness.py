@@ -3,7 +3,8 @@
 Time is the wall clock from before the process is started until it has ended. Memory is the greatest sum of resident
 sets seen over the tree of the command and of the daemons named by `beside`, looked at every 50 ms; shared pages count
 once per process, so it is an upper bound, but a peak between two looks is missed. The kernel's own high-water mark of
-the greatest single process is taken as the lower bound. Looking costs a little time: only ask where a run is long.
+the greatest single process is taken as the lower bound. Where it is asked for, pages are divided among those that share
+them, which is what a device needs for all together. Looking costs a little time: only ask where a run is long.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,10 +49,12 @@ def run_process(
     memory: bool = False,
     beside: Iterable[int] = (),
     talk: bool = False,
+    shared_once: bool = False,
 ) -> Run:
     """Run a command to its end. One that fails is `NotMeasured`, with the end of what it said.
 
-    `beside` are process ids of daemons that work for the command; `talk` keeps stderr in `output`, too.
+    `beside` are process ids of daemons that work for the command; `talk` keeps stderr in `output`, too; `shared_once` counts
+    shared pages once.
     """
     words = [str(word) for word in command]
     errors = subprocess.STDOUT if talk else subprocess.PIPE
@@ -62,7 +65,7 @@ def run_process(
         )
     except OSError as error:
         raise NotMeasured(f"{words[0]} does not start: {error}") from error
-    watch = _Watch((process.pid, *beside)) if memory else None
+    watch = _Watch((process.pid, *beside), _proportional if shared_once else _resident) if memory else None
     out, err = process.communicate()
     seconds = time.perf_counter() - start
     peak = watch.stop() if watch else 0
@@ -75,8 +78,8 @@ def run_process(
 class _Watch:
     """Looks at the memory of process trees until it is stopped."""
 
-    def __init__(self, roots: Iterable[int]) -> None:
-        self._roots = tuple(roots)
+    def __init__(self, roots: Iterable[int], weigh: Callable[[int], int]) -> None:
+        self._roots, self._weigh = tuple(roots), weigh
         self._peak = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
@@ -91,7 +94,7 @@ class _Watch:
         while not self._ended.wait(_LOOK):
             tree = {pid for root in self._roots for pid in descend(root)}
             highest = max((_high_water(pid) for pid in tree), default=0)
-            self._peak = max(self._peak, highest, sum(_resident(pid) for pid in tree))
+            self._peak = max(self._peak, highest, sum(self._weigh(pid) for pid in tree))
 
 
 def descend(root: int) -> list[int]:
@@ -115,6 +118,15 @@ def _resident(pid: int) -> int:
             return int(file.read().split()[1]) * _PAGE
     except (OSError, IndexError, ValueError):
         return 0
+
+
+def _proportional(pid: int) -> int:
+    """A process's own pages, and its share of those that others have too."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return _resident(pid)
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
 
 
 def _high_water(pid: int) -> int:

@@ -10,11 +10,17 @@ import pytest
 from bench.harness import NotMeasured, Run, descend, run_process
 
 _HOLD = "import time; held = bytearray(64 << 20); held[::4096] = b'x' * len(held[::4096]); time.sleep(0.5)"
+_WAIT = "import time; time.sleep(0.6)"
 
 
 def test_memory_of_a_grandchild_counts() -> None:
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {_HOLD!r}], check=True)"
     assert run_process([sys.executable, "-c", parent], memory=True).peak > 64 << 20
+
+
+def test_pages_that_processes_share_count_once() -> None:
+    fork = f"import os; held = bytearray(64 << 20); held[::4096] = b'x' * len(held[::4096]); [os.fork() for _ in range(2)]; {_WAIT}"
+    assert 64 << 20 < run_process([sys.executable, "-c", fork], memory=True, shared_once=True).peak < 128 << 20
 
 
 def test_memory_of_a_daemon_beside_counts() -> None:
