@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from bsdiff4 import core
 
 from wherry.formats.delta import ReadAt
-from wherry.formats.delta_bytes import render_number, render_signed
+from wherry.formats.delta_bytes import ByteReader, render_number, render_signed
 
 _NUMBER = 8  # bytes of each of bsdiff's numbers
 _SIGN = 1 << 63
@@ -46,8 +46,29 @@ class Patch:
     literal: bytes
 
     @property
+    def added(self) -> int:
+        """Bytes that come from the base."""
+        return sum(_numbers(self.runs))
+
+    def spread(self) -> Iterator[bytes]:
+        """The difference with its zeros."""
+        numbers, at = _numbers(self.runs), 0
+        for zeros in numbers:
+            for part in range(0, zeros, _BLOCK):
+                yield bytes(min(_BLOCK, zeros - part))
+            others = next(numbers)
+            yield self.difference[at : at + others]
+            at += others
+
+    @property
     def size(self) -> int:
         return len(self.control) + len(self.runs) + len(self.difference) + len(self.literal)
+
+
+def _numbers(data: bytes) -> Iterator[int]:
+    reader = ByteReader(data, "runs")
+    while not reader.at_end:
+        yield reader.number()
 
 
 def make_patch(base: End, target: End) -> Patch | None:

@@ -45,6 +45,11 @@ def pack_section(raw: SpooledFile, *, window_log: int = MAX_WINDOW_LOG) -> Packe
     return _smallest(raw, makers)
 
 
+def pack_spread(raw: SpooledFile, *, window_log: int) -> Packed:
+    """A difference with its zeros, as the one form that suits it. Takes `raw` over."""
+    return _smallest(raw, [lambda: _pack_xz(raw, (3, 0, 0), window_log, thorough=True)] if raw.size > 8 else [])
+
+
 def pack_group(raw: SpooledFile, prefix: bytes) -> Packed:
     """A group's files after one another, over the same files of the base. Takes `raw` over."""
     makers: list[Callable[[], Packed]] = [lambda: _pack_zstd(raw, prefix, MAX_WINDOW_LOG)]
@@ -84,10 +89,11 @@ def _xz_makers(raw: SpooledFile, most: int) -> list[Callable[[], Packed]]:
     return [lambda setting=setting: _pack_xz(raw, setting, most) for setting in settings]  # type: ignore[misc]
 
 
-def _pack_xz(raw: SpooledFile, setting: tuple[int, int, int], most: int) -> Packed:
+def _pack_xz(raw: SpooledFile, setting: tuple[int, int, int], most: int, *, thorough: bool = False) -> Packed:
     lc, lp, pb = setting
     code, log = (pb * 5 + lp) * 9 + lc, _log_of(raw.size, 12, most)
-    chosen = {**xz_filter(code, log), "preset": 9 | lzma.PRESET_EXTREME if raw.size <= 4 * _LARGE else 6}
+    thorough = thorough or raw.size <= 4 * _LARGE
+    chosen = {**xz_filter(code, log), "preset": 9 | lzma.PRESET_EXTREME if thorough else 6}
     engine = lzma.LZMACompressor(lzma.FORMAT_RAW, filters=[chosen])
     data = SpooledFile(_compressed(engine, raw.chunks()))
     return Packed(

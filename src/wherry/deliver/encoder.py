@@ -13,12 +13,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
+from wherry.deliver.encode_patch import Patch
 from wherry.deliver.encode_plan import Choice, plan_sources
-from wherry.deliver.encode_sections import Packed, pack_full, pack_group, pack_section
+from wherry.deliver.encode_sections import Packed, pack_full, pack_group, pack_section, pack_spread
 from wherry.deliver.encode_target import Target
 from wherry.deliver.matching import Matcher
 from wherry.errors import TrustError
 from wherry.formats.delta import MAX_PREFIX, Form, Part, render_full_head, render_head
+from wherry.formats.delta_bytes import render_number
 from wherry.formats.delta_decoder import decode_delta
 from wherry.formats.delta_index import GROUPED, Index, Piece, Source, check_paths, render_index, sort_key
 from wherry.formats.delta_sums import file_number, sum_files
@@ -31,6 +33,8 @@ from wherry.store.spooled import SpooledFile
 MAX_GROUP = 4 << 20  # bytes a group unpacks to: the window has to hold them all, to keep the prefix within reach
 _SMALL_WINDOW = 20  # log2; for the streams that are short
 _MOST_SCOPES = 1 << 10
+_MAX_SPREAD = 256 << 20  # bytes of a difference with its zeros
+_DENSE = 64  # bytes from the base for each byte of runs, at most, for this to be worth trying
 _ABREAST = 2  # layers that are cut at one time; their files share one pool
 
 
@@ -160,9 +164,12 @@ def _write_body(target: Target, base: Tree, plan: Sequence[Choice], pool: Thread
         groups=tuple(len(group) for group in groups),
     )
     streams = _write_streams(target, base, plan, render_index(index, listed))
-    jobs = {part: pool.submit(pack_section, raw, window_log=_WINDOWS.get(part, _SMALL_WINDOW)) for part, raw in streams.items()}
+    jobs = _pack_streams(streams, pool)
+    spread_jobs = {part: pool.submit(pack_spread, raw, window_log=22) for part, raw in _spread_difference(plan).items()}
     group_jobs = [pool.submit(_pack_members, target, base, members) for members in groups]
-    parts = {part: job.result() for part, job in jobs.items()}
+    parts = _choose_difference(
+        {part: job.result() for part, job in jobs.items()}, {part: job.result() for part, job in spread_jobs.items()}
+    )
     packed_groups = [job.result() for job in group_jobs]
     head = render_head(
         target_size=target.tar.size,
@@ -178,9 +185,13 @@ def _write_body(target: Target, base: Tree, plan: Sequence[Choice], pool: Thread
 _WINDOWS = {Part.DIFFERENCE: 22, Part.LITERAL: 22, Part.SKELETON: 21}
 
 
+def _pack_streams(streams: dict[Part, SpooledFile], pool: ThreadPoolExecutor) -> dict[Part, Future[Packed]]:
+    return {part: pool.submit(pack_section, raw, window_log=_WINDOWS.get(part, _SMALL_WINDOW)) for part, raw in streams.items()}
+
+
 def _write_streams(target: Target, base: Tree, plan: Sequence[Choice], index: bytes) -> dict[Part, SpooledFile]:
     """The sections' raw bytes; those that have none are left out."""
-    patches = [choice.patch for choice in plan if choice.source is Source.PATCH and choice.patch]
+    patches = _patches(plan)
     chunks: dict[Part, Iterable[bytes]] = {
         Part.INDEX: (index,),
         Part.SKELETON: ()
@@ -191,6 +202,33 @@ def _write_streams(target: Target, base: Tree, plan: Sequence[Choice], index: by
         Part.DIFFERENCE: (patch.difference for patch in patches),
         Part.LITERAL: _literals(target, plan),
     }
+    return _spool(chunks)
+
+
+def _spread_difference(plan: Sequence[Choice]) -> dict[Part, SpooledFile]:
+    """Runs and difference with all zeros in the difference: smaller where they are many and short, since they keep its rhythm."""
+    patches = [patch for patch in _patches(plan) if patch.added]
+    added, runs_size = sum(patch.added for patch in patches), sum(len(patch.runs) for patch in patches)
+    if not 0 < added <= min(_MAX_SPREAD, runs_size * _DENSE):
+        return {}
+    runs = (render_number(0) + render_number(patch.added) for patch in patches)
+    return _spool({Part.RUNS: runs, Part.DIFFERENCE: (chunk for patch in patches for chunk in patch.spread())})
+
+
+def _choose_difference(parts: dict[Part, Packed], spread: dict[Part, Packed]) -> dict[Part, Packed]:
+    """The parts with the smaller of the two forms; the other is closed."""
+    usual = {part: parts[part] for part in (Part.RUNS, Part.DIFFERENCE) if part in parts}
+    better = spread and sum(packed.data.size for packed in spread.values()) < sum(packed.data.size for packed in usual.values())
+    for packed in (usual if better else spread).values():
+        packed.data.close()
+    return {**parts, **spread} if better else parts
+
+
+def _patches(plan: Sequence[Choice]) -> list[Patch]:
+    return [choice.patch for choice in plan if choice.source is Source.PATCH and choice.patch]
+
+
+def _spool(chunks: dict[Part, Iterable[bytes]]) -> dict[Part, SpooledFile]:
     spooled = {part: SpooledFile(raw) for part, raw in chunks.items()}
     return {part: raw for part, raw in spooled.items() if raw.size}
 

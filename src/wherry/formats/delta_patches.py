@@ -88,20 +88,22 @@ class Patcher:
     def _take_difference(self, size: int) -> None:
         """Put the next `size` bytes of the file's difference where the block has grown to."""
         at, end = self._fill, self._fill + size
+        zeros, others, runs = self._zeros, self._others, self._runs
         while at < end:
-            if not self._zeros and not self._others:
-                self._zeros, self._others = next(self._runs, 0), next(self._runs, 0)
-                if not self._zeros and not self._others:
+            if not zeros and not others:
+                zeros, others = next(runs, 0), next(runs, 0)
+                if not zeros and not others:
                     raise self._refuse("an empty run")
-            if self._zeros:
-                step = min(self._zeros, end - at)
-                self._zeros -= step
+            if zeros:
+                step = min(zeros, end - at)
+                zeros -= step
             else:
-                step = min(self._others, end - at)
+                step = min(others, end - at)
                 self._added[at : at + step] = self._difference.read(step)
-                self._others -= step
+                others -= step
                 self._dirty = True
             at += step
+        self._zeros, self._others = zeros, others
 
     def _grow(self, size: int) -> Iterator[bytes]:
         self._fill += size
