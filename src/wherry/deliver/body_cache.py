@@ -2,12 +2,13 @@
 
 A file a body, under the digest of what it was made of: the layer, the base's layers, and who made it. It begins with its
 own sha256. Whoever takes one out gets what was proven when it was made; a damaged file counts as none, and trouble with
-the folder is passed over, for all of it can be made again.
+the folder is passed over, for all of it can be made again. What nobody wanted for a month may go.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ class BodyCache:
             with self._path(diff_id, base).open("rb") as file:
                 told = file.read(32)
                 body = SpooledFile(iter(lambda: file.read(_CHUNK), b""))
+                os.utime(file.fileno())
             if body.digest.hex == told.hex():
                 return describe_body(diff_id, body)
             body.close()
@@ -49,6 +51,13 @@ class BodyCache:
         with suppress(OSError, StoreError):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, _with_digest(delta.body))
+
+    def forget(self, before: float) -> None:
+        """Remove what was last wanted before that time, in seconds since 1970."""
+        with suppress(OSError):
+            for path in self.folder.iterdir():
+                if path.stat().st_mtime < before:
+                    path.unlink(missing_ok=True)
 
     def _path(self, diff_id: DiffId, base: Sequence[DiffId]) -> Path:
         made_of = "\n".join((describe_encoder(), str(diff_id), *map(str, base)))

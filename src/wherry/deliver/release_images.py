@@ -54,13 +54,17 @@ class ImageFinder:
         return FoundImages(images=chosen, source=source)
 
     def _resolve(self, text: str, platforms: Sequence[Platform]) -> tuple[Descriptor, str]:
-        if Path(text).is_file():
+        if Path(text).is_file() and not self._knows(text):
             return self._load(Path(text)), ""
         if not _names_registry(text):
             return self._store.resolve(text), ""
         reference = Reference.parse(text)
         descriptor = fetch_image(self._access, self._store, reference, platforms or None, self._progress)
         return descriptor, reference.name
+
+    def _knows(self, text: str) -> bool:
+        """Whether the store has an image of this name; it comes before a file that happens to be called so."""
+        return "/" not in text and bool({text, f"{text}:latest"} & self._store.names().keys())
 
     def _load(self, path: Path) -> Descriptor:
         with path.open("rb") as file:

@@ -6,7 +6,7 @@ One writer at a time holds the channel. What is too large is refused before anyt
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from wherry.deliver.body_cache import BodyCache
@@ -30,6 +30,8 @@ from wherry.model.progress import Progress, be_silent
 from wherry.model.release import Health
 from wherry.sources.registries import RegistryAccess
 from wherry.store.disk import DiskStore
+
+_KEPT = timedelta(days=30)  # bodies that were cut, for another release
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,8 @@ def carry_out_release(
         with cut_release(channel, store, found, selected, cache, progress) as cut:
             number = next_number(read_channel(channel), records)
             costs = _finish(order, channel, store, cut, number, keys, now)
+        if cache:
+            cache.forget((now - _KEPT).timestamp())
     return OrderResult(release=number, costs=costs, passed_over=selected.passed_over)
 
 

@@ -175,8 +175,12 @@ def test_what_was_cut_for_a_dry_run_is_not_cut_again(operator: Operator, tmp_pat
     operator.order("app:2")
     assert sum(cut) == 1
     assert damaged.read_bytes() == planned[damaged.name]
-    device = Device(operator, tmp_path / "device")
-    device.update()
+    assert set(planned) == {path.name for path in (tmp_path / "cache/bodies").iterdir()}
+    for name in planned:
+        os.utime(tmp_path / "cache/bodies" / name, (0, 0))
+    operator.build([BIG, model(3)], "app:3")
+    operator.order("app:3", dry_run=True)
+    assert not set(planned) & {path.name for path in (tmp_path / "cache/bodies").iterdir()}
 
 
 def test_the_former_image_can_be_released_again(operator: Operator, tmp_path: Path) -> None:

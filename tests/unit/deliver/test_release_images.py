@@ -144,6 +144,14 @@ def test_an_archive_with_two_images_is_not_one_release(operator: Operator, tmp_p
         operator.find(str(tmp_path / "both.tar"))
 
 
+def test_a_file_that_is_called_like_an_image_is_not_it(operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    operator.build([BIG], "app:latest")
+    save_like_docker(operator, operator.build([model(1)], "other:1"), tmp_path / "app")
+    assert operator.find("app") == operator.find("app:latest")
+    assert operator.find("./app").images[0].config == operator.find("other:1").images[0].config
+
+
 def test_a_platform_that_is_not_there(operator: Operator) -> None:
     operator.build([BIG], "app:1", (AMD64, ARM64))
     assert len(operator.find("app:1").images) == 2
