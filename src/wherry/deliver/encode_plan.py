@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from wherry.deliver.encode_patch import End, Patch, make_patch
 from wherry.deliver.encode_sections import weigh
 from wherry.deliver.encode_target import Target, TargetFile
-from wherry.deliver.matching import Matcher
+from wherry.deliver.matching import MAX_SKETCHED, Matcher
 from wherry.formats.delta import MAX_PREFIX
 from wherry.formats.delta_index import Source
 from wherry.store.layer_tree import Tree
@@ -60,7 +60,7 @@ def _match_changed(target: Target, matcher: Matcher, equal: dict[int, str | None
     changed = [file for file in target.files if file.size and equal[file.offset] is None]
     matched = {file.offset: path for file in changed if (path := matcher.find_by_path(file)) is not None}
     kept = frozenset(file.digest for file in target.files if file.size and equal[file.offset] is not None)
-    lost = [file for file in changed if file.offset not in matched]
+    lost = [file for file in changed if file.offset not in matched and file.size <= MAX_SKETCHED]
     alike = matcher.find_alike(((file, target.read(file)) for file in lost), kept)
     return matched | {file.offset: alike[file.path] for file in lost if file.path in alike}
 

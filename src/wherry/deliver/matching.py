@@ -19,7 +19,7 @@ _DIGITS = re.compile(r"[0-9]+(?:[._+~-]?[0-9]+)*")
 _PIECE = re.compile(rb"[^\n\0]{8,}")
 _SKETCH = 48  # piece hashes kept of a file
 _ENOUGH = 6  # common pieces that make two files alike
-_MAX_SKETCHED = 8 << 20
+MAX_SKETCHED = 8 << 20  # bytes of a file that is compared by its pieces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +57,13 @@ class Matcher:
 
     def find_alike(self, wanted: Iterable[tuple[Wanted, bytes]], kept: frozenset[Digest]) -> dict[str, str]:
         """For each file, the base file with which it shares most pieces; files that the target keeps as they are count less."""
-        asked = [(file, data) for file, data in wanted if len(data) <= _MAX_SKETCHED]
+        asked = [(file, data) for file, data in wanted if len(data) <= MAX_SKETCHED]
         if not asked:
             return {}
         suffixes = {suffix_of(file.path) for file, _ in asked}
         index: dict[bytes, list[str]] = defaultdict(list)
         for path, file in sorted(self._files.items()):
-            if suffix_of(path) in suffixes and 0 < file.size <= _MAX_SKETCHED and self._digests[path] not in kept:
+            if suffix_of(path) in suffixes and 0 < file.size <= MAX_SKETCHED and self._digests[path] not in kept:
                 for piece in sketch(self._read(path)):
                     index[piece].append(path)
         found = {}
