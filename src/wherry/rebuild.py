@@ -35,9 +35,10 @@ from wherry.store.disk import DiskStore
 from wherry.store.posix import write_atomically
 from wherry.version import VERSION
 
-_STATE_VERSION = 1
+_STATE_VERSION = 2
 _GRAIN = 20_000_000  # ns: no file system in use keeps times more coarsely than some milliseconds, but for FAT
 _FIXED_CREATED = "1980-01-01T00:00:00Z"
+_FOR_ALL = 0o1777
 
 Stamp = list[int] | None
 # A layer, or none where there was nothing to put in it, and the stamps of its files.
@@ -176,7 +177,16 @@ def _code_layer(files: ProjectFiles, recipe: Recipe, store: DiskStore, known: _K
     entries = [_code_entry(file, recipe.workdir) for file in listed]
     folder = recipe.workdir.strip("/")
     entries += [directory_entry(folder)] if folder else []
+    taken = {entry.path for entry in entries}
+    entries += [directory_entry(path, _FOR_ALL) for path in _volume_folders(recipe) if path not in taken]
     return _write(entries, "code", LayerKind.CODE, recipe, store), stamps
+
+
+def _volume_folders(recipe: Recipe) -> list[str]:
+    """Folders that a fresh volume takes its owner and mode from; a base that somebody else made has its own."""
+    if any(platform.base_digest for platform in recipe.platforms):
+        return []
+    return [volume.strip("/") for volume in recipe.volumes if volume.strip("/")]
 
 
 def _code_entry(file: CodeFile, workdir: str) -> TarEntry:
@@ -291,10 +301,14 @@ def _former_layers(state: dict[str, Any] | None, recipe: Recipe) -> _Layers | No
         return None
     try:
         before = parse_recipe(state["recipe"])
-        same = (before.workdir, before.compression) == (recipe.workdir, recipe.compression)
-        return _parse_layers(state) if same else None
+        return _parse_layers(state) if _own_layout(before) == _own_layout(recipe) else None
     except (FormatError, KeyError, TypeError, ValueError, AttributeError):
         return None
+
+
+def _own_layout(recipe: Recipe) -> tuple[object, ...]:
+    """What code and model layers depend on besides their files."""
+    return recipe.workdir, recipe.compression, _volume_folders(recipe)
 
 
 def _parse_layers(state: dict[str, Any]) -> _Layers:
