@@ -40,6 +40,9 @@ engines:
 	@tools/setup.sh engines
 
 rivals:
+	@tools/setup.sh engines rivals
+
+rivals:
 	@tools/setup.sh rivals
 
 clean:

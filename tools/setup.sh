@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 exec 9<"$0" && flock 9
 
 engines=(podman runc conmon netavark aardvark-dns buildah skopeo docker.io docker-registry containerd umoci bubblewrap proot qemu-user-static iptables busybox-static)
+rivals=(casync xdelta3 zstd)
 
 rivals=(casync xdelta3 zstd)
 
