@@ -40,9 +40,6 @@ engines:
 	@tools/setup.sh engines
 
 rivals:
-	@tools/setup.sh engines rivals
-
-rivals:
 	@tools/setup.sh rivals
 
 clean:

@@ -10,7 +10,6 @@ exec 9<"$0" && flock 9
 engines=(podman runc conmon netavark aardvark-dns buildah skopeo docker.io docker-registry containerd umoci bubblewrap proot qemu-user-static iptables busybox-static)
 rivals=(casync xdelta3 zstd)
 
-rivals=(casync xdelta3 zstd)
 
 find_python() {
   for name in python3 python3.14 python3.13 python3.12 python3.11; do
