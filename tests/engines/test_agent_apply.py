@@ -87,30 +87,24 @@ def van(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return Van(folder=folder, env=env)
 
 
-PLACES = {"first": 5, "second": 900, "sick": 1500, "third": 4000}
+PLACES = {"first": 5, "second": 900, "sick": 1500}
 
 
 def test_the_life_of_a_device(van: Van) -> None:
     assert van.agent("doctor").returncode == 0
     assert van.apply("first") == "updated"
-    size = (van.folder / "second").stat().st_size
-    assert size < (van.folder / "first").stat().st_size / 10
+    assert (van.folder / "second").stat().st_size < (van.folder / "first").stat().st_size / 10
     assert van.apply("second") == "updated"
-    status = van.status()
-    assert (status["current"]["release"], status["former"]["release"], status["container"]["running"]) == (2, 1, True)
     # A sick one: the former is back, and stays.
     sick = van.agent("apply", str(van.folder / "sick"))
-    assert sick.returncode == 17, sick.stderr
-    assert "taken back" in sick.stderr
+    assert (sick.returncode, "taken back" in sick.stderr) == (17, True), sick.stderr
     status = van.status()
     assert (status["current"]["release"], status["container"]["running"], status["pending"]) == (2, True, None)
     assert [refused["image"]["release"] for refused in status["refused"]] == [3]
-    assert van.apply("third") == "updated"
     rolled = van.agent("rollback")
     assert rolled.returncode == 0, rolled.stderr
     status = van.status()
-    assert (status["current"]["release"], status["former"]["release"], status["container"]["running"]) == (2, 4, True)
-    assert van.agent("doctor").returncode == 0
+    assert (status["current"]["release"], status["former"]["release"], status["container"]["running"]) == (1, 2, True)
 
 
 def test_after_a_start_the_container_runs(van: Van) -> None:
