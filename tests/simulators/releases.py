@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.simulators.channels import make_channel
 from tests.simulators.tuf_repository import NOW
 from wherry.deliver.channel import read_channel
+from wherry.deliver.metadata import RolePlan
 from wherry.deliver.records import ReleaseRecords
 from wherry.deliver.release import DEFAULT_BASES
 from wherry.deliver.release_images import FoundImages, ImageFinder
@@ -35,9 +36,9 @@ Files = Mapping[str, bytes]
 class Operator:
     """Has a channel in `folder`/channel, its keys in `folder`/keys, and images in `folder`/store."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, plans: Mapping[str, RolePlan] | None = None) -> None:
         self.channel, self.store = folder / "channel", DiskStore(folder / "store")
-        self.keys = make_channel(self.channel, folder / "keys")
+        self.keys = make_channel(self.channel, folder / "keys", plans=plans)
         self.access: RegistryAccess = access_registries({}, cache=None)
 
     @property

@@ -110,10 +110,12 @@ def select_bases(
                 passed_over.append(f"{error.what}: its devices take the full parcel ({error.hint})")
                 continue
             found[target.platform][known.manifest] = Base(name=f"release {record.release}", image=stored)
+    released = {target.manifest.digest for target in targets}
     for text in texts:
         if not text.startswith(_LAST) and not text.isdecimal():
             for image in finder.find(text, list(found)).images:
-                found[image.platform].setdefault(image.manifest.digest, Base(name=text, image=image))
+                if image.manifest.digest not in released:
+                    found[image.platform].setdefault(image.manifest.digest, Base(name=text, image=image))
     return SelectedBases(
         bases={platform: tuple(bases.values()) for platform, bases in found.items()}, passed_over=tuple(dict.fromkeys(passed_over))
     )

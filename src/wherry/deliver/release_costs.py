@@ -92,8 +92,18 @@ def measure_release(folder: Path, cut: CutRelease, new: NewRecord, metadata: Met
     return ReleaseCosts(updates=tuple(updates), polls=tuple(polls), full=tuple(full))
 
 
-def refuse_larger(costs: ReleaseCosts, most: int) -> None:
-    """A parcel from a base that is larger than allowed is a `BudgetError` that says what makes it so large."""
+def refuse_larger(costs: ReleaseCosts, most: int, passed_over: Sequence[str]) -> None:
+    """A parcel from a base that is larger than allowed is a `BudgetError` that says what makes it so large.
+
+    So is a base that there is no parcel from: its devices would take the full one.
+    """
+    largest_full = max((cost.size for cost in costs.full), default=0)
+    if passed_over and largest_full > most:
+        raise BudgetError(
+            f"{most:,} bytes are allowed, the full parcel has {largest_full:,}: {passed_over[0]}",
+            where="--max-update",
+            hint="wherry image load, or pull, that image; or --from without it, if no device has it any more",
+        )
     for cost in costs.updates:
         if cost.size > most:
             largest = max(cost.parts, key=lambda part: part.size, default=None)

@@ -5,6 +5,7 @@ One writer at a time holds the channel. What is too large is refused before anyt
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -77,14 +78,21 @@ def carry_out_release(
         cache = BodyCache(access.cache / "bodies") if access.cache else None
         with cut_release(channel, store, found, selected, cache, progress) as cut:
             number = next_number(read_channel(channel), records)
-            costs = _finish(order, channel, store, cut, number, keys, now)
+            costs = _finish(order, channel, store, cut, number, keys, now, selected.passed_over)
         if cache:
             cache.forget((now - _KEPT).timestamp())
     return OrderResult(release=number, costs=costs, passed_over=selected.passed_over)
 
 
 def _finish(
-    order: ReleaseOrder, channel: Path, store: DiskStore, cut: CutRelease, number: int, keys: Keys | None, now: datetime
+    order: ReleaseOrder,
+    channel: Path,
+    store: DiskStore,
+    cut: CutRelease,
+    number: int,
+    keys: Keys | None,
+    now: datetime,
+    passed_over: Sequence[str],
 ) -> ReleaseCosts:
     targets = cut.targets(number, order.health)
     signed = sign_release(channel, targets, keys, now) if keys else None
@@ -92,7 +100,7 @@ def _finish(
     new = describe_release(cut, number, metadata, now)
     costs = measure_release(channel, cut, new, metadata)
     if order.most is not None:
-        refuse_larger(costs, order.most)
+        refuse_larger(costs, order.most, passed_over)
     if signed:
         publish_release(channel, store, cut, new, signed)
     return costs

@@ -101,6 +101,15 @@ def test_too_large_an_update_is_refused_and_nothing_done(operator: Operator) -> 
     release("app:3", "--max-update", "70 KB")
 
 
+def test_devices_that_would_take_the_full_parcel_count_too(operator: Operator) -> None:
+    release("app:1")
+    (image,) = operator.find("app:1").images
+    operator.store.path(image.manifest.layers[1].digest).unlink()
+    with pytest.raises(BudgetError, match="1 of 2 layers of release 1 are gone"):
+        release("app:2", "--max-update", "50KB")
+    assert "1 of 2 layers of release 1 are gone" in release_json("app:2")["passed_over"][0]
+
+
 @pytest.mark.parametrize(
     "words",
     [("--max-update", "much"), ("--health", "ping:1"), ("--health", "http:"), ("--health", "well"), ("--from", "last:two")],

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulators.channels import plan_roles
 from tests.simulators.releases import AMD64, ARM64, Files, Operator, read_signed
 from tests.simulators.tuf_repository import NOW
 from wherry.agent.trust import TrustStore
@@ -218,6 +219,21 @@ def test_an_image_that_was_never_released_can_be_a_base(operator: Operator) -> N
     assert len(locate_bodies(head, documents.config, image.config.raw)) == 1
     renew(operator)
     assert parse_parcel(reader(path), path.stat().st_size).prefix == head.prefix
+
+
+def test_an_image_is_no_base_of_itself(operator: Operator) -> None:
+    costs = operator.order(operator.build([BIG, model(1)], "app:1"), ["app:1"]).costs
+    assert (len(costs.updates), len(costs.polls), len(costs.full)) == (0, 1, 1)
+
+
+def test_a_draft_is_as_long_as_what_is_signed(tmp_path: Path) -> None:
+    """Also where several have to sign."""
+    operator = Operator(tmp_path, plan_roles(targets=(3, 2)))
+    operator.release(operator.build([BIG, model(1)], "app:1"))
+    operator.build([BIG, model(2)], "app:2")
+    planned, done = (operator.order("app:2", dry_run=dry).costs.updates[0].size for dry in (True, False))
+    assert abs(planned - done) <= 16
+    assert done > 300 + 64
 
 
 @pytest.mark.parametrize(("text", "message"), [("9", "no release 9"), ("last:x", "not a number"), ("nothing:1", "no image")])
