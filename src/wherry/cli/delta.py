@@ -37,7 +37,7 @@ _FORMS = {"FULL": "whole", "DELTA": "delta"}
 delta_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Make, apply and show deltas.")
 image_app.add_typer(delta_app, name="delta")
 
-_END = "An image (name, digest, registry reference), a saved archive, a tar or a folder."
+_END = "An image (name, digest, registry reference), a saved archive, a tar or a folder (./NAME)."
 _Base = Annotated[str, typer.Argument(metavar="BASE", help=_END, autocompletion=complete_image_names)]
 _Target = Annotated[str, typer.Argument(metavar="TARGET", help="What BASE is to become.", autocompletion=complete_image_names)]
 _Delta = Annotated[Path, typer.Argument(metavar="DELTA", help="A delta file.")]
@@ -132,14 +132,15 @@ def _parse_platform(text: str | None) -> Platform | None:
 
 
 def _open_end(ends: DeltaEnds, text: str, platform: str | None, *, plain_http: bool) -> DeltaEnd:
-    """What lies on disk under this name, else the store's image, else a registry's."""
-    path = Path(text)
-    if path.exists():
+    """The store's image of this name, else what lies on disk under it, else a registry's. ``./NAME`` is on disk."""
+    path, store = Path(text), DiskStore(store_path(os.environ))
+    if text.startswith((".", "/")):
         return ends.open_path(path)
-    store = DiskStore(store_path(os.environ))
     try:
         descriptor = store.resolve(text)
     except StoreError:
+        if path.exists():
+            return ends.open_path(path)
         if not names_a_registry(text):
             raise
         descriptor = _fetch(store, text, _parse_platform(platform), plain_http=plain_http)

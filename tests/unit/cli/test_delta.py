@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 import typer
 
+from tests.simulators.registry import RegistrySimulator
 from tests.unit.store.tiny import AMD64, ARM64, make_tar, put_image, put_index
 from wherry.cli import delta as command
 from wherry.cli.image import register
 from wherry.errors import FormatError, StoreError, TrustError, UsageError
 from wherry.model.digest import DiffId
 from wherry.store.disk import DiskStore
-from wherry.store.images import read_images
+from wherry.store.images import read_images, walk_manifests
 from wherry.store.loading import load_archive
 from wherry.store.places import store_path
 from wherry.store.spooled import SpooledFile
@@ -132,6 +133,30 @@ def test_of_several_platforms_one_is_named(store: DiskStore) -> None:
     run("make", "tiny", "tiny", "-o", "d", "--platform", "linux/arm64")
     run("apply", "tiny", "d", "-t", "same", "--platform", "linux/arm64")
     assert len(read_images(store, store.resolve("same"))) == 1
+
+
+def test_an_image_of_a_registry(store: DiskStore, here: Path) -> None:
+    made = DiskStore(here / "made")
+    with RegistrySimulator() as registry:
+        for descriptor, document in walk_manifests(made, put_index(made)):
+            registry.add_manifest("team/tiny", document.raw, descriptor.media_type, "1")
+        for path in (made.root / "blobs/sha256").iterdir():
+            registry.add_blob("team/tiny", path.read_bytes())
+        index = next(raw for raw, _ in registry.repository("team/tiny").manifests.values() if b'"manifests"' in raw)
+        registry.add_manifest("team/tiny", index, "application/vnd.oci.image.index.v1+json", "1")
+        run("make", "old.tar", f"{registry.host}/team/tiny:1", "-o", "d", "--platform", "linux/arm64")
+    assert Path("d").is_file()
+    assert not store.names()
+
+
+def test_a_name_in_the_store_comes_before_one_on_disk(store: DiskStore, here: Path) -> None:
+    put_index(store, "old:latest")
+    write_folder(here / "old", OLD)
+    with pytest.raises(StoreError, match="several platforms"):
+        run("make", "old", "new.tar", "-o", "d")
+    run("make", "./old", "new.tar", "-o", "d")
+    with pytest.raises(StoreError, match="No such file"):
+        run("make", "./nothing", "new.tar", "-o", "d")
 
 
 def test_what_is_refused(here: Path) -> None:
