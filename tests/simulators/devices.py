@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -109,7 +109,9 @@ class Operator:
 
     def refresh(self, image: TinyImage) -> None:
         """What parcels to this image carry from now on."""
-        self.documents[image.digest] = Documents(metadata=self.repository.freeze(), manifest=image.manifest, config=image.config)
+        metadata = self.repository.freeze()
+        metadata = replace(metadata, roots=metadata.roots[1:])  # the first came with the device
+        self.documents[image.digest] = Documents(metadata=metadata, manifest=image.manifest, config=image.config)
 
     def cut(self, image: TinyImage, base: TinyImage | None) -> bytes:
         """The parcel to a released image, from one that was released before, or the full one."""
