@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +13,7 @@ from wherry.cli import diff_report as report
 from wherry.cli.epilog import render_examples
 from wherry.cli.fleet_options import Devices, PricePerGb, TariffFile, read_fleet
 from wherry.cli.options import AsJson
-from wherry.cli.talk import print_json
+from wherry.cli.talk import print_json, show_progress
 from wherry.declare.environment import kind_of_file, read_environment
 from wherry.declare.grammar import WrittenEnvironment
 from wherry.deliver.changes import diff_environments
@@ -25,11 +26,15 @@ from wherry.model.declaration import Environment, EnvironmentKind
 from wherry.model.platform import Platform
 from wherry.model.reference import HUB, Reference
 from wherry.store.disk import DiskStore
-from wherry.store.places import store_path
+from wherry.store.places import cache_path, store_path
+
+if TYPE_CHECKING:
+    from wherry.deliver.release_costs import ParcelCost
 
 EXAMPLES = render_examples(
     ("wherry diff sha256:1f0c9ab2 anomaly --devices 100000", "two images"),
     ("wherry diff ghcr.io/you/anomaly:7 anomaly", "one in a registry"),
+    ("wherry diff anomaly:7 anomaly:8 --update", "for devices"),
     ("wherry diff git:HEAD~1 wherry.lock", "two locks"),
     ("wherry diff requirements.txt new/requirements.txt", "two environments"),
 )
@@ -48,6 +53,9 @@ def show_difference(
     devices: Devices = None,
     tariff: TariffFile = None,
     price_per_gb: PricePerGb = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Of images: cut the update, and say what a device would fetch of a release.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what changed between two images, locks or environments, and what it costs to move.
@@ -71,10 +79,22 @@ def show_difference(
     else:
         _refuse_mixture(base, target)
         images = _diff_ends(_read_images(base, wanted), _read_images(target, wanted), wanted)
+        updates = _weigh_updates(images) if update else {}
         if as_json:
-            print_json(render_image_differences(images, devices=fleet and fleet[0], tariff=fleet and fleet[1]))
+            document = render_image_differences(images, devices=fleet and fleet[0], tariff=fleet and fleet[1])
+            print_json(report.add_updates(document, updates))
         else:
-            report.print_images(images, fleet)
+            report.print_images(images, fleet, updates)
+
+
+def _weigh_updates(differences: list[Difference]) -> dict[Platform, ParcelCost]:
+    # Only here: signatures and codecs are slow to load, and cutting takes its time.
+    from wherry.deliver.body_cache import BodyCache
+    from wherry.deliver.update_weight import weigh_update
+
+    store, cache, now = DiskStore(store_path(os.environ)), BodyCache(cache_path(os.environ) / "bodies"), datetime.now(UTC)
+    with show_progress() as progress:
+        return {each.platform: weigh_update(store, each.base, each.target, now, cache, progress) for each in differences}
 
 
 def _is_environment(text: str) -> bool:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from wherry.cli.fleet_options import Fleet, tell_price
 from wherry.cli.talk import format_size, print_table
 from wherry.deliver.changes import Cause, Change
 from wherry.deliver.difference import Difference
 from wherry.deliver.lock_difference import LockDifference
+from wherry.model.platform import Platform
+
+if TYPE_CHECKING:
+    from wherry.deliver.release_costs import ParcelCost
 
 
-def print_images(differences: Sequence[Difference], fleet: Fleet | None) -> None:
+def print_images(differences: Sequence[Difference], fleet: Fleet | None, updates: Mapping[Platform, ParcelCost]) -> None:
     for difference in differences:
         print(f"{difference.platform}  {str(difference.base)[:19]} → {str(difference.target)[:19]}")
         if difference.is_empty:
@@ -25,7 +30,20 @@ def print_images(differences: Sequence[Difference], fleet: Fleet | None) -> None
         kept = f"{len(difference.kept)} stay ({format_size(sum(layer.size for layer in difference.kept))})"
         verb = "is" if len(difference.moved) == 1 else "are"
         print(f"\n  {len(difference.moved)} of {len(difference.moved) + len(difference.kept)} layers {verb} new, {kept}")
-        _print_pulls(difference, fleet)
+        _print_pulls(difference, fleet, updates.get(difference.platform))
+
+
+def add_updates(document: dict[str, Any], updates: Mapping[Platform, ParcelCost]) -> dict[str, Any]:
+    """The document of ``diff --json`` with what devices would fetch, for the platforms that it was weighed for."""
+    weighed = {str(platform): cost for platform, cost in updates.items()}
+    for platform in document["platforms"]:
+        if cost := weighed.get(platform["platform"]):
+            platform["update"] = {
+                "parcel": cost.size,
+                "socket_estimated": cost.update.socket,
+                "wire_estimated": cost.update.total,
+            }
+    return document
 
 
 def print_locks(differences: Sequence[LockDifference], fleet: Fleet | None) -> None:
@@ -57,11 +75,14 @@ def _print_causes(causes: Sequence[Cause]) -> None:
         print("  (changes named in one line share a layer; its bytes belong to all of them)")
 
 
-def _print_pulls(difference: Difference, fleet: Fleet | None) -> None:
+def _print_pulls(difference: Difference, fleet: Fleet | None, update: ParcelCost | None) -> None:
     pull, single = difference.pull, difference.single_layer
     documents = format_size(pull.index + pull.manifest + pull.config)
     made_of = f"layers {format_size(pull.blobs)}, manifest and config {documents}, about {format_size(pull.overhead)} for the wire"
-    pulls = (("a registry pull moves", pull.total, made_of), ("as a single-layer image", single.total, ""))
+    pulls = [("a registry pull moves", pull.total, made_of), ("as a single-layer image", single.total, "")]
+    if update:
+        parcel = f"a parcel of {format_size(update.size)}, {format_size(update.update.socket)} at the socket"
+        pulls.append(("as an update of a device", update.update.total, parcel))
     print_table([(name, format_size(size), *tell_price(size, fleet), note) for name, size, note in pulls], indent="  ")
 
 

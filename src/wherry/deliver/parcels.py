@@ -65,6 +65,11 @@ class CutParcel:
     bodies: tuple[LayerDelta, ...]
 
     @property
+    def layers(self) -> tuple[ParcelLayer, ...]:
+        """The bodies as a parcel takes them."""
+        return tuple(ParcelLayer(diff_id=body.diff_id, size=body.body.size, chunks=body.body.chunks) for body in self.bodies)
+
+    @property
     def memory(self) -> int:
         """Bytes that the decoder of the most demanding body needs."""
         heads = (parse_body(body.body.read, body.body.size, BOUNDLESS) for body in self.bodies)
@@ -208,8 +213,7 @@ def stream_cut(records: ReleaseRecords, cut: CutParcel, target: StoredImage, met
     manifest = cut.base.manifest if cut.base else None
     base = records.base_documents(cut.platform, manifest) if manifest else None
     documents = Documents(metadata=metadata, manifest=target.manifest.raw, config=target.config.raw)
-    layers = [ParcelLayer(diff_id=body.diff_id, size=body.body.size, chunks=body.body.chunks) for body in cut.bodies]
-    return stream_parcel(_without_roots(documents, records.known_root(cut.platform, manifest)), base, layers)
+    return stream_parcel(_without_roots(documents, records.known_root(cut.platform, manifest)), base, cut.layers)
 
 
 def _without_roots(documents: Documents, known: int) -> Documents:

@@ -7,7 +7,7 @@ socket and what a carrier counts is estimated (`wire`), and so is a registry pul
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 from wherry.deliver.channel import Channel, write_roots
 from wherry.deliver.difference import Difference, diff_images
 from wherry.deliver.keys import Keys
-from wherry.deliver.metadata import plan_role, sign_first_root, sign_release
+from wherry.deliver.metadata import RolePlan, plan_role, sign_first_root, sign_release
 from wherry.deliver.parcels import CutParcel, stream_cut
 from wherry.deliver.records import NewRecord, ReleaseRecords
 from wherry.deliver.release import CutRelease
@@ -69,14 +69,18 @@ class ReleaseCosts:
 
 
 def draft_metadata(channel: Channel, targets: Sequence[ReleaseTarget], now: datetime) -> Metadata:
-    """Metadata as long as the channel's keys would make it, by keys that are gone when this returns."""
+    """Metadata as long as the channel's keys would make it."""
+    plans = {role: plan_role(channel.root, role) for role in channel.root.roles}
+    return replace(sign_draft(plans, targets, now), roots=tuple(root.raw for root in channel.roots))
+
+
+def sign_draft(plans: Mapping[str, RolePlan], targets: Sequence[ReleaseTarget], now: datetime) -> Metadata:
+    """Metadata by as many keys as have to sign, which are gone when this returns."""
     with tempfile.TemporaryDirectory(prefix="wherry-") as scratch:
         folder, keys = Path(scratch, "channel"), Keys([Path(scratch, "keys")], lambda _path: "")
-        plans = {role: plan_role(channel.root, role) for role in channel.root.roles}
         signing = {role: replace(plan, count=plan.threshold) for role, plan in plans.items()}
         write_roots(folder, (sign_first_root(signing, keys, {}, now),))
-        metadata = sign_release(folder, targets, keys, now)
-    return replace(metadata, roots=tuple(root.raw for root in channel.roots))
+        return sign_release(folder, targets, keys, now)
 
 
 def measure_release(folder: Path, cut: CutRelease, new: NewRecord, metadata: Metadata) -> ReleaseCosts:
@@ -88,7 +92,7 @@ def measure_release(folder: Path, cut: CutRelease, new: NewRecord, metadata: Met
         image = image_of[part.platform]
         size = sum(map(len, stream_cut(records, part, image, metadata)))
         kind = full if part.base is None else polls if part.base.manifest == image.manifest.digest else updates
-        kind.append(_describe_cost(part, image, size))
+        kind.append(describe_cost(part, image, size))
     return ReleaseCosts(updates=tuple(updates), polls=tuple(polls), full=tuple(full))
 
 
@@ -115,7 +119,8 @@ def refuse_larger(costs: ReleaseCosts, most: int, passed_over: Sequence[str]) ->
             )
 
 
-def _describe_cost(cut: CutParcel, image: StoredImage, size: int) -> ParcelCost:
+def describe_cost(cut: CutParcel, image: StoredImage, size: int) -> ParcelCost:
+    """A parcel of `size` bytes by what brought them, next to registry pulls."""
     base = cut.base.image if cut.base else None
     difference = _diff(base, image)
     cause_of = {name: cause.text for cause in difference.causes for name in cause.layers}
