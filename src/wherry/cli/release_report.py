@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wherry.cli.fleet_options import Fleet, tell_price
 from wherry.cli.talk import format_size, print_table
 from wherry.deliver.difference_json import render_cost
-from wherry.deliver.release_costs import DOCUMENTS, ParcelCost, ReleaseCosts
-from wherry.deliver.release_order import OrderResult
 from wherry.deliver.wire import plan_update
 
+if TYPE_CHECKING:
+    from wherry.deliver.release_costs import ParcelCost, ReleaseCosts
+    from wherry.deliver.release_order import OrderResult
+
 RELEASE_SCHEMA = 1
+_DOCUMENTS = "signatures, manifest and config"
 
 
 def print_costs(costs: ReleaseCosts, fleet: Fleet | None) -> None:
@@ -37,7 +40,7 @@ def print_costs(costs: ReleaseCosts, fleet: Fleet | None) -> None:
 def _print_update(cost: ParcelCost, fleet: Fleet | None) -> None:
     print(f"  from {cost.base}")
     rows = [(part.cause, format_size(part.size), "whole" if part.whole else "") for part in cost.parts]
-    print_table([*rows, (DOCUMENTS, format_size(cost.documents), "")], indent="    ")
+    print_table([*rows, (_DOCUMENTS, format_size(cost.documents), "")], indent="    ")
     compared = (
         ("this update", format_size(cost.size), _tell_wire(cost), tell_price(cost.update.total, fleet)),
         ("docker pull of it", format_size(cost.pull.total), "with the wire", tell_price(cost.pull.total, fleet)),

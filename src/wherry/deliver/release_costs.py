@@ -27,8 +27,6 @@ from wherry.model.platform import Platform
 from wherry.model.release import Metadata, ReleaseTarget
 from wherry.store.images import StoredImage
 
-DOCUMENTS = "signatures, manifest and config"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MovedPart:
