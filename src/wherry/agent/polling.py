@@ -9,6 +9,7 @@ settled is there still after a restart, and asks the network nothing. Below the 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from wherry.model.platform import Platform
 from wherry.model.release import locate_parcel
 from wherry.store.posix import explain_os_errors, write_atomically
 
-MAX_PARCEL = 8 << 30
+MAX_PARCEL = 8 << 30  # bytes, and half of what is free on the disk: lengths are a stranger's word until the whole is believed
 _MAX_KNOWN = 16  # addresses whose validators are remembered
 
 
@@ -80,16 +81,22 @@ class Poller:
         begun = partial.content.address if partial.content else ""
         if partial.complete and begun in addresses:
             return begun
-        known = self._read_known()
+        known, limit = self._read_known(), self._choose_limit(partial)
         with (
             self.ledger.open_session("poll") as session,
             Link(self._channel.url, session, self._tls, patience=self._patience) as link,
         ):
             for address in sorted(addresses, key=lambda address: address != begun):
-                found = link.fetch(addresses[address], partial, known=known.get(address, ""), limit=MAX_PARCEL)
+                found = link.fetch(addresses[address], partial, known=known.get(address, ""), limit=limit)
                 if found.news is not News.MISSING:
                     return address if found.news is News.COMPLETE else ""
         return ""
+
+    def _choose_limit(self, partial: PartialFile) -> int:
+        with explain_os_errors(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(self._folder).free
+        return min(MAX_PARCEL, free // 2 + (partial.content.size if partial.content else 0))
 
     def _read_known(self) -> Mapping[str, str]:
         try:

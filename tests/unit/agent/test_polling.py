@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,6 +113,12 @@ def test_a_full_parcel_that_was_begun_is_gone_on_with(device: Device) -> None:
     device.rules = Rules()
     assert device.poll() == PARCEL * 2
     assert device.web.seen[-1].range == "bytes=16384-"
+
+
+def test_a_parcel_takes_half_of_the_free_disk_at_most(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**6, 10**6 - 70_000, 70_000))  # type: ignore[attr-defined]
+    with pytest.raises(TransferError, match="40000 bytes; 35000 are allowed"):
+        device.poll()
 
 
 def test_what_is_known_may_be_lost(device: Device) -> None:
