@@ -11,8 +11,9 @@ from wherry.deliver.encode_patch import Patch
 from wherry.deliver.encode_plan import Choice
 from wherry.deliver.encode_sections import Packed, pack_group, pack_section, pack_spread
 from wherry.deliver.encode_target import Target
-from wherry.formats.delta import MAX_PREFIX, Part, render_head
+from wherry.formats.delta import MAX_PREFIX, Limits, Part, render_head
 from wherry.formats.delta_bytes import render_number
+from wherry.formats.delta_columns import MAX_SCOPES
 from wherry.formats.delta_index import GROUPED, Index, Piece, Source, check_paths, render_index, sort_key
 from wherry.formats.delta_sums import file_number, sum_files
 from wherry.formats.tar import EntryKind
@@ -26,8 +27,13 @@ _MAX_SPREAD = 256 << 20  # bytes of a difference with its zeros
 _DENSE = 64  # bytes from the base for each byte of runs, at most, for this to be worth trying
 
 
-def write_body(target: Target, base: Tree, plan: Sequence[Choice], pool: ThreadPoolExecutor) -> SpooledFile:
+def write_body(target: Target, base: Tree, plan: Sequence[Choice], pool: ThreadPoolExecutor) -> SpooledFile | None:
+    """None for what a reader with the usual limits would refuse."""
+    limits = Limits()
     listed, scopes = _choose_list(base, {choice.base for choice in plan if choice.base is not None})
+    operations = sum(patch.operations for patch in _patches(plan))
+    if len(listed) > limits.listed or len(scopes) > MAX_SCOPES or max(len(plan), len(target.pieces)) > limits.entries:
+        return None
     pieces = _number_pieces(target, plan, {file.path: number for number, file in enumerate(listed)})
     groups = _cut_groups(plan, base)
     used = sorted({piece.base for piece in pieces if piece.base is not None})
@@ -40,7 +46,10 @@ def write_body(target: Target, base: Tree, plan: Sequence[Choice], pool: ThreadP
         pieces=tuple(pieces),
         groups=tuple(len(group) for group in groups),
     )
-    streams = _write_streams(target, base, plan, render_index(index, listed))
+    rendered = render_index(index, listed)
+    if len(rendered) > limits.index_size or operations > limits.operations:
+        return None
+    streams = _write_streams(target, base, plan, rendered)
     jobs = _pack_streams(streams, pool)
     spread_jobs = {part: pool.submit(pack_spread, raw, window_log=22) for part, raw in _spread_difference(plan).items()}
     group_jobs = [pool.submit(_pack_members, target, base, members) for members in groups]
@@ -51,7 +60,7 @@ def write_body(target: Target, base: Tree, plan: Sequence[Choice], pool: ThreadP
     head = render_head(
         target_size=target.tar.size,
         entries=len(pieces),
-        operations=sum(choice.patch.operations for choice in plan if choice.source is Source.PATCH and choice.patch),
+        operations=operations,
         prefix=max((_prefix_size(base, members) for members in groups), default=0),
         parts={part: packed.section for part, packed in parts.items()},
         groups=[packed.section for packed in packed_groups],

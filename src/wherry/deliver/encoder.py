@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 
 from wherry.deliver.encode_body import join_body, write_body
@@ -106,14 +106,22 @@ def _encode_tar(tar: SpooledFile, name: str, base: Tree, progress: Progress, poo
     return LayerDelta(diff_id=tar.diff_id, size=tar.size, form=form, body=made)
 
 
-def _encode_files(target: Target, base: Tree, pool: ThreadPoolExecutor) -> SpooledFile:
+def _encode_files(target: Target, base: Tree, pool: ThreadPoolExecutor) -> SpooledFile | None:
+    """The smallest of the plans' bodies, if there is one."""
     matcher = Matcher(base.files, {path: file.digest for path, file in base.files.items()}, base.read_file)
-    with ExitStack() as made:
-        bodies = [made.enter_context(write_body(target, base, plan, pool)) for plan in plan_sources(target, base, matcher, pool)]
-        best = min(bodies, key=lambda body: body.size)
-        made.pop_all()
-    for body in bodies:
-        if body is not best:
+    best: SpooledFile | None = None
+    for plan in plan_sources(target, base, matcher, pool):
+        try:
+            body = write_body(target, base, plan, pool)
+        except BaseException:
+            if best is not None:
+                best.close()
+            raise
+        if body is None:
+            continue
+        if best is None or body.size < best.size:
+            body, best = best, body
+        if body is not None:
             body.close()
     return best
 

@@ -55,10 +55,10 @@ class Limits:
 
     target_size: int = 1 << 40
     memory: int = 34 << 20
-    index_size: int = 16 << 20
+    index_size: int = 8 << 20
     entries: int = 500_000
-    listed: int = 500_000
-    operations: int = 50_000_000
+    listed: int = 100_000
+    operations: int = 10_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ from wherry.formats.delta_index import (
 from wherry.formats.tar import BLOCK, EntryKind
 
 _COLUMNS = 8
-_MAX_SCOPES = 1 << 12
+MAX_SCOPES = 1 << 12
 
 
 class ListedFiles(Sequence[BaseFile]):
@@ -71,7 +71,7 @@ class IndexHead:
 
 def parse_head(reader: ByteReader, *, listed: int) -> IndexHead:
     """All of the index but what its columns say; `listed` is the most files of the base that may be listed."""
-    scopes = tuple(plain_name(reader.string(), reader) for _ in range(reader.number(_MAX_SCOPES)))
+    scopes = tuple(plain_name(reader.string(), reader) for _ in range(reader.number(MAX_SCOPES)))
     for former, scope in pairwise(scopes):
         if sort_key(scope) <= sort_key(former) or scope.startswith(f"{former}/"):
             raise reader.refuse("scopes that overlap")

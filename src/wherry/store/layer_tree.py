@@ -123,6 +123,7 @@ class _Layer:
         """A whiteout; what lies below one is nothing."""
         at = f"/{path}".index(f"/{_WHITEOUT}")
         folder, name = path[:at].rstrip("/"), path[at:].split("/")[0]
+        self._add_folders(folder)
         if name == _OPAQUE:
             self._opaque.add(folder)
         else:

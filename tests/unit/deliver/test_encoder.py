@@ -5,8 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
+import pytest
+
+from wherry.deliver import encode_body
 from wherry.deliver.encoder import Layer, encode_delta, encode_layers
-from wherry.formats.delta import Form
+from wherry.formats.delta import Form, Limits
 from wherry.formats.delta_decoder import decode_delta
 from wherry.formats.tar import add_parents, file_entry, stream_tar
 from wherry.store.layer_tree import Tree, layered_tree
@@ -50,6 +53,16 @@ def test_layers_are_cut_abreast_in_their_order() -> None:
                 assert body.size < 250
                 assert b"".join(decode_delta(body.read, body.size, base, delta.diff_id)) == target
     assert ("delta of layer 3", len(targets[3]), len(targets[3])) in seen
+
+
+def test_what_a_reader_would_refuse_is_sent_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = {f"lib/{number}.py": b"import os\n" * number for number in range(1, 30)}
+    with make_base(make_tar(old)) as base, SpooledFile((make_tar({**old, "lib/30.py": noise(1, 900)}),)) as tar:
+        for limits in (Limits(), Limits(listed=20), Limits(entries=20), Limits(index_size=20)):
+            monkeypatch.setattr(encode_body, "Limits", lambda limits=limits: limits)
+            delta = encode_delta(tar, base)
+            delta.body.close()
+            assert delta.form is (Form.DELTA if limits == Limits() else Form.FULL)
 
 
 def test_a_layer_with_nothing_in_common_is_sent_as_it_is() -> None:

@@ -43,6 +43,7 @@ def test_one_layer() -> None:
         ([member("etc", kind=tarfile.SYMTYPE, link="opt")], {"etc/hosts", "etc/deep/file"}),
         ([member("etc/deep", kind=tarfile.CHRTYPE)], {"etc/deep/file"}),
         ([member("bin/sh", kind=tarfile.DIRTYPE)], {"bin/sh"}),
+        ([member("bin/sh/.wh.nothing")], {"bin/sh"}),
         ([member("bin/.wh.nothing"), member("et.wh.c")], set()),
         ([member("../bin/sh", b"outside")], set()),
     ],
