@@ -85,10 +85,16 @@ def make_image(*layers: Sequence[TarEntry] | bytes, platform: Platform = AMD64, 
     return TinyImage(tars=tars, config=raw, manifest=manifest, platform=platform)
 
 
-def make_model_image(model: bytes, code: bytes = b"print('one')\n" * 40) -> TinyImage:
+def make_model_image(model: bytes, code: bytes = b"print('one')\n" * 40, platform: Platform = AMD64) -> TinyImage:
     """A base, code and a model; what changes between releases is the model."""
     base = [file_entry("lib/base", bytes(range(256)) * 8), file_entry("lib/other", b"other\n" * 100)]
-    return make_image(base, [file_entry("app/main.py", code)], [file_entry("app/model.bin", model)], entrypoint=["/app/main.py"])
+    return make_image(
+        base,
+        [file_entry("app/main.py", code)],
+        [file_entry("app/model.bin", model)],
+        platform=platform,
+        entrypoint=["/app/main.py"],
+    )
 
 
 class Operator:
