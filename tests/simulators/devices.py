@@ -120,12 +120,13 @@ class Operator:
         self.documents[image.digest] = Documents(metadata=metadata, manifest=image.manifest, config=image.config)
 
     def cut(self, image: TinyImage, base: TinyImage | None) -> bytes:
-        """The parcel to a released image, from one that was released before, or the full one."""
+        """The parcel to a released image, from another one, or the full one."""
         documents = self.documents[image.digest]
         lacking = find_lacking(image.config, base.config if base else None)
         known = None
         if base:
-            targets = self.documents[base.digest].metadata.targets
+            released = self.documents.get(base.digest)
+            targets = released.metadata.targets if released else None
             known = BaseDocuments(manifest=base.manifest, config=base.config, targets=targets)
         tars = dict(zip(image.diff_ids, image.tars, strict=True))
         layers = [Layer(diff_id=diff_id, chunks=lambda diff_id=diff_id: [tars[diff_id]]) for diff_id in lacking]  # type: ignore[misc]

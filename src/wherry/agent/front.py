@@ -24,6 +24,7 @@ from wherry.agent.update import SystemClock, Updater
 from wherry.engines.device import DeviceEngine
 from wherry.engines.device_choice import make_device_engine
 from wherry.errors import DeviceError, WherryError
+from wherry.store.posix import explain_os_errors
 from wherry.version import VERSION
 
 _CONFIG = "/etc/wherry/agent.toml"
@@ -64,6 +65,10 @@ def _make_parser() -> argparse.ArgumentParser:
     rollback = verbs.add_parser("rollback", help="put the former image back, without the link")
     _add_wait(rollback)
     rollback.set_defaults(call=_roll_back)
+    adopt = verbs.add_parser("adopt", help="begin with an image that the engine has already")
+    adopt.add_argument("manifest", metavar="MANIFEST", help="its manifest for this platform, as published")
+    adopt.add_argument("image_config", metavar="IMAGE-CONFIG", help="the config that the manifest names")
+    adopt.set_defaults(call=_adopt)
     recover = verbs.add_parser("recover", help="after a start: end what was begun, have the container running")
     recover.set_defaults(call=_recover)
     once = verbs.add_parser("once", help="look for news on the channel, and take them")
@@ -105,6 +110,17 @@ def _apply(arguments: argparse.Namespace, settings: AgentSettings, engine: Devic
 def _roll_back(arguments: argparse.Namespace, settings: AgentSettings, engine: DeviceEngine) -> int:
     print(_make_updater(settings, engine).roll_back(patience=arguments.wait).value)
     return 0
+
+
+def _adopt(arguments: argparse.Namespace, settings: AgentSettings, engine: DeviceEngine) -> int:
+    manifest, config = (_read_file(Path(name)) for name in (arguments.manifest, arguments.image_config))
+    print(_make_updater(settings, engine).adopt(manifest, config).target.manifest)
+    return 0
+
+
+def _read_file(path: Path) -> bytes:
+    with explain_os_errors(path):
+        return path.read_bytes()
 
 
 def _recover(_arguments: argparse.Namespace, settings: AgentSettings, engine: DeviceEngine) -> int:

@@ -69,7 +69,7 @@ class Preparation:
         if self._engine.has(image):
             return record
         shutil.rmtree(self._settings.state / "scratch", ignore_errors=True)
-        held = self._find_held(base)
+        held = self._find_held(base, record)
         bodies = [body for body in arrival.bodies if body.diff_id not in held]
         self._require_layers(record, bodies, held)
         self.spool.reserve({body.diff_id: record.sizes[body.diff_id] for body in bodies})
@@ -84,10 +84,11 @@ class Preparation:
         self._folder.write_record(record)
         return record
 
-    def _find_held(self, base: ImageRecord | None) -> Mapping[DiffId, Descriptor]:
+    def _find_held(self, base: ImageRecord | None, record: ImageRecord) -> Mapping[DiffId, Descriptor]:
         if base is None:
             return {}
-        return self._engine.held_layers_as(self._containers.name_image(base), base.parse_manifests(), base.sizes)
+        sizes = {**base.sizes, **record.sizes}
+        return self._engine.held_layers_as(self._containers.name_image(base), base.parse_manifests(), sizes)
 
     def _require_layers(self, record: ImageRecord, bodies: Sequence[BodyPlace], held: Mapping[DiffId, Descriptor]) -> None:
         coming = {body.diff_id for body in bodies}

@@ -22,7 +22,7 @@ from wherry.formats.parcel_documents import BaseDocuments
 from wherry.formats.release_json import parse_release_target, render_release_custom
 from wherry.model.digest import DiffId, Digest
 from wherry.model.oci import ImageConfig, Manifest
-from wherry.model.release import ReleaseTarget
+from wherry.model.release import ReleaseLayer, ReleaseTarget
 from wherry.store.posix import explain_os_errors, write_atomically
 
 VERSION = 1
@@ -39,7 +39,7 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installed:
-    """An image that this device runs, ran, or is to run. `release` is the number under which it came."""
+    """An image that this device runs, ran, or is to run. `release` is the number under which it came; 0: it was here before."""
 
     manifest: Digest
     release: int
@@ -86,7 +86,10 @@ class DeviceState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRecord:
-    """An image's documents as they were signed; `loaded` is the manifest by which the engine took it, if we brought it."""
+    """An image's documents as they were signed; `loaded` is the manifest by which the engine took it, if we brought it.
+
+    One that was here before the agent has no `targets`, and sizes of layers that mean nothing.
+    """
 
     target: ReleaseTarget
     manifest: bytes
@@ -100,7 +103,7 @@ class ImageRecord:
 
     @property
     def documents(self) -> BaseDocuments:
-        return BaseDocuments(manifest=self.manifest, config=self.config, targets=self.targets)
+        return BaseDocuments(manifest=self.manifest, config=self.config, targets=self.targets or None)
 
     @property
     def sizes(self) -> Mapping[DiffId, int]:
@@ -112,6 +115,18 @@ class ImageRecord:
     def parse_manifests(self) -> tuple[Manifest, ...]:
         """The published manifest and the engine's."""
         return tuple(parse_manifest(raw) for raw in (self.manifest, self.loaded) if raw)
+
+
+def describe_found(manifest: bytes, config: bytes) -> ImageRecord:
+    """The record of an image that was here before the agent, by its published documents, which have to fit together."""
+    parsed, found = parse_manifest(manifest), parse_config(config)
+    if parsed.config.digest != found.digest or len(parsed.layers) != len(found.diff_ids):
+        raise DeviceError(
+            "this config is not the one that the manifest names", hint="skopeo inspect --raw, with and without --config"
+        )
+    layers = tuple(ReleaseLayer(diff_id=diff_id, size=0) for diff_id in found.diff_ids)
+    target = ReleaseTarget(platform=found.platform, manifest=parsed.digest, size=len(manifest), release=0, layers=layers)
+    return ImageRecord(target=target, manifest=manifest, config=config, targets=b"")
 
 
 class StateFolder:
@@ -145,7 +160,7 @@ class StateFolder:
         try:
             target = value["target"]
             return ImageRecord(
-                target=parse_release_target(target["path"], target["length"], manifest.hex, target["custom"]),
+                target=_parse_target(target["path"], target["length"], manifest.hex, target["custom"]),
                 manifest=value["manifest"].encode(),
                 config=value["config"].encode(),
                 targets=value["targets"].encode(),
@@ -177,6 +192,13 @@ class StateFolder:
 
     def _record(self, manifest: Digest) -> Path:
         return self._images / f"{manifest.hex}.json"
+
+
+def _parse_target(path: str, length: int, sha256: str, custom: Mapping[str, Any]) -> ReleaseTarget:
+    """As in a channel, where no release has the number 0."""
+    release = custom["release"]
+    target = parse_release_target(path, length, sha256, {**custom, "release": release or 1})
+    return replace(target, release=release)
 
 
 def _render_state(state: DeviceState) -> bytes:

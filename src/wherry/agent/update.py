@@ -27,7 +27,7 @@ from wherry.agent.parcel_source import ParcelSource
 from wherry.agent.preparation import Preparation
 from wherry.agent.processes import Apart
 from wherry.agent.settings import AgentSettings
-from wherry.agent.state import DeviceState, ImageRecord, Installed, Pending, Phase, StateFolder
+from wherry.agent.state import DeviceState, ImageRecord, Installed, Pending, Phase, StateFolder, describe_found
 from wherry.engines.device import DeviceEngine
 from wherry.errors import DeviceError, EngineError, WherryError
 from wherry.store.posix import explain_os_errors, hold_lock
@@ -129,6 +129,22 @@ class Updater:
             if outcome is Outcome.UPDATED:
                 self._folder.write(self._folder.read().refuse(left, "rolled back by the operator"))
             return outcome
+
+    def adopt(self, manifest: bytes, config: bytes) -> ImageRecord:
+        """Begin with an image that the engine has already: parcels start from it, and its container is started anew as ours."""
+        with self._hold():
+            if self._folder.read().current:
+                raise DeviceError("this device has an image already", hint="wherry-agent status")
+            record = describe_found(manifest, config)
+            if record.target.platform != self._settings.platform:
+                raise DeviceError(f"the image is for {record.target.platform}, this device is {self._settings.platform}")
+            image = self._containers.name_image(record)
+            if not self._engine.has(image):
+                raise DeviceError(f"{self._engine.name} has no image {image.image_id}", hint=f"pull it, or tag it {image.name}")
+            self._folder.write_record(record)
+            self._containers.ensure_running(record)
+            self._folder.write(replace(self._folder.read(), current=record.installed))
+            return record
 
     # -- the exchange
 
