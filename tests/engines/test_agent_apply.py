@@ -32,7 +32,7 @@ test $(cat /srv/name) = sick || touch /tmp/well
 echo serving $(cat /srv/name)
 while :; do sleep 0.1; done
 """
-HEALTH = Health(command=("test", "-e", "/tmp/well"), within=2, seconds=0)
+HEALTH = Health(command=("test", "-e", "/tmp/well"), within=5, seconds=0)
 WEIGHTS = random.Random(7).randbytes(20_000)
 
 
@@ -49,6 +49,7 @@ class Van:
 
     folder: Path
     env: Mapping[str, str]
+    container: str
 
     def agent(self, *words: str) -> subprocess.CompletedProcess[str]:
         argv = [*AGENT, "--config", str(self.folder / "agent.toml"), *words]
@@ -72,6 +73,7 @@ def van(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         require_tool("bwrap", "nsenter")
     else:
         env = request.getfixturevalue(f"{request.param}_engine").env
+    container = f"van-{os.getpid()}-{request.param}"  # runc knows them of all engines of a machine by one list
     operator = Operator(datetime.now(UTC).replace(microsecond=0))
     (folder / "root.json").write_bytes(operator.root)
     images = {name: make_release(name, WEIGHTS[:where] + name.encode() + WEIGHTS[where:]) for name, where in PLACES.items()}
@@ -80,11 +82,9 @@ def van(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         operator.release(number, image, HEALTH)
         (folder / name).write_bytes(operator.cut(image, before))
         before = image if name != "sick" else before
-    settings = (
-        f'engine = "{request.param}"\nstate = "state"\n[container]\nname = "van-{request.param}"\nnetwork = "host"\ngrace = 2\n'
-    )
+    settings = f'engine = "{request.param}"\nstate = "state"\n[container]\nname = "{container}"\nnetwork = "host"\ngrace = 2\n'
     (folder / "agent.toml").write_text(settings)
-    return Van(folder=folder, env=env)
+    return Van(folder=folder, env=env, container=container)
 
 
 PLACES = {"first": 5, "second": 900, "sick": 1500}
@@ -110,9 +110,9 @@ def test_the_life_of_a_device(van: Van) -> None:
 def test_after_a_start_the_container_runs(van: Van) -> None:
     name = van.folder.joinpath("agent.toml").read_text().split('"')[1]
     engine = make_device_engine(name, van.env, van.folder / "state" / "engine")
-    engine.discard(f"van-{name}", 1)
+    engine.discard(van.container, 1)
     assert not van.status()["container"]["running"]
     done = van.agent("recover")
     assert done.returncode == 0, done.stderr
     assert van.status()["container"]["running"]
-    engine.discard(f"van-{name}", 1)
+    engine.discard(van.container, 1)
