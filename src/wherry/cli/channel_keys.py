@@ -64,6 +64,7 @@ def init_keys(
     if list_roots(channel):
         raise UsageError("this channel has keys already", where=str(channel), hint="wherry channel keys rotate")
     opened.refuse_inside(channel)
+    opened.refuse_used()
     passphrases = {role: "" if no_passphrase else ask_new_passphrase(role) for role in _OFFLINE}
     found_channel(channel, sign_first_root(plans, opened, passphrases, datetime.now(UTC)), opened)
     say(f"devices are given {channel / METADATA / '1.root.json'} once, by a way that you trust")

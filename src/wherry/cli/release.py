@@ -17,7 +17,7 @@ from wherry.cli.image import complete_image_names
 from wherry.cli.key_options import KeyFolders, open_keys
 from wherry.cli.options import AsJson, DryRun, PlainHttp, parse_platforms, platform_option
 from wherry.cli.talk import print_json, say, show_progress
-from wherry.errors import UsageError
+from wherry.errors import FormatError, UsageError
 from wherry.model.release import Health
 from wherry.store.disk import DiskStore
 from wherry.store.places import cache_path, store_path
@@ -109,11 +109,14 @@ def _parse_health(text: str, within: int, seconds: int) -> Health | None:
     kind, colon, value = text.partition(":")
     if kind not in _KINDS or not colon or not value:
         raise UsageError(f"no health check: {text!r}", where="--health", hint="command:ARGV, http:8080/healthz, log:ready")
-    if kind == "command":
-        return Health(command=tuple(shlex.split(value)), within=within, seconds=seconds)
-    if kind == "http":
-        return Health(http=value, within=within, seconds=seconds)
-    return Health(log=value, within=within, seconds=seconds)
+    try:
+        if kind == "command":
+            return Health(command=tuple(shlex.split(value)), within=within, seconds=seconds)
+        if kind == "http":
+            return Health(http=value, within=within, seconds=seconds)
+        return Health(log=value, within=within, seconds=seconds)
+    except (FormatError, ValueError) as error:
+        raise UsageError(str(error), where="--health", hint="command:ARGV, http:8080/healthz, log:ready; a day at most") from error
 
 
 def _parse_size(text: str) -> int | None:

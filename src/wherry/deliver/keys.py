@@ -115,6 +115,12 @@ class Keys:
             if folder.resolve().is_relative_to(channel.resolve()):
                 raise UsageError("keys do not belong into the channel's folder, which everybody reads", where=str(folder))
 
+    def refuse_used(self) -> None:
+        """A second channel's root would take the place of the first one's, which then counts as forged."""
+        for folder in self._folders:
+            if (folder / _PINNED).exists():
+                raise UsageError("these keys are another channel's", where=str(folder), hint="--keys DIR, a folder of its own")
+
     def _find(self, keyid: str) -> Path | None:
         for folder in self._folders:
             for role in ROLES:

@@ -6,6 +6,7 @@ release stands in them. A number is given once: a release of a former image is a
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from wherry.errors import FormatError
@@ -14,6 +15,7 @@ from wherry.model.platform import Platform
 
 PARCELS = "parcels"
 FULL = "full"
+_HTTP = re.compile(r"([1-9][0-9]{0,4})(?:/[!-~]*)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,9 @@ class Health:
     def __post_init__(self) -> None:
         if sum(map(bool, (self.command, self.http, self.log))) != 1:
             raise FormatError("a health check is one of command, http and log")
+        place = _HTTP.fullmatch(self.http)
+        if self.http and not (place and int(place[1]) < 1 << 16):
+            raise FormatError(f"a health check asks PORT/PATH, not {self.http[:80]!r}")
         if not 1 <= self.within <= 86_400 or not 0 <= self.seconds <= 86_400:
             raise FormatError("a health check's times are from 1 second to a day")
 

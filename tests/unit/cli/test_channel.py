@@ -64,6 +64,9 @@ def test_a_channel_is_begun_once() -> None:
         run("keys", "init", "fleet", "--keys", "others")
     with pytest.raises(UsageError, match="everybody reads"):
         run("keys", "init", "other", "--keys", "other/keys")
+    with pytest.raises(UsageError, match="another channel's"):
+        run("keys", "init", "other", "--keys", "keys")
+    run("refresh", "fleet", "--keys", "keys")
 
 
 def test_keys_by_the_environment(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:

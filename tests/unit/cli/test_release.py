@@ -112,7 +112,18 @@ def test_devices_that_would_take_the_full_parcel_count_too(operator: Operator) -
 
 @pytest.mark.parametrize(
     "words",
-    [("--max-update", "much"), ("--health", "ping:1"), ("--health", "http:"), ("--health", "well"), ("--from", "last:two")],
+    [
+        ("--max-update", "much"),
+        ("--health", "ping:1"),
+        ("--health", "http:"),
+        ("--health", "http:web/ready"),
+        ("--health", "http:99999/ready"),
+        ("--health", "http:80/with spaces"),
+        ("--health", "command: "),
+        ("--health", "command:say 'it"),
+        ("--health", "well"),
+        ("--from", "last:two"),
+    ],
 )
 def test_wrong_words_are_refused(operator: Operator, words: tuple[str, str]) -> None:
     with pytest.raises(UsageError):
@@ -125,7 +136,7 @@ def test_health_checks_are_signed(operator: Operator) -> None:
     assert target.health is not None
     assert target.health.command == ("python", "-c", "import app")
     assert (target.health.within, target.health.seconds) == (60, 5)
-    with pytest.raises(FormatError, match="1 second to a day"):
+    with pytest.raises(UsageError, match="1 second to a day"):
         release("app:1", "--health", "log:ready", "--health-within", "0")
 
 
