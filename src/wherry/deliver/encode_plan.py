@@ -16,12 +16,13 @@ from wherry.deliver.encode_sections import weigh
 from wherry.deliver.encode_target import Target, TargetFile
 from wherry.deliver.matching import MAX_SKETCHED, Matcher
 from wherry.formats.delta import MAX_PREFIX
-from wherry.formats.delta_index import Source
+from wherry.formats.delta_index import GROUPED, Source
 from wherry.store.layer_tree import Tree
 
 _TINY = 8  # bytes; cheaper to tell than to name
 _MAX_GROUPED = 4 << 20  # a file larger than this goes into no group
 _PROBE = 8192
+_MAX_TRIED = 24 << 20  # bytes in groups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,9 @@ def plan_sources(target: Target, base: Tree, matcher: Matcher, pool: ThreadPoolE
     chosen = [job.result() for job in jobs]
     plans = [tuple(smallest for smallest, _ in chosen)]
     grouped = tuple(other for _, other in chosen)
-    return (*plans, grouped) if grouped != plans[0] else (plans[0],)
+    # The second is for what neighbours in a group save of one another; where much changed it costs minutes and gains little.
+    large = sum(choice.file.size for choice in grouped if choice.source in GROUPED) > _MAX_TRIED
+    return (plans[0],) if large or grouped == plans[0] else (*plans, grouped)
 
 
 def _same_empty(base: Tree, file: TargetFile) -> str | None:
