@@ -7,7 +7,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,7 +66,7 @@ class Van:
 
 
 @pytest.fixture(scope="module", params=["bubblewrap", "podman", "docker", "containerd"])
-def van(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Van:
+def van(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Van]:
     folder = tmp_path_factory.mktemp("van")
     env: Mapping[str, str] = dict(os.environ)
     if request.param == "bubblewrap":
@@ -84,7 +84,8 @@ def van(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         before = image if name != "sick" else before
     settings = f'engine = "{request.param}"\nstate = "state"\n[container]\nname = "{container}"\nnetwork = "host"\ngrace = 2\n'
     (folder / "agent.toml").write_text(settings)
-    return Van(folder=folder, env=env, container=container)
+    yield Van(folder=folder, env=env, container=container)
+    make_device_engine(request.param, env, folder / "state" / "engine").discard(container, 0)
 
 
 PLACES = {"first": 5, "second": 900, "sick": 1500}
