@@ -6,9 +6,9 @@ SHELL := /bin/bash
 help:
 	@sed -n 's/^# target: //p' Makefile
 
-# target: make demo       lock, build for two platforms, train, score, retrain, rebuild; ends with a table
+# target: make demo       build for two platforms, train, score, release to a device, retrain, update; ends with a table
 demo: engines
-	.venv/bin/python tools/demo.py
+	.venv/bin/python -m tools.demo
 
 # target: make test       all tests, with real engines (they are installed when you are root)
 test: engines

@@ -114,7 +114,8 @@ class LinkSimulator:
     def _carry_up(self, client: socket.socket, server: socket.socket) -> None:
         try:
             while data := client.recv(1 << 16):
-                self.up += len(data)
+                with self._guard:  # connections are carried side by side
+                    self.up += len(data)
                 server.sendall(data)
         except OSError:
             pass
@@ -135,7 +136,8 @@ class LinkSimulator:
                 data = data[: max(0, last - done)]
             client.sendall(data)
             done += len(data)
-            self.down += len(data)
+            with self._guard:
+                self.down += len(data)
             if last and done >= last:
                 self._break(server, weather, cut=last == weather.cut_after and weather.cuts > 0)
                 return

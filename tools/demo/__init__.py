@@ -1,0 +1,1 @@
+"""What `make demo` runs: `python -m tools.demo`. Nothing of the product imports it."""
