@@ -32,7 +32,14 @@ _CONFIG = "/etc/wherry/agent.toml"
 
 def main() -> None:
     """The entry point."""
-    sys.exit(run_agent(sys.argv[1:]))
+    try:
+        code = run_agent(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output went away; give the interpreter nothing to flush into the closed pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    sys.exit(code)
 
 
 def run_agent(words: Sequence[str]) -> int:

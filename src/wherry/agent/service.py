@@ -37,12 +37,13 @@ class Service:
 
     def update_once(self, *, patience: float = 0.0) -> Outcome:
         """Look for news and take them. Raises what stops it; what came over the link is then still there."""
-        current = self._updater.read_current()
-        base = current.target.manifest if current else None
+        record = self._updater.read_base()
+        base = record.target.manifest if record else None
         try:
             return self._take_news(base, patience)
         except BaseUnusable as error:
-            self._say(f"{error.what}; the full parcel is fetched")
+            place = f" ({error.where})" if error.where else ""
+            self._say(f"{error.what}{place}; the full parcel is fetched")
             return self._take_news(None, patience)
 
     def run(self, stop: threading.Event) -> None:

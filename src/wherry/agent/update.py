@@ -24,7 +24,7 @@ from typing import Protocol
 from wherry.agent.containers import Containers
 from wherry.agent.health import Verdict, watch_container
 from wherry.agent.parcel_source import ParcelSource
-from wherry.agent.preparation import Preparation
+from wherry.agent.preparation import BaseUnusable, Preparation
 from wherry.agent.processes import Apart
 from wherry.agent.settings import AgentSettings
 from wherry.agent.state import DeviceState, ImageRecord, Installed, Pending, Phase, StateFolder, describe_found
@@ -74,9 +74,15 @@ class Updater:
         return self._folder.read()
 
     def read_current(self) -> ImageRecord | None:
-        """The record of the image that is on: what parcels start from."""
+        """The record of the image that is on."""
         current = self._folder.read().current
         return self._folder.read_record(current.manifest) if current else None
+
+    def read_base(self) -> ImageRecord | None:
+        """The record of the image that parcels can start from: the one that is on, unless somebody removed it."""
+        state = self._folder.read()
+        here = [each for each in (state.current, state.former) if each and not self._is_lost(each)]
+        return self._folder.read_record(here[0].manifest) if here else None
 
     def is_running(self) -> bool:
         """Whether the container is as it should be, as far as the engine says; also while another agent is at work."""
@@ -95,13 +101,14 @@ class Updater:
         """Update by a parcel. `patience` is how many seconds the update lock is waited for; `again` allows a release that was
         taken back before."""
         with self._hold():
-            self._recover()
+            self._recover_or_mend()
             base = self.read_current()
             arrival = self._preparation.verify(source, base, self._clock.now())
             if arrival.expired_for:
                 self._say(f"the channel's timestamp expired {arrival.expired_for} ago; this device allows that")
             image, state = arrival.record.installed, self._folder.read()
-            if state.current and state.current.manifest == image.manifest:
+            lost = state.current is not None and self._is_lost(state.current)
+            if state.current and state.current.manifest == image.manifest and not lost:
                 if state.current != image:
                     self._folder.write(replace(state, current=image))
                 self._tidy()
@@ -110,7 +117,10 @@ class Updater:
             if refusal and not again:
                 raise TakenBack(f"release {image.release} was taken back before: {refusal.reason}", hint="release it anew")
             self._say(f"release {image.release}: preparing")
-            record = self._preparation.bring(source, arrival, base)
+            if lost and not arrival.is_full:
+                what = f"{self._engine.name} has not the image any more that this parcel starts from"
+                raise BaseUnusable(what, hint="the full parcel")
+            record = self._preparation.bring(source, arrival, None if lost else base)
             self._containers.prepare(record)
             return self._exchange(record, patience)
 
@@ -193,7 +203,7 @@ class Updater:
         state = self._folder.read()
         pending = _demand_pending(state)
         self._say(f"release {pending.image.release}: not well ({pending.reason}); the former one comes back")
-        if state.current:
+        if state.current and not self._is_lost(state.current):
             self._containers.ensure_running(self._folder.read_record(state.current.manifest))
         else:
             self._containers.remove()
@@ -212,6 +222,21 @@ class Updater:
         else:
             self._try_again(state, state.pending)
 
+    def _recover_or_mend(self) -> None:
+        """Recover; an image that somebody removed from the engine is no hindrance to one that comes."""
+        try:
+            self._recover()
+        except EngineError as error:
+            state = self._folder.read()
+            if state.pending or not state.current or not self._is_lost(state.current):
+                raise
+            self._say(error.what)
+
+    def _is_lost(self, image: Installed) -> bool:
+        """Whether an engine that answers has this image no longer."""
+        record = self._folder.read_record(image.manifest)
+        return not self._engine.has(self._containers.name_image(record)) and self._engine.probe().usable
+
     def _keep_running(self, state: DeviceState, current: Installed) -> None:
         try:
             if self._containers.ensure_running(self._folder.read_record(current.manifest)):
@@ -223,7 +248,8 @@ class Updater:
             self._say(f"release {current.release} cannot be started: {error.what}")
             reason = f"it could not be started any more: {error.what}"
             self._containers.ensure_running(self._folder.read_record(state.former.manifest))
-            self._folder.write(replace(state, current=state.former, former=None).refuse(current, reason))
+            after = replace(state, current=state.former, former=None)
+            self._folder.write(after if self._is_lost(current) else after.refuse(current, reason))
 
     def _try_again(self, state: DeviceState, pending: Pending) -> None:
         info = self._engine.probe()

@@ -70,6 +70,17 @@ def test_errors_have_their_codes(agent: Callable[..., tuple[int, str, str]], tmp
     assert caught.value.code == 2
 
 
+def test_a_reader_that_goes_away(tmp_path: Path) -> None:
+    (tmp_path / "agent.toml").write_text(f'engine = "bubblewrap"\nstate = "{tmp_path}/state"\n')
+    code = "from wherry.agent.front import main; main()"
+    words = [sys.executable, "-c", code, "--config", str(tmp_path / "agent.toml"), "status"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 def test_every_command_is_in_the_reference(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run_agent(["--help"])

@@ -15,6 +15,7 @@ from tests.simulators.devices import Device, Operator, TinyImage, as_source, mak
 from tests.simulators.engine import SimulatedEngine
 from tests.simulators.tuf_repository import AMD64
 from tests.simulators.web import WebSimulator
+from wherry.agent.preparation import BaseUnusable
 from wherry.agent.processes import run_apart
 from wherry.agent.settings import UpdateSettings
 from wherry.agent.update import Outcome, TakenBack
@@ -87,7 +88,53 @@ def test_an_altered_base_falls_back_to_the_full_one(device: Device) -> None:
     model.write_bytes(bytes(3000))
     assert device.service().update_once() is Outcome.UPDATED
     assert device.running == TWO.image_id
-    assert any("full parcel" in said for said in device.said)
+    assert any("(app/model.bin); the full parcel" in said for said in device.said)
+
+
+def lose_images(device: Device) -> None:
+    """What a thorough `prune` does to a container that stood still."""
+    device.engine.discard("app", 0.0)
+    for path in (device.folder / "engine/images").iterdir():
+        path.unlink()
+
+
+def test_images_that_somebody_removed_come_again(device: Device, web: WebSimulator) -> None:
+    lose_images(device)
+    assert device.service().update_once() is Outcome.UPDATED
+    assert device.running == TWO.image_id
+    assert [seen.path for seen in web.seen] == [place(None)]
+
+
+def test_the_very_image_that_somebody_removed_comes_again(device: Device, parcels: dict[str, bytes]) -> None:
+    device.service().update_once()
+    lose_images(device)
+    with pytest.raises(BaseUnusable):
+        device.agent().apply(as_source(parcels["2 own"]))
+    assert device.agent().apply(as_source(parcels["2 full"])) is Outcome.UPDATED
+    assert device.running == TWO.image_id
+    assert device.agent().read_state().refusals == ()
+
+
+def test_a_sick_release_on_a_device_that_lost_its_images(device: Device) -> None:
+    assert isinstance(device.engine, SimulatedEngine)
+    device.engine.sick.add(TWO.image_id)
+    lose_images(device)
+    with pytest.raises(TakenBack):
+        device.service().update_once()
+    assert (device.running, device.agent().read_state().pending) == (None, None)
+
+
+def test_one_image_that_somebody_removed(device: Device) -> None:
+    """The former one starts, and the release was not at fault."""
+    before = set((device.folder / "engine/images").iterdir())
+    device.service().update_once()
+    device.engine.discard("app", 0.0)
+    (path,) = set((device.folder / "engine/images").iterdir()) - before
+    path.unlink()
+    device.agent().recover()
+    assert device.running == ONE.image_id
+    assert device.agent().read_state().refusals == ()
+    assert device.agent().read_state().former is None
 
 
 def test_a_sick_release_costs_the_link_nothing_more(device: Device, web: WebSimulator) -> None:
