@@ -8,6 +8,9 @@ Pushed first, into the registry without TLS: wherry's images, the one-layer imag
 
 built by buildah of the one-layer images. Then each is pulled by a client that has the former one: `docker pull` into a private
 daemon where that starts, else `skopeo copy` into an OCI layout. What is missing here is not measured; the reason stands instead.
+
+wherry's images are pulled by both: docker 20.10 fetches all layers above a changed one again, as it knows layers by what lies below
+them; skopeo fetches the blobs that it lacks, which is what podman does.
 """
 
 from __future__ import annotations
@@ -16,8 +19,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -49,7 +51,8 @@ class Pull:
 class Rivals:
     """What one update moves by other ways."""
 
-    pull: Pull
+    docker: Pull
+    skopeo: Pull
     one_layer: Pull
     recipe: Pull
 
@@ -62,44 +65,56 @@ class Puller(Protocol):
 
 def measure_rivals(demo: Demo, builds: Sequence[Build], certificates: Certificates) -> tuple[str, list[Rivals]]:
     """`builds` are releases 1, 2 and 3. Which client pulled, and what releases 2 and 3 moved."""
-    port, reasons = find_port(), []
+    port = find_port()
     try:
         require("docker-registry", "skopeo")
         with run_registry(DEMO / "registry", port):
             recipe = _push_all(demo, builds, f"127.0.0.1:{port}")
+        with run_registry(DEMO / "registry", port, certificates), LinkSimulator(("127.0.0.1", port)) as link:
+            return _pull_all(link, recipe)
     except NotRun as error:
-        return "nothing", [_not_run(str(error))] * 2
-    with run_registry(DEMO / "registry", port, certificates), LinkSimulator(("127.0.0.1", port)) as link:
-        for opening in (_open_docker, _open_skopeo):
-            try:
-                with opening() as puller:
-                    return puller.name, _pull_all(puller, link, recipe)
-            except (NotRun, *NOT_HERE) as error:
-                print(f"demo: {error}", file=sys.stderr)
-                reasons.append(str(error))
-    return "nothing", [_not_run("; ".join(reasons))] * 2
+        missing = Pull(note=f"not run: {error}")
+        return "nothing", [Rivals(docker=missing, skopeo=missing, one_layer=missing, recipe=missing)] * 2
 
 
-def _not_run(reason: str) -> Rivals:
-    missing = Pull(note=f"not run: {reason}")
-    return Rivals(pull=missing, one_layer=missing, recipe=missing)
+def _pull_all(link: LinkSimulator, recipe: Pull | None) -> tuple[str, list[Rivals]]:
+    skopeo = _Skopeo(DEMO / "pulled")
+    by_skopeo = _pull_images(skopeo, link)
+    try:
+        with run_docker() as daemon:
+            docker = _Docker(daemon)
+            by_docker = _pull_images(docker, link)
+            return docker.name, _join(by_docker, by_skopeo, _pull_others(docker, link, recipe))
+    except (NotRun, *NOT_HERE) as error:
+        print(f"demo: no docker pull: {error}", file=sys.stderr)
+        by_docker = [Pull(note=f"not run: {error}")] * 2
+    return skopeo.name, _join(by_docker, by_skopeo, _pull_others(skopeo, link, recipe))
 
 
-def _pull_all(puller: Puller, link: LinkSimulator, recipe: Pull | None) -> list[Rivals]:
-    def weigh(name: str) -> Pull:
-        print(f"$ {puller.name} …/{name}", file=sys.stderr)
-        link.reset_counts()
-        puller.pull(f"127.0.0.1:{link.port}/{name}")
-        return Pull(moved=read_total(link))
+def _join(docker: list[Pull], skopeo: list[Pull], others: list[tuple[Pull, Pull]]) -> list[Rivals]:
+    ways = zip(docker, skopeo, others, strict=True)
+    return [Rivals(docker=first, skopeo=second, one_layer=one, recipe=recipe) for first, second, (one, recipe) in ways]
 
-    weigh("wherry:1")
-    pulls = [weigh("wherry:2"), weigh("wherry:3")]
+
+def _pull_images(puller: Puller, link: LinkSimulator) -> list[Pull]:
+    """wherry's, releases 2 and 3, by a client that has release 1."""
+    _weigh(puller, link, "wherry:1")
+    return [_weigh(puller, link, "wherry:2"), _weigh(puller, link, "wherry:3")]
+
+
+def _pull_others(puller: Puller, link: LinkSimulator, recipe: Pull | None) -> list[tuple[Pull, Pull]]:
+    """For releases 2 and 3 the image of one layer, and that of the recipe."""
     if recipe is None:
-        weigh("one-layer:1")
-        recipe = weigh("one-layer:by-hand")
-    single = [weigh("one-layer:2"), weigh("one-layer:3")]
-    ways = zip(pulls, single, (recipe, Pull(note=PACKAGES_MOVED)), strict=True)
-    return [Rivals(pull=pull, one_layer=one, recipe=hand) for pull, one, hand in ways]
+        _weigh(puller, link, "one-layer:1")
+        recipe = _weigh(puller, link, "one-layer:by-hand")
+    return [(_weigh(puller, link, "one-layer:2"), recipe), (_weigh(puller, link, "one-layer:3"), Pull(note=PACKAGES_MOVED))]
+
+
+def _weigh(puller: Puller, link: LinkSimulator, name: str) -> Pull:
+    print(f"$ {puller.name} …/{name}", file=sys.stderr)
+    link.reset_counts()
+    puller.pull(f"127.0.0.1:{link.port}/{name}")
+    return Pull(moved=read_total(link))
 
 
 def _push_all(demo: Demo, builds: Sequence[Build], host: str) -> Pull | None:
@@ -155,17 +170,6 @@ class _Skopeo:
     def pull(self, reference: str) -> None:
         source, place = f"docker://{reference}", f"oci:{self._folder}:{reference.rpartition('/')[2].replace(':', '-')}"
         call("skopeo", "--insecure-policy", "copy", "-q", "--src-tls-verify=false", source, place)
-
-
-@contextmanager
-def _open_docker() -> Iterator[Puller]:
-    with run_docker() as daemon:
-        yield _Docker(daemon)
-
-
-@contextmanager
-def _open_skopeo() -> Iterator[Puller]:
-    yield _Skopeo(DEMO / "pulled")
 
 
 def call(*words: str | Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 _CHANGES = {2: "a retrained model", 3: "a newer scikit-learn"}
 _WAYS = {
     "wherry": "wherry",
-    "pull": "{client} of the same image",
+    "docker": "docker pull, the same image",
+    "skopeo": "skopeo copy, the same image",
     "one_layer": "{client}, one layer",
     "recipe": "{client}, FROM new, FROM old, COPY --from",
 }

@@ -13,7 +13,8 @@ from tools.demo.tables import print_report
 
 def report(sick: dict[str, Any] | None) -> dict[str, Any]:
     update = Update(code=0, seconds=1.0, moved=10_000, after=0, ledger=10_000, said="updated")
-    rival = Rivals(pull=Pull(moved=30_000), one_layer=Pull(moved=118_000_000), recipe=Pull(note="not run: no buildah"))
+    pull, one_layer = Pull(moved=30_000), Pull(moved=118_000_000)
+    rival = Rivals(docker=pull, skopeo=pull, one_layer=one_layer, recipe=Pull(note="not run: no buildah"))
     return {
         "host": "linux/amd64",
         "engine": "bubblewrap",
