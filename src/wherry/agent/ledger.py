@@ -200,8 +200,9 @@ class Session:
         after = self._billed + bill_session(self.wire + more, rules.tariff)
         if after > rules.budget:
             left = max(0, rules.budget - self._billed - bill_session(self.wire, rules.tariff) * bool(self.wire))
+            needs = f"this needs {more} bytes more, and " if more else ""
             raise BudgetExceeded(
-                f"this needs {more} bytes more, and of the month's {rules.budget} billed bytes {left} are left",
+                f"{needs}of the month's {rules.budget} billed bytes {left} are left",
                 where=f"ledger {self._month}",
                 hint="wait for the next month, or raise the budget in agent.toml",
             )

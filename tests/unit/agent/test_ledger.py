@@ -72,7 +72,7 @@ def test_an_update_that_exceeds_the_budget_is_not_begun(tmp_path: Path) -> None:
     move(ledger, 500, 58_000)
     with ledger.open_session("poll") as session:
         session.ensure_room(40_000)
-        with pytest.raises(BudgetExceeded, match="of the month's 100000 billed bytes 40000 are left") as caught:
+        with pytest.raises(BudgetExceeded, match="needs 40001 bytes more, and of the month's 100000 billed bytes 40000 ") as caught:
             session.ensure_room(40_001)
     assert "raise the budget" in str(caught.value)
 
@@ -88,7 +88,7 @@ def test_nothing_left_is_no_session(tmp_path: Path) -> None:
 
 def test_a_transfer_that_outgrows_the_budget_is_stopped(tmp_path: Path) -> None:
     ledger = make_ledger(tmp_path, Rules(budget=50_000))
-    with pytest.raises(BudgetExceeded):
+    with pytest.raises(BudgetExceeded, match=r"ledger ....-..: of the month's 50000 billed bytes 0 are left"):
         receive(ledger, [1_000] * 100)
     month = ledger.read_month()
     assert 45_000 < month.received <= 51_000
