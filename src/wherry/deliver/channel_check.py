@@ -86,6 +86,8 @@ def _check_parcel(parcel: ParcelFile, target: ReleaseTarget, metadata: Metadata,
 
     try:
         head = parse_parcel(read, parcel.size, where=where)
+        if parcel.base and head.is_full:
+            raise FormatError("the full parcel, where devices look for a small one", where=where, hint="wherry release")
         base = records.base_documents(parcel.platform, parcel.base) if parcel.base else None
         documents = read_documents(read, head, base, where=where)
         _check_documents(documents, target, metadata, where)

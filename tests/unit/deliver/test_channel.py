@@ -219,6 +219,12 @@ def test_parcels_in_one_anothers_places(operator: Operator) -> None:
     assert "another image" in problems[1]
 
 
+def test_the_full_parcel_in_the_place_of_a_small_one(operator: Operator) -> None:
+    operator.parcel("app:1").write_bytes(operator.parcel(None).read_bytes())
+    (problem,) = check_channel(operator.channel, NOW)
+    assert "the full parcel, where devices look for a small one" in problem
+
+
 def test_a_parcel_of_a_former_state(operator: Operator) -> None:
     former = operator.parcel("app:2").read_bytes()
     refresh_channel(operator.channel, operator.keys, NOW + DAY)
