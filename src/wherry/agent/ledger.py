@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from wherry.agent.windows import Window, is_open, next_opening
-from wherry.errors import DeviceError
+from wherry.errors import BudgetError, DeviceError
 from wherry.model.tariff import Tariff, bill_session, flat_tariff, price_volume
 from wherry.model.traffic import Traffic, estimate_wire
 from wherry.store.posix import explain_os_errors, sync_folder
@@ -33,10 +33,6 @@ STEP = 64 << 10  # later on, as soon as fewer than
 MARGIN = 20 << 10  # of what is written down are left; of a long transfer
 SHARE = 16  # one part in so many of what has moved, so that a large one does not write a line every second
 KEPT_MONTHS = 13
-
-
-class BudgetExceeded(DeviceError):
-    """The month's budget does not allow it; nothing was begun, or it was stopped."""
 
 
 class OutsideWindow(DeviceError):
@@ -107,7 +103,7 @@ class Ledger:
     def open_session(self, what: str) -> Iterator[Session]:
         """What a carrier takes for one session: a poll with its download. `what` stands in the ledger.
 
-        Raises `OutsideWindow`, and `BudgetExceeded` where nothing is left.
+        Raises `OutsideWindow`, and `BudgetError` where nothing is left.
         """
         self.ensure_open()
         name = self._month()
@@ -193,7 +189,7 @@ class Session:
         return running + sum(traffic.wire_bytes for traffic in self._settled)
 
     def ensure_room(self, more: int) -> None:
-        """Raise `BudgetExceeded` unless so many more bytes, headers included, stay within the month's budget."""
+        """Raise `BudgetError` unless so many more bytes, headers included, stay within the month's budget."""
         rules = self._ledger.rules
         if rules.budget is None:
             return
@@ -201,7 +197,7 @@ class Session:
         if after > rules.budget:
             left = max(0, rules.budget - self._billed - bill_session(self.wire, rules.tariff) * bool(self.wire))
             needs = f"this needs {more} bytes more, and " if more else ""
-            raise BudgetExceeded(
+            raise BudgetError(
                 f"{needs}of the month's {rules.budget} billed bytes {left} are left",
                 where=f"ledger {self._month}",
                 hint="wait for the next month, or raise the budget in agent.toml",

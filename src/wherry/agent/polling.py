@@ -53,7 +53,7 @@ class Poller:
     def poll(self, base: Digest | None) -> Iterator[ParcelSource | None]:
         """A parcel for the device that runs the image of manifest `base`, or for one that has nothing; None: nothing new.
 
-        Raises what the link raises; `BudgetExceeded` and `OutsideWindow` before anything is begun. Outside of a window a
+        Raises what the link raises; `BudgetError` and `OutsideWindow` before anything is begun. Outside of a window a
         parcel that is here already is given all the same.
         """
         partial = PartialFile(self._folder / "parcel")

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wherry.agent.ledger import FIRST, STEP, BudgetExceeded, Ledger, OutsideWindow, Rules
+from wherry.agent.ledger import FIRST, STEP, Ledger, OutsideWindow, Rules
 from wherry.agent.windows import parse_window
+from wherry.errors import BudgetError
 from wherry.model.tariff import Tariff
 from wherry.model.traffic import Traffic
 
@@ -72,7 +73,7 @@ def test_an_update_that_exceeds_the_budget_is_not_begun(tmp_path: Path) -> None:
     move(ledger, 500, 58_000)
     with ledger.open_session("poll") as session:
         session.ensure_room(40_000)
-        with pytest.raises(BudgetExceeded, match="needs 40001 bytes more, and of the month's 100000 billed bytes 40000 ") as caught:
+        with pytest.raises(BudgetError, match="needs 40001 bytes more, and of the month's 100000 billed bytes 40000 ") as caught:
             session.ensure_room(40_001)
     assert "raise the budget" in str(caught.value)
 
@@ -80,7 +81,7 @@ def test_an_update_that_exceeds_the_budget_is_not_begun(tmp_path: Path) -> None:
 def test_nothing_left_is_no_session(tmp_path: Path) -> None:
     ledger = make_ledger(tmp_path, Rules(budget=60_000, tariff=ROUNDED))
     move(ledger, 500, 55_000)
-    with pytest.raises(BudgetExceeded), ledger.open_session("poll"):
+    with pytest.raises(BudgetError), ledger.open_session("poll"):
         raise AssertionError("not reached")
     assert ledger.read_month().left == 0
     assert make_ledger(tmp_path, ledger.rules, NOON + 15 * DAY).read_month().left == 60_000
@@ -88,7 +89,7 @@ def test_nothing_left_is_no_session(tmp_path: Path) -> None:
 
 def test_a_transfer_that_outgrows_the_budget_is_stopped(tmp_path: Path) -> None:
     ledger = make_ledger(tmp_path, Rules(budget=50_000))
-    with pytest.raises(BudgetExceeded, match=r"ledger ....-..: of the month's 50000 billed bytes 0 are left"):
+    with pytest.raises(BudgetError, match=r"ledger ....-..: of the month's 50000 billed bytes 0 are left"):
         receive(ledger, [1_000] * 100)
     month = ledger.read_month()
     assert 45_000 < month.received <= 51_000

@@ -16,11 +16,11 @@ from tests.simulators.certificates import Certificates, make_certificates
 from tests.simulators.link import LinkSimulator
 from tests.simulators.web import WebSimulator
 from wherry.agent.exchange import Patience
-from wherry.agent.ledger import BudgetExceeded, Ledger, Rules
+from wherry.agent.ledger import Ledger, Rules
 from wherry.agent.link import Link, News, Poll
 from wherry.agent.metered_socket import Tls
 from wherry.agent.partial_file import BLOCK, PartialFile
-from wherry.errors import DeviceError, TransferError, TrustError
+from wherry.errors import BudgetError, DeviceError, TransferError, TrustError
 from wherry.model.digest import Digest
 from wherry.model.platform import Platform
 from wherry.model.release import locate_parcel
@@ -444,7 +444,7 @@ def test_the_ledger_counts_what_the_link_counts(device: Device) -> None:
 
 def test_an_update_beyond_the_budget_is_not_begun_and_kept_for_later(device: Device) -> None:
     device.rules = Rules(budget=60_000)
-    with pytest.raises(BudgetExceeded, match="of the month's 60000 billed bytes"):
+    with pytest.raises(BudgetError, match="of the month's 60000 billed bytes"):
         device.fetch()
     assert device.link.down < BLOCK + CONNECTION
     assert device.got == LARGE[:BLOCK]
@@ -459,7 +459,7 @@ def test_a_server_without_ranges_does_not_spend_the_budget(device: Device) -> No
     device.web.files[PATH] = bytes(3_000_000)
     device.web.manners.ranges = False
     device.rules = Rules(budget=100_000)
-    with pytest.raises(BudgetExceeded):
+    with pytest.raises(BudgetError):
         device.fetch()
     assert device.ledger.read_month().billed < 40_000
 
@@ -468,7 +468,7 @@ def test_retries_on_a_bad_link_end_with_the_budget(device: Device) -> None:
     device.link.weather.cut_after = 3_000
     device.patience = Patience(connect=5, stall=0.5, block=5, attempts=1_000)
     device.rules = Rules(budget=50_000)
-    with pytest.raises(BudgetExceeded):
+    with pytest.raises(BudgetError):
         device.fetch()
     assert device.ledger.read_month().billed <= 55_000
 

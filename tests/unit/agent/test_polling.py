@@ -13,9 +13,9 @@ import pytest
 from tests.simulators.certificates import Certificates
 from tests.simulators.web import WebSimulator
 from wherry.agent.exchange import Patience
-from wherry.agent.ledger import BudgetExceeded, Rules
+from wherry.agent.ledger import Rules
 from wherry.agent.polling import Channel, Poller
-from wherry.errors import TransferError
+from wherry.errors import BudgetError, TransferError
 from wherry.model.digest import Digest
 from wherry.model.platform import Platform
 from wherry.model.release import locate_parcel
@@ -98,7 +98,7 @@ def test_what_is_here_of_another_base_is_not_given(device: Device) -> None:
 
 def test_the_budget_holds_and_what_came_stays(device: Device) -> None:
     device.rules = Rules(budget=30_000)
-    with pytest.raises(BudgetExceeded):
+    with pytest.raises(BudgetError):
         device.poll()
     device.rules = Rules(budget=90_000)
     assert device.poll() == PARCEL
@@ -108,7 +108,7 @@ def test_the_budget_holds_and_what_came_stays(device: Device) -> None:
 def test_a_full_parcel_that_was_begun_is_gone_on_with(device: Device) -> None:
     del device.web.files[OWN]
     device.rules = Rules(budget=30_000)
-    with pytest.raises(BudgetExceeded):
+    with pytest.raises(BudgetError):
         device.poll()
     device.rules = Rules()
     assert device.poll() == PARCEL * 2
