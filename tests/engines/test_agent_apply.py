@@ -106,9 +106,7 @@ def test_the_life_of_a_device(van: Van) -> None:
     assert rolled.returncode == 0, rolled.stderr
     status = van.status()
     assert (status["current"]["release"], status["former"]["release"], status["container"]["running"]) == (1, 2, True)
-
-
-def test_after_a_start_the_container_runs(van: Van) -> None:
+    # After a start of the machine no container runs.
     name = van.folder.joinpath("agent.toml").read_text().split('"')[1]
     engine = make_device_engine(name, van.env, van.folder / "state" / "engine")
     engine.discard(van.container, 1)
