@@ -27,12 +27,16 @@ class Compression(Enum):
 
 
 class EnvironmentKind(Enum):
-    """Which reader made the environment; the first two are resolved by uv, the last two are resolved already."""
+    """Which reader made the environment. A file of another tool's lock is resolved already."""
 
     REQUIREMENTS = "requirements.txt"
     PYPROJECT = "pyproject.toml"
     PYLOCK = "pylock.toml"
     UV_LOCK = "uv.lock"
+    CONDA = "environment.yml"
+    CONDA_LOCK = "conda-lock.yml"
+    PIXI_LOCK = "pixi.lock"
+    CONDA_EXPLICIT = "@EXPLICIT"
     EMPTY = "empty"
 
 
@@ -57,13 +61,40 @@ class IndexOptions:
     pre: bool = False
 
 
+class ChannelPriority(Enum):
+    """Conda's meanings: whether a package may come from a later channel when an earlier one has one of its name."""
+
+    STRICT = "strict"
+    FLEXIBLE = "flexible"
+    DISABLED = "disabled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CondaSpec:
+    """One match spec, as the solver reads it. `subdirs` are those it is meant for; empty: all. `where` is ``file:line``."""
+
+    text: str
+    name: str
+    subdirs: tuple[str, ...] = ()
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CondaRequest:
+    """What is asked of conda's channels. `channels` are names or addresses without login, the first one first."""
+
+    channels: tuple[str, ...] = ()
+    specs: tuple[CondaSpec, ...] = ()
+    priority: ChannelPriority = ChannelPriority.STRICT
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """The Python packages asked for.
+    """The packages asked for.
 
     `files` are the files read, first the one named (then `-r`, `-c` …). `requirements` and `constraints` are filled for
-    REQUIREMENTS and PYPROJECT, sorted as written. For PYLOCK and UV_LOCK the file itself is what the lock stage reads,
-    with `extras` and `groups`.
+    REQUIREMENTS and PYPROJECT, sorted as written; for CONDA they are those of its pip section, and `conda` is the rest.
+    A file that is resolved already is what the lock stage reads, with `extras` and `groups`.
     """
 
     kind: EnvironmentKind
@@ -73,6 +104,7 @@ class Environment:
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     indexes: IndexOptions = IndexOptions()
+    conda: CondaRequest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,4 +163,5 @@ class Declaration:
     workdir: str = "/app"
     debian_mirror: str | None = None  # [debian] mirror; configuration, never locked
     layers_from: tuple[str, ...] = ()  # images to look in for locked layers
+    cuda: str | None = None  # the driver's CUDA version on the target, ``12.4``: conda's virtual package __cuda
     notes: tuple[str, ...] = ()  # what was seen and not followed, for the command line to say

@@ -17,6 +17,8 @@ class LayerKind(Enum):
 
     BASE = "base"
     INTERPRETER = "interpreter"
+    RECORD = "record"  # one big record of conda
+    RECORDS = "records"  # the small ones together
     WHEEL = "wheel"  # one big wheel
     WHEELS = "wheels"  # the small ones together
     BYTECODE = "bytecode"
@@ -52,6 +54,26 @@ class LockedWheel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LockedRecord:
+    """A package of conda's. `channel` is its name, such as ``conda-forge``: never an address, never a token.
+
+    `requires` are the names of the locked records that it depends on. A `noarch_python` one lies where Python looks.
+    """
+
+    name: str
+    version: str
+    build: str
+    subdir: str
+    channel: str
+    file: str
+    size: int
+    sha256: Digest
+    noarch_python: bool = False
+    requires: tuple[str, ...] = ()
+    requested: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LockedBase:
     """A base given as a reference: the manifest of this platform and its layers, all by digest.
 
@@ -68,7 +90,7 @@ class LockedBase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedInterpreter:
-    """The Python that runs the wheels. `source` is ``debian`` or ``base``; `path` is where it lies in the image."""
+    """The Python that runs the wheels. `source` is ``debian``, ``base`` or ``conda``; `path` is where it lies in the image."""
 
     source: str
     version: str  # full: 3.11.2
@@ -101,6 +123,7 @@ class PlatformLock:
     debs: tuple[LockedDeb, ...]
     wheels: tuple[LockedWheel, ...]
     layers: tuple[LockedLayer, ...]
+    records: tuple[LockedRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
