@@ -18,6 +18,7 @@ from wherry.model.lock import (
     LockedDeb,
     LockedInterpreter,
     LockedLayer,
+    LockedRecord,
     LockedWheel,
     PlatformLock,
 )
@@ -54,6 +55,23 @@ wheels = st.builds(
     requires=st.lists(names, max_size=3).map(tuple),
     requested=st.booleans(),
 )
+record_names = st.from_regex(r"_?[a-z0-9]([a-z0-9_.-]{0,10}[a-z0-9])?", fullmatch=True)
+builds = st.from_regex(r"(py3[0-9]{1,2})?h[0-9a-f]{7}_[0-9]{1,2}(_cpython)?", fullmatch=True)
+records = st.builds(
+    lambda name, version, build, **rest: LockedRecord(
+        name=name, version=version, build=build, file=f"{name}-{version}-{build}.conda", **rest
+    ),
+    name=record_names,
+    version=versions,
+    build=builds,
+    subdir=st.sampled_from(["linux-64", "linux-aarch64", "noarch"]),
+    channel=st.sampled_from(["conda-forge", "pkgs/main", "conda-forge/label/rc", "t"]),
+    size=sizes,
+    sha256=digests,
+    noarch_python=st.booleans(),
+    requires=st.lists(record_names, max_size=3).map(tuple),
+    requested=st.booleans(),
+)
 layers = st.builds(
     LockedLayer,
     name=names,
@@ -82,6 +100,7 @@ platforms = st.builds(
         LockedInterpreter, source=st.sampled_from(["debian", "base"]), version=versions, path=st.just("/usr/bin/python3.11")
     ),
     debs=_named(debs),
+    records=_named(records),
     wheels=_named(wheels),
     layers=_named(layers),
 )

@@ -22,6 +22,7 @@ from wherry.model.lock import (
     LockedDeb,
     LockedInterpreter,
     LockedLayer,
+    LockedRecord,
     LockedWheel,
     PlatformLock,
 )
@@ -34,10 +35,15 @@ MAX_SIZE = 2**53 - 1  # bytes of one file; every reader of JSON or TOML holds it
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._+-]*[A-Za-z0-9+])?")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~!_:-]*")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~!_%-]*\.(?:whl|deb)")
+_RECORD = re.compile(r"[a-z0-9_][a-z0-9._-]*")
+_BUILD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+!~-]*")
+_CHANNEL = re.compile(r"(?!(?:.*/)?t/)[A-Za-z0-9_][A-Za-z0-9._+-]*(?:/[A-Za-z0-9_][A-Za-z0-9._+-]*)*")  # no /t/TOKEN
+_RECORD_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9.+~!_-]*\.(?:conda|tar\.bz2)")
 _HEX = re.compile(r"[0-9a-f]{64}")
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._/-]*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?")  # no registry
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_MEMBER = re.compile(rf"{_NAME.pattern} {_VERSION.pattern}")
+_MEMBER = re.compile(rf"(?:{_NAME.pattern}|{_RECORD.pattern}) {_VERSION.pattern}")
+_OWNER = re.compile(rf"{_NAME.pattern}|{_RECORD.pattern}")
 _LAYER = re.compile(r"[a-z0-9][a-z0-9._+-]*")
 _PATH = re.compile(r"(?:/[A-Za-z0-9_.+-]+)+")
 _WORD = re.compile(r"[a-z][a-z0-9-]*")
@@ -108,6 +114,8 @@ def _platform_lines(locked: PlatformLock) -> Iterator[str]:
         yield from ("", "[[platform.deb]]", f"name = {_quote(deb.name)}", f"version = {_quote(deb.version)}")
         yield from (f"architecture = {_quote(deb.architecture)}", f"file = {_quote(deb.file)}")
         yield from (f"size = {deb.size}", f"sha256 = {_quote(deb.sha256.hex)}", f"part = {_quote(deb.part.value)}")
+    for record in locked.records:
+        yield from _record_lines(record)
     for wheel in locked.wheels:
         yield from ("", "[[platform.wheel]]", f"name = {_quote(wheel.name)}", f"version = {_quote(wheel.version)}")
         yield from (f"file = {_quote(wheel.file)}", f"size = {wheel.size}", f"sha256 = {_quote(wheel.sha256.hex)}")
@@ -122,6 +130,18 @@ def _platform_lines(locked: PlatformLock) -> Iterator[str]:
             yield f"diff_id = {_quote(str(layer.diff_id))}"
         if layer.yields:
             yield from _array_lines("yields", layer.yields)
+
+
+def _record_lines(record: LockedRecord) -> Iterator[str]:
+    yield from ("", "[[platform.record]]", f"name = {_quote(record.name)}", f"version = {_quote(record.version)}")
+    yield from (f"build = {_quote(record.build)}", f"subdir = {_quote(record.subdir)}", f"channel = {_quote(record.channel)}")
+    yield from (f"file = {_quote(record.file)}", f"size = {record.size}", f"sha256 = {_quote(record.sha256.hex)}")
+    if record.noarch_python:
+        yield "noarch_python = true"
+    if record.requires:
+        yield f"requires = [{', '.join(map(_quote, record.requires))}]"
+    if record.requested:
+        yield "requested = true"
 
 
 def _array_lines(key: str, values: Iterable[str]) -> Iterator[str]:
@@ -152,7 +172,7 @@ def _read_lock(document: Table) -> Lock:
 
 
 def _read_platform(table: Table) -> PlatformLock:
-    _only(table, {"platform", "interpreter"}, {"base", "deb", "wheel", "layer"})
+    _only(table, {"platform", "interpreter"}, {"base", "deb", "record", "wheel", "layer"})
     try:
         platform = Platform.parse(_text(table, "platform"))
     except WherryError as error:
@@ -160,14 +180,18 @@ def _read_platform(table: Table) -> PlatformLock:
     if str(platform) != table["platform"]:
         raise _MalformedError(f"must be written {platform}", "platform")
     debs = _read_tables(table, "deb", _read_deb)
+    records = _read_tables(table, "record", _read_record)
     wheels = _read_tables(table, "wheel", _read_wheel)
     layers = _read_tables(table, "layer", _read_layer)
     _no_twins("deb", (deb.name for deb in debs))
+    _no_twins("record", (record.name for record in records))
     _no_twins("wheel", (wheel.name for wheel in wheels))
     _no_twins("layer", (layer.name for layer in layers))
     base = _climb("base", _read_base, table["base"]) if "base" in table else None
     interpreter = _climb("interpreter", _read_interpreter, table["interpreter"])
-    return PlatformLock(platform=platform, base=base, interpreter=interpreter, debs=debs, wheels=wheels, layers=layers)
+    return PlatformLock(
+        platform=platform, base=base, interpreter=interpreter, debs=debs, records=records, wheels=wheels, layers=layers
+    )
 
 
 def _read_base(table: Table) -> LockedBase:
@@ -205,11 +229,26 @@ def _read_deb(table: Table) -> LockedDeb:
     )
 
 
+def _read_record(table: Table) -> LockedRecord:
+    needed = {"name", "version", "build", "subdir", "channel", "file", "size", "sha256"}
+    _only(table, needed, {"noarch_python", "requires", "requested"})
+    return LockedRecord(
+        name=_text(table, "name", _RECORD),
+        version=_text(table, "version", _VERSION),
+        build=_text(table, "build", _BUILD),
+        subdir=_text(table, "subdir", _WORD),
+        channel=_text(table, "channel", _CHANNEL),
+        file=_text(table, "file", _RECORD_FILE),
+        size=_size(table),
+        sha256=Digest(_text(table, "sha256", _HEX)),
+        noarch_python=_flag(table, "noarch_python"),
+        requires=_texts(table, "requires", _RECORD) if "requires" in table else (),
+        requested=_flag(table, "requested"),
+    )
+
+
 def _read_wheel(table: Table) -> LockedWheel:
     _only(table, {"name", "version", "file", "size", "sha256"}, {"requires", "requested"})
-    requested = table.get("requested", False)
-    if not isinstance(requested, bool):
-        raise _MalformedError("must be true or false", "requested")
     return LockedWheel(
         name=_text(table, "name", _NAME),
         version=_text(table, "version", _VERSION),
@@ -217,7 +256,7 @@ def _read_wheel(table: Table) -> LockedWheel:
         size=_size(table),
         sha256=Digest(_text(table, "sha256", _HEX)),
         requires=_texts(table, "requires", _NAME) if "requires" in table else (),
-        requested=requested,
+        requested=_flag(table, "requested"),
     )
 
 
@@ -228,7 +267,7 @@ def _read_layer(table: Table) -> LockedLayer:
         kind=_kind(table, "kind"),
         members=_texts(table, "members", _MEMBER),
         diff_id=DiffId.parse(_text(table, "diff_id", _DIGEST)) if "diff_id" in table else None,
-        yields=_texts(table, "yields", _NAME) if "yields" in table else (),
+        yields=_texts(table, "yields", _OWNER) if "yields" in table else (),
     )
 
 
@@ -282,6 +321,13 @@ def _checked(value: object, pattern: re.Pattern[str] | None, step: str) -> str:
         raise _MalformedError("must be a string", step)
     if len(value) > 1024 or (pattern is not None and pattern.fullmatch(value) is None):
         raise _MalformedError(f"must not be {value[:80]!r}", step)
+    return value
+
+
+def _flag(table: Table, key: str) -> bool:
+    value = table.get(key, False)
+    if not isinstance(value, bool):
+        raise _MalformedError("must be true or false", key)
     return value
 
 

@@ -121,7 +121,15 @@ def _resolve_platform(
 
 def replan(locked: PlatformLock, bytecode: Bytecode, *, models: int, former: PlatformLock | None) -> PlatformLock:
     """The platform with its layers planned anew."""
-    layers = plan_layers(locked.debs, locked.interpreter, locked.wheels, bytecode, former=former, unlocked_layers=1 + models)
+    layers = plan_layers(
+        locked.debs,
+        locked.interpreter,
+        locked.wheels,
+        bytecode,
+        records=locked.records,
+        former=former,
+        unlocked_layers=1 + models,
+    )
     return replace(locked, layers=layers)
 
 

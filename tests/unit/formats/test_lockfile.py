@@ -17,6 +17,7 @@ from wherry.model.lock import (
     LockedDeb,
     LockedInterpreter,
     LockedLayer,
+    LockedRecord,
     LockedWheel,
     PlatformLock,
 )
@@ -40,6 +41,19 @@ DEB = LockedDeb(
     size=612000,
     sha256=Digest(B),
 )
+RECORD = LockedRecord(
+    name="_openmp_mutex",
+    version="4.5",
+    build="20_gnu",
+    subdir="linux-armv7l",
+    channel="conda-forge/label/rc",
+    file="_openmp_mutex-4.5-20_gnu.conda",
+    size=28926,
+    sha256=Digest(A),
+    noarch_python=True,
+    requires=("libgomp", "python_abi"),
+    requested=True,
+)
 LOCK = Lock(
     declaration=Digest(C),
     platforms=(
@@ -60,6 +74,7 @@ LOCK = Lock(
             base=LockedBase(name="library/python:3.11-slim", manifest=Digest(A), config=Digest(B), diff_ids=(DiffId(A), DiffId(C))),
             interpreter=LockedInterpreter(source="base", version="3.12.1", path="/usr/local/bin/python3"),
             debs=(),
+            records=(RECORD, replace(RECORD, name="six", noarch_python=False, requires=(), requested=False)),
             wheels=(),
             layers=(),
         ),
@@ -82,6 +97,23 @@ file = "numpy-2.4.6+cpu-cp311-cp311-manylinux_2_27_x86_64.manylinux_2_28_x86_64.
 size = 16918164
 sha256 = "{A}"
 requires = ["joblib", "scipy"]
+requested = true
+'''
+        in TEXT
+    )
+    assert (
+        f'''
+[[platform.record]]
+name = "_openmp_mutex"
+version = "4.5"
+build = "20_gnu"
+subdir = "linux-armv7l"
+channel = "conda-forge/label/rc"
+file = "_openmp_mutex-4.5-20_gnu.conda"
+size = 28926
+sha256 = "{A}"
+noarch_python = true
+requires = ["libgomp", "python_abi"]
 requested = true
 '''
         in TEXT
@@ -123,6 +155,11 @@ def test_an_unknown_version_is_refused() -> None:
         ('part = "base"', 'part = "base"\nurl = "x"', "platform[0].deb[0]"),
         ('architecture = "amd64"\n', "", "platform[0].deb[0].architecture"),
         (f'declaration = "sha256:{C}"', "declaration = 7", "declaration"),
+        ("noarch_python = true", "noarch_python = 1", "platform[1].record[0].noarch_python"),
+        ('build = "20_gnu"', 'build = ""', "platform[1].record[0].build"),
+        ('subdir = "linux-armv7l"\n', "", "platform[1].record[0].subdir"),
+        ('"_openmp_mutex-4.5-20_gnu.conda"', '"_openmp_mutex-4.5-20_gnu.whl"', "platform[1].record[0].file"),
+        ('requires = ["libgomp", "python_abi"]', 'requires = ["libgomp", "../up"]', "platform[1].record[0].requires[1]"),
     ],
 )
 def test_an_error_names_its_place(old: str, new: str, place: str) -> None:
@@ -174,9 +211,22 @@ def test_no_place_can_get_into_it(where: str) -> None:
     for bad_layer in (replace(platform.layers[0], name=where), replace(platform.layers[0], members=(where,))):
         with pytest.raises(LockError):
             render_lock(replace(LOCK, platforms=(replace(platform, layers=(bad_layer,)),)))
+    fields = ("name", "version", "build", "subdir", "channel", "file", "requires")
+    for bad_record in (replace(RECORD, **{field: (where,) if field == "requires" else where}) for field in fields):
+        with pytest.raises(LockError):
+            render_lock(replace(LOCK, platforms=(replace(platform, records=(bad_record,)),)))
     for bad_deb in (replace(DEB, file=where), replace(DEB, version=where), replace(DEB, architecture=where)):
         with pytest.raises(LockError):
             render_lock(replace(LOCK, platforms=(replace(platform, debs=(bad_deb,)),)))
+
+
+@pytest.mark.parametrize(
+    "channel", ["t/to-k3n/chan", "conda/t/to-k3n/chan", "https://host/chan", "chan/", "a/../b", "/srv/chan", ""]
+)
+def test_no_token_and_no_address_of_a_channel_can_get_into_it(channel: str) -> None:
+    platform = LOCK.platforms[0]
+    with pytest.raises(LockError):
+        render_lock(replace(LOCK, platforms=(replace(platform, records=(replace(RECORD, channel=channel),)),)))
 
 
 def test_a_lock_that_cannot_be_read_is_not_written() -> None:

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from wherry.lock.plan import BIG_WHEEL, MAX_LAYERS, plan_layers
 from wherry.model.declaration import Bytecode
 from wherry.model.digest import DiffId, Digest
-from wherry.model.lock import LayerKind, LockedDeb, LockedInterpreter, LockedLayer, LockedWheel, PlatformLock
+from wherry.model.lock import (
+    LayerKind,
+    LockedDeb,
+    LockedInterpreter,
+    LockedLayer,
+    LockedRecord,
+    LockedWheel,
+    PlatformLock,
+)
 from wherry.model.platform import Platform
 
 INTERPRETER = LockedInterpreter(source="debian", version="3.11.2", path="/usr/bin/python3.11")
@@ -142,3 +150,109 @@ def test_laws(entries: list[LockedWheel], unlocked: int, data: st.DataObject) ->
         after = plan(*(bumped if entry is chosen else entry for entry in entries), former=before)
         others = [layer for layer in after if layer.kind is LayerKind.WHEEL and layer.name != chosen.name]
         assert all(layer in before.layers for layer in others)
+
+
+CONDA = LockedInterpreter(source="conda", version="3.12.12", path="/opt/conda/bin/python3.12")
+LIBC = (deb("libc6"),)
+
+
+def record(name: str, version: str = "1.0", size: int = 1000, *, python: bool = True) -> LockedRecord:
+    return LockedRecord(
+        name=name,
+        version=version,
+        build="0",
+        subdir="linux-64",
+        channel="conda-forge",
+        file=f"{name}-{version}-0.conda",
+        size=size,
+        sha256=digest(name + version),
+        requires=("python",) if python else (),
+    )
+
+
+PYTHON = record("python", "3.12.12", 30 * MIB, python=False)
+
+
+def plan_conda(
+    *records: LockedRecord, wheels: tuple[LockedWheel, ...] = (), former: PlatformLock | None = None, unlocked: int = 1
+) -> tuple[LockedLayer, ...]:
+    every = (PYTHON, *records)
+    return plan_layers(LIBC, CONDA, wheels, Bytecode.LAYER, records=every, former=former, unlocked_layers=unlocked)
+
+
+def locked_conda(*records: LockedRecord, wheels: tuple[LockedWheel, ...] = ()) -> PlatformLock:
+    layers = [replace(layer, diff_id=DiffId(digest(layer.name).hex)) for layer in plan_conda(*records, wheels=wheels)]
+    return PlatformLock(
+        platform=Platform("linux", "amd64"),
+        base=None,
+        interpreter=CONDA,
+        debs=LIBC,
+        records=(PYTHON, *records),
+        wheels=wheels,
+        layers=tuple(layers),
+    )
+
+
+RECORDS = (
+    record("numpy", size=8 * MIB),
+    record("mkl", size=100 * MIB, python=False),
+    record("six"),
+    record("zlib", python=False),
+    record("_openmp_mutex", size=2 * MIB, python=False),
+)
+
+
+def test_records_lie_between_python_and_the_wheels() -> None:
+    layers = plan_conda(*RECORDS, wheels=(wheel("torch", size=200 * MIB), wheel("attrs")))
+    assert names(layers) == [
+        "base", "python", "mkl", "numpy", "records", "torch", "wheels",
+        "bytecode-python", "bytecode-numpy", "bytecode-records", "bytecode-torch", "bytecode-wheels",
+    ]  # fmt: skip
+    members = {layer.name: layer.members for layer in layers}
+    assert members["python"] == members["bytecode-python"] == ("python 3.12.12",)
+    assert members["records"] == ("_openmp_mutex 1.0", "six 1.0", "zlib 1.0")
+    assert members["bytecode-records"] == ("six 1.0",)
+
+
+def test_a_wheel_of_a_records_name_has_no_layer_of_that_name() -> None:
+    layers = plan_conda(*RECORDS, wheels=(wheel("numpy", "2.0", 20 * MIB),))
+    assert len(set(names(layers))) == len(layers)
+    assert next(layer for layer in layers if layer.name == "numpy").kind is LayerKind.RECORD
+    assert next(layer for layer in layers if layer.name == "wheels").members == ("numpy 2.0",)
+
+
+def test_a_bump_of_a_record_moves_its_layer_and_its_bytecode() -> None:
+    before = locked_conda(*RECORDS, wheels=(wheel("attrs"),))
+    bumped = (record("numpy", "1.1", 9 * MIB), *RECORDS[1:])
+    after = plan_conda(*bumped, wheels=(wheel("attrs"),), former=before)
+    assert {layer.name for layer in after if layer.diff_id is None} == {"numpy", "bytecode-numpy"}
+    library = (RECORDS[0], record("mkl", "1.1", MIB - 1, python=False), *RECORDS[2:])
+    after = plan_conda(*library, wheels=(wheel("attrs"),), former=before)
+    assert {layer.name for layer in after if layer.diff_id is None} == {"mkl"}
+    assert names(after) == names(before.layers)
+
+
+def test_a_record_from_another_channel_or_under_another_environment_is_made_anew() -> None:
+    before = locked_conda(*RECORDS)
+    other = (replace(RECORDS[0], channel="pkgs/main"), *RECORDS[1:])
+    assert {layer.name for layer in plan_conda(*other, former=before) if layer.diff_id is None} == {"numpy", "bytecode-numpy"}
+    fresh = plan_layers(LIBC, replace(CONDA, source="base"), (), Bytecode.LAYER, records=RECORDS, former=before)
+    assert all(layer.diff_id is None for layer in fresh if layer.name != "base")
+
+
+def test_bytecode_of_records_that_a_build_found_empty_stays_away() -> None:
+    before = locked_conda(*RECORDS)
+    before = replace(before, layers=tuple(layer for layer in before.layers if layer.name != "bytecode-records"))
+    assert plan_conda(*RECORDS, former=before) == before.layers
+    more = plan_conda(*RECORDS, record("attrs"), former=before)
+    assert "bytecode-records" in names(more)
+
+
+def test_records_and_wheels_share_the_limit() -> None:
+    many = [record(f"r{number:03}", size=MIB + number, python=number % 2 == 0) for number in range(60)]
+    big = tuple(wheel(f"w{number:03}", size=MIB + number) for number in range(30))
+    for unlocked in (1, 4, 20):
+        layers = plan_conda(*many, wheels=big, unlocked=unlocked)
+        assert MAX_LAYERS - 2 <= len(layers) + unlocked <= MAX_LAYERS
+        members = [m for layer in layers if layer.kind in (LayerKind.RECORD, LayerKind.RECORDS) for m in layer.members]
+        assert sorted(members) == sorted(f"{entry.name} 1.0" for entry in many)
