@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from wherry.model.lock import BuildKind
 from wherry.model.platform import Platform
 from wherry.model.reference import Reference
 
@@ -41,13 +42,31 @@ class EnvironmentKind(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SourceOrigin:
+    """Where the source of a package lies that is to be built. `url` may hold a login: never put it in a lock or log.
+
+    For git `commit` is in full; `folder` is of a FOLDER, relative to the project. `subfolder` is the package's in the source.
+    """
+
+    kind: BuildKind
+    url: str = ""
+    commit: str | None = None
+    folder: str = ""
+    subfolder: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
-    """One line as uv reads it. `text` is PEP 508 without options; `hashes` are ``sha256:…``; `where` is ``file:line``."""
+    """One line as uv reads it. `text` is PEP 508 without options; `hashes` are ``sha256:…``; `where` is ``file:line``.
+
+    With a `source` it names no released wheel but what is to be built, and `text` is its name, extras and marker alone.
+    """
 
     text: str
     name: str
     hashes: tuple[str, ...] = ()
     where: str = ""
+    source: SourceOrigin | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +124,7 @@ class Environment:
     groups: tuple[str, ...] = ()
     indexes: IndexOptions = IndexOptions()
     conda: CondaRequest | None = None
+    own: Requirement | None = None  # the project's own package, to be built and installed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,5 +183,6 @@ class Declaration:
     workdir: str = "/app"
     debian_mirror: str | None = None  # [debian] mirror; configuration, never locked
     layers_from: tuple[str, ...] = ()  # images to look in for locked layers
+    allow_build: tuple[str, ...] = ()  # normalised names of packages that may be built where no wheel is
     cuda: str | None = None  # the driver's CUDA version on the target, ``12.4``: conda's virtual package __cuda
     notes: tuple[str, ...] = ()  # what was seen and not followed, for the command line to say

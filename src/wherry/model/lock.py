@@ -73,6 +73,33 @@ class LockedRecord:
     requested: bool = False
 
 
+class BuildKind(Enum):
+    """What a wheel was built from: a released source archive, a commit of git's, a folder of this machine."""
+
+    SDIST = "sdist"
+    GIT = "git"
+    FOLDER = "folder"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedBuild:
+    """How a locked wheel was made, so that it can be made again (docs/spec/builds.md). It has the wheel's name and version.
+
+    `file`, `size` and `sha256` are of the source archive; one of git's or of a folder is put together by wherry.
+    `tools` are the wheels of the build environment. `recipe` is the version of the rules of building.
+    """
+
+    name: str
+    version: str
+    kind: BuildKind
+    file: str
+    size: int
+    sha256: Digest
+    recipe: int
+    commit: str | None = None  # of git, in full
+    tools: tuple[LockedWheel, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedBase:
     """A base given as a reference: the manifest of this platform and its layers, all by digest.
@@ -124,6 +151,7 @@ class PlatformLock:
     wheels: tuple[LockedWheel, ...]
     layers: tuple[LockedLayer, ...]
     records: tuple[LockedRecord, ...] = ()
+    builds: tuple[LockedBuild, ...] = ()  # of those wheels that nobody publishes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
