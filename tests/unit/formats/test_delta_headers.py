@@ -38,6 +38,32 @@ def test_three_hundred_headers_cost_little(form: int, head: str, later: int) -> 
     assert (kind, len(body) < 1500) == (Form.DELTA, True)
 
 
+def split_as_go(_self: tarfile.TarInfo, name: str, *_encoding: str) -> tuple[str, str]:
+    """At the last slash that may be; Python takes the first. docker, buildah and GNU tar agree with Go."""
+    at = name.rfind("/", 0, min(156, len(name) - 1))
+    return name[:at], name[at + 1 :]
+
+
+@pytest.mark.parametrize("first", ["short.py", "long/" * 25 + "a.py"])
+def test_names_split_over_two_fields_cost_little(first: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tarfile.TarInfo, "_posix_split_name", split_as_go)
+    above = "opt/venv/lib/python3.11/site-packages/a_package_of_a_long_name-1.0.0.dist-info/licenses"
+
+    def tar(changed: bytes) -> bytes:
+        members = [member(first, b"first")]
+        for number in range(200):
+            if not number % 10:
+                members.append(member(f"{above}/vendored_{number // 10:03}_source", kind=tarfile.DIRTYPE, mode=0o755))
+            members.append(member(f"{above}/vendored_{number // 10:03}_source/licence_{number:03}.txt", noise(number, 200)))
+        return odd_tar([*members, member("changed.py", changed)], tarfile.USTAR_FORMAT)
+
+    with make_base(tar(b"old")) as base:
+        target = tar(b"new")
+        body, diff_id, kind = cut(target, base)
+        assert apply(body, base, diff_id) == target
+    assert (kind, len(body) < 500) == (Form.DELTA, True)
+
+
 def test_a_gap_that_is_no_header_is_not_guessed() -> None:
     model = HeaderModel()
     for gap, padding in ((0, 0), (511, 0), (513, 0), (600, 100), (512, 5)):
