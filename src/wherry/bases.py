@@ -25,6 +25,7 @@ from wherry.lock.reference_base import OpenArchive, ReferenceBases
 from wherry.lock.resolution import BaseLock
 from wherry.model.declaration import DebianBase, Declaration, ReferenceBase
 from wherry.model.image import BuiltLayer
+from wherry.model.layout import environment_layout
 from wherry.model.lock import Lock, LockedBase, LockedDeb, LockedInterpreter, PlatformLock
 from wherry.model.oci import ImageConfig, Manifest
 from wherry.model.platform import Platform
@@ -119,7 +120,7 @@ class DebianSide:
         return FetchedInputs(locked, finder, self._archive, self._suite, self._cache, python, find_layer)
 
     def recipe(self, locked: PlatformLock, layers: tuple[BuiltLayer, ...]) -> PlatformRecipe:
-        return PlatformRecipe(platform=locked.platform, layers=layers)
+        return PlatformRecipe(platform=locked.platform, layers=layers, conda_prefix=_conda_prefix(locked))
 
 
 class ReferenceSide:
@@ -159,7 +160,7 @@ class ReferenceSide:
 
     def recipe(self, locked: PlatformLock, layers: tuple[BuiltLayer, ...]) -> PlatformRecipe:
         manifest, config = self._documents(locked.platform, locked.base)
-        return extend_base(locked.platform, manifest, config, layers)
+        return replace(extend_base(locked.platform, manifest, config, layers), conda_prefix=_conda_prefix(locked))
 
     def _documents(self, platform: Platform, pinned: LockedBase | None) -> tuple[Manifest, ImageConfig]:
         """From the store where a build was before, else from the registry, by the digest that is pinned."""
@@ -233,3 +234,8 @@ class ReferenceSide:
         if base.interpreter.version != locked.interpreter.version:
             raise StoreError(f"{what}, and its base has {base.interpreter.version}", where=str(self._reference), hint=hint)
         return PlatformLock(platform=host, base=base.base, interpreter=base.interpreter, debs=base.debs, wheels=(), layers=())
+
+
+def _conda_prefix(locked: PlatformLock) -> str:
+    environment = environment_layout(locked.interpreter)
+    return environment.prefix if environment.is_conda else ""

@@ -21,7 +21,7 @@ from wherry.agent.state import ImageRecord
 from wherry.engines.device import IMAGE_LABEL, DeviceEngine
 from wherry.engines.port import EngineImage, Mount, MountKind, RunSpec
 from wherry.errors import EngineError
-from wherry.model.layout import ENVIRONMENT, PYTHON_CACHE
+from wherry.model.layout import PYTHON_CACHE, VENV
 from wherry.model.release import name_on_device
 from wherry.store.folders import make_folder
 from wherry.store.posix import explain_os_errors, sync_all, sync_folder
@@ -126,7 +126,7 @@ class Containers:
         return replace(
             self._describe(record),
             name=f"{self._settings.name}-bytecode",
-            command=(f"/{ENVIRONMENT}/bin/python", "-c", _COMPILE),
+            command=(_find_python(record), "-c", _COMPILE),
             mounts=(_mount_cache(folder, read_only=False),),
             ports=(),
             network="none",
@@ -139,6 +139,12 @@ class Containers:
 
 def _mount_cache(folder: Path, *, read_only: bool) -> Mount:
     return Mount(kind=MountKind.BIND, source=str(folder), target=PYTHON_CACHE, read_only=read_only)
+
+
+def _find_python(record: ImageRecord) -> str:
+    """The interpreter of the image's environment: conda's says where it lies."""
+    prefixes = (variable.removeprefix("CONDA_PREFIX=") for variable in record.parse_config().env)
+    return f"{next((prefix for prefix in prefixes if prefix.startswith('/')), f'/{VENV}')}/bin/python"
 
 
 def _read_key(record: ImageRecord) -> str | None:

@@ -28,6 +28,7 @@ from wherry.formats.tar import EntryKind, TarEntry, add_parents
 from wherry.model.declaration import Compression
 from wherry.model.digest import DiffId
 from wherry.model.image import BuiltLayer
+from wherry.model.layout import environment_layout
 from wherry.model.lock import LayerKind, LockedDeb, LockedLayer, LockedWheel, PlatformLock
 from wherry.store.disk import DiskStore
 
@@ -158,7 +159,7 @@ class _Work:
         self._store = store
         self._cache = cache
         self._compression = compression
-        self._minor = locked.interpreter.minor
+        self._environment = environment_layout(locked.interpreter)
         missing = [layer for layer in locked.layers if layer.name not in found]
         self._planned = self._plan(stack, missing)
         stale = [layer for layer in locked.layers if layer.name in found and self._is_stale(layer)]
@@ -192,7 +193,9 @@ class _Work:
                 paths.update(self._inputs.wheels([wheel]))
             except LockError:
                 continue  # it has vanished, but its layer is here, and that is enough
-        return plan_wheels([(wheel, paths[wheel.name]) for wheel in self._locked.wheels if wheel.name in paths], self._minor, stack)
+        return plan_wheels(
+            [(wheel, paths[wheel.name]) for wheel in self._locked.wheels if wheel.name in paths], self._environment, stack
+        )
 
     def _members(self, layer: LockedLayer) -> tuple[LockedWheel, ...]:
         named = set(layer.members)
@@ -242,7 +245,7 @@ class _Work:
 
     def _ingredients(self, layer: LockedLayer) -> list[str]:
         """Names all that decides a layer's bytes."""
-        given = [layer.kind.value, self._minor]
+        given = [layer.kind.value, self._environment.minor]
         if layer.kind in (LayerKind.BASE, LayerKind.INTERPRETER):
             given += [str(self._locked.platform), self._locked.interpreter.path, self._locked.interpreter.version]
             given += [str(deb.sha256) for deb in self._locked.debs]

@@ -14,11 +14,12 @@ from wherry.formats.oci_json import render_config, render_index, render_manifest
 from wherry.model.declaration import Bytecode
 from wherry.model.digest import Digest
 from wherry.model.image import BuiltImage, BuiltLayer
-from wherry.model.layout import ENVIRONMENT, PYTHON_CACHE
+from wherry.model.layout import PYTHON_CACHE, VENV
 from wherry.model.lock import LayerKind
 from wherry.model.oci import BASE_DIGEST, BASE_NAME, CONFIG, INDEX, LAYER_KIND, LAYER_NAME, MANIFEST, Descriptor, History
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_CONDA_NAME = "base"  # what conda itself calls the environment at the root of an installation
 _TITLE = "org.opencontainers.image.title"
 
 
@@ -91,10 +92,12 @@ def _history(platform: PlatformRecipe, layers: Sequence[BuiltLayer]) -> Iterator
 
 def _environment(recipe: Recipe, platform: PlatformRecipe, layers: Sequence[BuiltLayer]) -> list[str]:
     given = dict(entry.partition("=")[::2] for entry in platform.base_env)
-    given["PATH"] = f"/{ENVIRONMENT}/bin:{given.get('PATH', _PATH)}"
+    given["PATH"] = f"/{platform.conda_prefix or VENV}/bin:{given.get('PATH', _PATH)}"
     given.setdefault("LANG", "C.UTF-8")
     # Packages in a home folder that is mounted in must not shadow the locked ones.
     given["PYTHONNOUSERSITE"] = "1"
+    if platform.conda_prefix:
+        given.update(CONDA_PREFIX=f"/{platform.conda_prefix}", CONDA_DEFAULT_ENV=_CONDA_NAME)
     if recipe.bytecode is Bytecode.CACHE:
         given["PYTHONPYCACHEPREFIX"] = f"{PYTHON_CACHE}/{cache_key(layers)}"
     else:

@@ -17,18 +17,22 @@ from wherry.model.lock import LayerKind
 from wherry.model.oci import History
 from wherry.model.platform import Platform
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformRecipe:
-    """One platform's layers below code and models; `base_*` is what a base given by reference said in its config."""
+    """One platform's layers below code and models; `base_*` is what a base given by reference said in its config.
+
+    `conda_prefix` is where conda's environment lies, without a leading slash; empty where there is a virtual one.
+    """
 
     platform: Platform
     layers: tuple[BuiltLayer, ...]
     base_history: tuple[History, ...] = ()
     base_env: tuple[str, ...] = ()
     base_digest: str = ""
+    conda_prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,4 +118,5 @@ def _parse_platform(value: Any) -> PlatformRecipe:
         base_history=tuple(History(**entry) for entry in value["base_history"]),
         base_env=tuple(value["base_env"]),
         base_digest=value["base_digest"],
+        conda_prefix=value["conda_prefix"],
     )

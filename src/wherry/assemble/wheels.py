@@ -15,6 +15,7 @@ from pathlib import Path
 from wherry.errors import FormatError
 from wherry.formats.tar import TarEntry
 from wherry.formats.wheel import WheelLayout, plan_wheel
+from wherry.model.layout import EnvironmentLayout
 from wherry.model.lock import LockedWheel
 
 
@@ -52,7 +53,7 @@ def is_test(path: str) -> bool:
     return "tests" in folders or "test" in folders
 
 
-def plan_wheels(wheels: Iterable[tuple[LockedWheel, Path]], minor: str, stack: ExitStack) -> PlannedWheels:
+def plan_wheels(wheels: Iterable[tuple[LockedWheel, Path]], environment: EnvironmentLayout, stack: ExitStack) -> PlannedWheels:
     """Open the wheels and plan where each file goes. They stay open until `stack` closes."""
     layouts: dict[str, WheelLayout] = {}
     dropped: dict[str, frozenset[str]] = {}
@@ -60,7 +61,7 @@ def plan_wheels(wheels: Iterable[tuple[LockedWheel, Path]], minor: str, stack: E
     clashes: list[Clash] = []
     owner: dict[str, str] = {}
     for wheel, path in sorted(wheels, key=lambda pair: pair[0].name):
-        layout = plan_wheel(_open_wheel(path, wheel.file, stack), wheel.file, minor)
+        layout = plan_wheel(_open_wheel(path, wheel.file, stack), wheel.file, environment)
         lost = [entry.path for entry in layout.entries if entry.path in owner]
         for shared in lost:
             if layouts[owner[shared]].digests[shared] != layout.digests[shared]:

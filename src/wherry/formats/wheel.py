@@ -31,7 +31,7 @@ from installer.utils import Scheme, construct_record_file, fix_shebang
 from wherry.errors import FormatError
 from wherry.formats.tar import TarEntry, file_entry
 from wherry.formats.zip_member import ERRORS, stream_member
-from wherry.model.layout import CONFIGURATION, ENVIRONMENT, interpreter_names, site_packages
+from wherry.model.layout import EnvironmentLayout
 
 _MAX_SMALL = 1 << 20  # what is read whole: scripts with a shebang, metadata
 _MAX_METADATA = 64 << 20  # RECORD of the largest wheels has some 20,000 lines
@@ -50,12 +50,12 @@ class WheelLayout:
     python: tuple[str, ...]
 
 
-def plan_wheel(archive: zipfile.ZipFile, name: str, minor: str) -> WheelLayout:
-    """Plan the layout of an open wheel for Python `minor` (such as ``3.11``). `name` is for messages."""
+def plan_wheel(archive: zipfile.ZipFile, name: str, environment: EnvironmentLayout) -> WheelLayout:
+    """Plan where the files of an open wheel go. `name` is for messages."""
     try:
         _check_members(archive, name)
         source = _Source(archive, name)
-        destination = _Destination(source, minor)
+        destination = _Destination(source, environment)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # shipped __pycache__ is left out: we make our own
             installer.install(source, destination, {"INSTALLER": b"wherry\n"})
@@ -156,18 +156,19 @@ class _Source(WheelFile):
 class _Destination(WheelDestination):
     """Gathers entries where `installer` would write files."""
 
-    def __init__(self, source: _Source, minor: str) -> None:
-        library = site_packages(minor)
+    def __init__(self, source: _Source, environment: EnvironmentLayout) -> None:
+        library = environment.site_packages
         self._name = source.name
+        self._prefix = environment.prefix
         self._folders: dict[str, str] = {
             "purelib": library,
             "platlib": library,
-            "scripts": f"{ENVIRONMENT}/bin",
-            "headers": f"{ENVIRONMENT}/include/site/python{minor}/{source.distribution}",
-            "data": ENVIRONMENT,
+            "scripts": environment.scripts,
+            "headers": f"{environment.headers}/{source.distribution}",
+            "data": environment.prefix,
         }
-        self._interpreter = f"/{interpreter_names(minor)[0]}"
-        self._taken = frozenset((*interpreter_names(minor), CONFIGURATION))
+        self._interpreter = f"/{environment.interpreter_names[0]}"
+        self._taken = frozenset((*environment.interpreter_names, environment.configuration))
         self._entries: dict[str, TarEntry] = {}
         self._digests: dict[str, str] = {}
 
@@ -192,8 +193,8 @@ class _Destination(WheelDestination):
         def prefix(given: str) -> str | None:
             if given == scheme or self._folders[given] == self._folders[scheme]:
                 return None
-            up = "../" * (self._folders[scheme].count("/") - ENVIRONMENT.count("/"))
-            return up + self._folders[given][len(ENVIRONMENT) + 1 :] + "/" if self._folders[given] != ENVIRONMENT else up
+            up = "../" * (self._folders[scheme].count("/") - self._prefix.count("/"))
+            return up + self._folders[given][len(self._prefix) + 1 :] + "/" if self._folders[given] != self._prefix else up
 
         ordered = [(given, record) for given, record in records]  # type: ignore[attr-defined]
         ordered.append((scheme, RecordEntry(record_file_path, None, None)))
@@ -215,7 +216,7 @@ class _Destination(WheelDestination):
         return self._add(entry, path, f"sha256={value}")
 
     def _add(self, entry: TarEntry, path: str, digest: str) -> RecordEntry:
-        if entry.path in self._taken:
+        if entry.path in self._taken or entry.path.startswith(f"{self._prefix}/conda-meta/"):
             raise FormatError(f"would replace the environment's own /{entry.path}", where=self._name, hint=_UNSOUND)
         if entry.path in self._entries:
             raise FormatError(f"two files for /{entry.path}", where=self._name, hint=_UNSOUND)

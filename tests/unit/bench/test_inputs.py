@@ -18,6 +18,7 @@ from bench.project import change_line, change_model, write_project
 from bench.rivals.port import weigh_layout
 
 from wherry.formats.wheel import plan_wheel
+from wherry.model.layout import VENV, EnvironmentLayout
 
 NAME = "huge-1.0-py3-none-any.whl"
 
@@ -31,7 +32,7 @@ def wheel(tmp_path: Path) -> Path:
 
 def test_the_huge_wheel_is_sound(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        layout = plan_wheel(archive, wheel.name, "3.11")
+        layout = plan_wheel(archive, wheel.name, EnvironmentLayout(prefix=VENV, minor="3.11"))
         for entry in layout.entries:  # reading checks each against RECORD
             assert isinstance(entry.content, bytes) or sum(map(len, entry.content())) == entry.size
     assert wheel.stat().st_size > 8 << 20

@@ -14,10 +14,11 @@ from tests.simulators.wheels import make_wheel
 from wherry.errors import FormatError
 from wherry.formats.tar import TarEntry
 from wherry.formats.wheel import WheelLayout, plan_wheel
+from wherry.model.layout import VENV, EnvironmentLayout
 
 
 def plan(path: Path) -> WheelLayout:
-    return plan_wheel(zipfile.ZipFile(path), path.name, "3.11")
+    return plan_wheel(zipfile.ZipFile(path), path.name, EnvironmentLayout(prefix=VENV, minor="3.11"))
 
 
 def read(entry: TarEntry) -> bytes:
@@ -81,7 +82,7 @@ def test_the_layout_is_what_pip_installs(tmp_path: Path) -> None:
     ]
     subprocess.run(command, check=True, capture_output=True)
     minor = f"{sys.version_info.major}.{sys.version_info.minor}"
-    layout = plan_wheel(zipfile.ZipFile(wheel), wheel.name, minor)
+    layout = plan_wheel(zipfile.ZipFile(wheel), wheel.name, EnvironmentLayout(prefix=VENV, minor=minor))
     ours = {entry.path.removeprefix("opt/env/") for entry in layout.entries}
     theirs = {str(path.relative_to(prefix)) for path in prefix.rglob("*") if path.is_file()}
     assert ours == {path.replace("local/", "").replace("dist-packages", "site-packages") for path in theirs} - {
