@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 import tomli_w
 from hypothesis import given, settings
@@ -12,9 +13,11 @@ from wherry.errors import FormatError, LockError
 from wherry.formats.lockfile import parse_lock, render_lock
 from wherry.model.digest import DiffId, Digest
 from wherry.model.lock import (
+    BuildKind,
     LayerKind,
     Lock,
     LockedBase,
+    LockedBuild,
     LockedDeb,
     LockedInterpreter,
     LockedLayer,
@@ -55,6 +58,32 @@ wheels = st.builds(
     requires=st.lists(names, max_size=3).map(tuple),
     requested=st.booleans(),
 )
+tools = st.builds(
+    lambda name, version, **rest: LockedWheel(name=name, version=version, file=f"{name}-{version}-py3-none-any.whl", **rest),
+    name=names,
+    version=versions,
+    size=sizes,
+    sha256=digests,
+)
+
+
+@st.composite
+def made(draw: st.DrawFn, wheel: LockedWheel) -> LockedBuild:
+    """How a wheel was built."""
+    kind = draw(st.sampled_from(BuildKind))
+    return LockedBuild(
+        name=wheel.name,
+        version=wheel.version,
+        kind=kind,
+        file=f"{wheel.name}-{wheel.version}.tar.gz",
+        size=draw(sizes),
+        sha256=draw(digests),
+        recipe=draw(st.integers(1, 9)),
+        commit=draw(st.text("0123456789abcdef", min_size=40, max_size=40)) if kind is BuildKind.GIT else None,
+        tools=tuple(draw(st.lists(tools, max_size=2, unique_by=lambda tool: tool.name))),
+    )
+
+
 record_names = st.from_regex(r"_?[a-z0-9]([a-z0-9_.-]{0,10}[a-z0-9])?", fullmatch=True)
 builds = st.from_regex(r"(py3[0-9]{1,2})?h[0-9a-f]{7}_[0-9]{1,2}(_cpython)?", fullmatch=True)
 records = st.builds(
@@ -85,6 +114,11 @@ def _named(entries: st.SearchStrategy) -> st.SearchStrategy:
     return st.lists(entries, max_size=4, unique_by=lambda entry: entry.name).map(tuple)
 
 
+def _with_builds(locked: PlatformLock) -> st.SearchStrategy[PlatformLock]:
+    found = st.tuples(*(st.none() | made(wheel) for wheel in locked.wheels))
+    return found.map(lambda builds: replace(locked, builds=tuple(build for build in builds if build is not None)))
+
+
 platforms = st.builds(
     PlatformLock,
     platform=st.sampled_from([Platform.parse(text) for text in ("linux/amd64", "linux/arm64", "linux/arm/v7", "linux/s390x")]),
@@ -103,7 +137,7 @@ platforms = st.builds(
     records=_named(records),
     wheels=_named(wheels),
     layers=_named(layers),
-)
+).flatmap(_with_builds)
 locks = st.builds(
     Lock, declaration=digests, platforms=st.lists(platforms, max_size=3, unique_by=lambda entry: entry.platform).map(tuple)
 )

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import TypeVar
 
 from wherry.errors import FormatError, LockError, WherryError
+from wherry.formats.lockfile_lines import platform_lines, quote
 from wherry.model.digest import DiffId, Digest
 from wherry.model.lock import (
     LOCK_VERSION,
+    BuildKind,
     LayerKind,
     Lock,
     LockedBase,
+    LockedBuild,
     LockedDeb,
     LockedInterpreter,
     LockedLayer,
@@ -39,6 +42,8 @@ _RECORD = re.compile(r"[a-z0-9_][a-z0-9._-]*")
 _BUILD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+!~-]*")
 _CHANNEL = re.compile(r"(?!(?:.*/)?t/)[A-Za-z0-9_][A-Za-z0-9._+-]*(?:/[A-Za-z0-9_][A-Za-z0-9._+-]*)*")  # no /t/TOKEN
 _RECORD_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9.+~!_-]*\.(?:conda|tar\.bz2)")
+_SOURCE_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~!_%-]*\.(?:tar\.gz|tar|zip)")
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _HEX = re.compile(r"[0-9a-f]{64}")
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._/-]*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?")  # no registry
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -83,9 +88,9 @@ def parse_lock(text: str, where: str = "wherry.lock") -> Lock:
 
 def render_lock(lock: Lock) -> str:
     """Write a lockfile. A value that may not stand in one, such as a file name that is a URL, is a `LockError`."""
-    lines = [HEADER.rstrip("\n"), f"version = {LOCK_VERSION}", f"declaration = {_quote(str(lock.declaration))}"]
+    lines = [HEADER.rstrip("\n"), f"version = {LOCK_VERSION}", f"declaration = {quote(str(lock.declaration))}"]
     for platform in lock.platforms:
-        lines += _platform_lines(platform)
+        lines += platform_lines(platform)
     text = "\n".join(lines) + "\n"
     try:
         reread = parse_lock(text)
@@ -94,71 +99,6 @@ def render_lock(lock: Lock) -> str:
     if reread != lock:  # pragma: no cover - the law that the tests hold
         raise LockError("this cannot be locked: it would read back as something else")
     return text
-
-
-def _platform_lines(locked: PlatformLock) -> Iterator[str]:
-    interpreter = locked.interpreter
-    yield from ("", "[[platform]]", f"platform = {_quote(str(locked.platform))}")
-    yield (
-        f"interpreter = {{ source = {_quote(interpreter.source)}, version = {_quote(interpreter.version)},"
-        f" path = {_quote(interpreter.path)} }}"
-    )
-    if locked.base is not None:
-        yield from ("", "[platform.base]", f"name = {_quote(locked.base.name)}")
-        yield f"manifest = {_quote(str(locked.base.manifest))}"
-        yield f"config = {_quote(str(locked.base.config))}"
-        yield from _array_lines("diff_ids", map(str, locked.base.diff_ids))
-        if locked.base.release is not None:
-            yield f"release = {_quote(locked.base.release)}"
-    for deb in locked.debs:
-        yield from ("", "[[platform.deb]]", f"name = {_quote(deb.name)}", f"version = {_quote(deb.version)}")
-        yield from (f"architecture = {_quote(deb.architecture)}", f"file = {_quote(deb.file)}")
-        yield from (f"size = {deb.size}", f"sha256 = {_quote(deb.sha256.hex)}", f"part = {_quote(deb.part.value)}")
-    for record in locked.records:
-        yield from _record_lines(record)
-    for wheel in locked.wheels:
-        yield from ("", "[[platform.wheel]]", f"name = {_quote(wheel.name)}", f"version = {_quote(wheel.version)}")
-        yield from (f"file = {_quote(wheel.file)}", f"size = {wheel.size}", f"sha256 = {_quote(wheel.sha256.hex)}")
-        if wheel.requires:
-            yield f"requires = [{', '.join(map(_quote, wheel.requires))}]"
-        if wheel.requested:
-            yield "requested = true"
-    for layer in locked.layers:
-        yield from ("", "[[platform.layer]]", f"name = {_quote(layer.name)}", f"kind = {_quote(layer.kind.value)}")
-        yield from _array_lines("members", layer.members)
-        if layer.diff_id is not None:
-            yield f"diff_id = {_quote(str(layer.diff_id))}"
-        if layer.yields:
-            yield from _array_lines("yields", layer.yields)
-
-
-def _record_lines(record: LockedRecord) -> Iterator[str]:
-    yield from ("", "[[platform.record]]", f"name = {_quote(record.name)}", f"version = {_quote(record.version)}")
-    yield from (f"build = {_quote(record.build)}", f"subdir = {_quote(record.subdir)}", f"channel = {_quote(record.channel)}")
-    yield from (f"file = {_quote(record.file)}", f"size = {record.size}", f"sha256 = {_quote(record.sha256.hex)}")
-    if record.noarch_python:
-        yield "noarch_python = true"
-    if record.requires:
-        yield f"requires = [{', '.join(map(_quote, record.requires))}]"
-    if record.requested:
-        yield "requested = true"
-
-
-def _array_lines(key: str, values: Iterable[str]) -> Iterator[str]:
-    """One value on the key's own line, more of them one a line: so a bump is one line of a diff."""
-    quoted = [_quote(value) for value in values]
-    if len(quoted) < 2:
-        yield f"{key} = [{''.join(quoted)}]"
-        return
-    yield f"{key} = ["
-    yield from (f"  {value}," for value in quoted)
-    yield "]"
-
-
-def _quote(text: str) -> str:
-    if not text.isprintable() or '"' in text or "\\" in text:
-        raise LockError(f"this cannot be locked: {text[:80]!r}")
-    return f'"{text}"'
 
 
 def _read_lock(document: Table) -> Lock:
@@ -172,7 +112,7 @@ def _read_lock(document: Table) -> Lock:
 
 
 def _read_platform(table: Table) -> PlatformLock:
-    _only(table, {"platform", "interpreter"}, {"base", "deb", "record", "wheel", "layer"})
+    _only(table, {"platform", "interpreter"}, {"base", "deb", "record", "wheel", "build", "layer"})
     try:
         platform = Platform.parse(_text(table, "platform"))
     except WherryError as error:
@@ -184,13 +124,23 @@ def _read_platform(table: Table) -> PlatformLock:
     wheels = _read_tables(table, "wheel", _read_wheel)
     layers = _read_tables(table, "layer", _read_layer)
     _no_twins("deb", (deb.name for deb in debs))
+    builds = _read_tables(table, "build", _read_build)
     _no_twins("record", (record.name for record in records))
+    _no_twins("build", (build.name for build in builds))
     _no_twins("wheel", (wheel.name for wheel in wheels))
+    _only_built(builds, wheels)
     _no_twins("layer", (layer.name for layer in layers))
     base = _climb("base", _read_base, table["base"]) if "base" in table else None
     interpreter = _climb("interpreter", _read_interpreter, table["interpreter"])
     return PlatformLock(
-        platform=platform, base=base, interpreter=interpreter, debs=debs, records=records, wheels=wheels, layers=layers
+        platform=platform,
+        base=base,
+        interpreter=interpreter,
+        debs=debs,
+        records=records,
+        wheels=wheels,
+        builds=builds,
+        layers=layers,
     )
 
 
@@ -260,6 +210,37 @@ def _read_wheel(table: Table) -> LockedWheel:
     )
 
 
+def _read_build(table: Table) -> LockedBuild:
+    _only(table, {"name", "version", "file", "size", "sha256", "kind", "recipe"}, {"commit", "tool"})
+    try:
+        kind = BuildKind(_text(table, "kind"))
+    except ValueError:
+        raise _MalformedError(f"is unknown: {str(table['kind'])[:80]!r}", "kind") from None
+    recipe = table["recipe"]
+    if not isinstance(recipe, int) or isinstance(recipe, bool) or recipe < 1:
+        raise _MalformedError("must be a positive number", "recipe")
+    if (kind is BuildKind.GIT) != ("commit" in table):
+        raise _MalformedError("stands with kind git, and only there", "commit")
+    tools = _read_tables(table, "tool", _read_tool)
+    _no_twins("tool", (tool.name for tool in tools))
+    return LockedBuild(
+        name=_text(table, "name", _NAME),
+        version=_text(table, "version", _VERSION),
+        kind=kind,
+        file=_text(table, "file", _SOURCE_FILE),
+        size=_size(table),
+        sha256=Digest(_text(table, "sha256", _HEX)),
+        recipe=recipe,
+        commit=_text(table, "commit", _COMMIT) if "commit" in table else None,
+        tools=tools,
+    )
+
+
+def _read_tool(table: Table) -> LockedWheel:
+    _only(table, {"name", "version", "file", "size", "sha256"})
+    return _read_wheel(table)
+
+
 def _read_layer(table: Table) -> LockedLayer:
     _only(table, {"name", "kind", "members"}, {"diff_id", "yields"})
     return LockedLayer(
@@ -295,6 +276,13 @@ def _only(table: Table, needed: Set[str], allowed: Set[str] = frozenset()) -> No
     unknown = sorted(table.keys() - needed - allowed)
     if unknown:
         raise _MalformedError(f"has the unknown key {unknown[0][:80]!r}")
+
+
+def _only_built(builds: Iterable[LockedBuild], wheels: Iterable[LockedWheel]) -> None:
+    made = {(wheel.name, wheel.version) for wheel in wheels}
+    for number, build in enumerate(builds):
+        if (build.name, build.version) not in made:
+            raise _MalformedError(f"there is no wheel {build.name} {build.version}", f"build[{number}]")
 
 
 def _no_twins(key: str, names: Iterable[str]) -> None:

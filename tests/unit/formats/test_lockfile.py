@@ -11,9 +11,11 @@ from wherry.errors import FormatError, LockError
 from wherry.formats.lockfile import parse_lock, render_lock
 from wherry.model.digest import DiffId, Digest
 from wherry.model.lock import (
+    BuildKind,
     LayerKind,
     Lock,
     LockedBase,
+    LockedBuild,
     LockedDeb,
     LockedInterpreter,
     LockedLayer,
@@ -54,6 +56,21 @@ RECORD = LockedRecord(
     requires=("libgomp", "python_abi"),
     requested=True,
 )
+BUILD = LockedBuild(
+    name="six",
+    version="2.4.6+cpu",
+    kind=BuildKind.GIT,
+    file="six.tar",
+    size=30720,
+    sha256=Digest(B),
+    recipe=1,
+    commit="d" * 40,
+    tools=(
+        replace(
+            WHEEL, name="setuptools", version="80.9.0", file="setuptools-80.9.0-py3-none-any.whl", requires=(), requested=False
+        ),
+    ),
+)
 LOCK = Lock(
     declaration=Digest(C),
     platforms=(
@@ -63,6 +80,7 @@ LOCK = Lock(
             interpreter=LockedInterpreter(source="debian", version="3.11.2", path="/usr/bin/python3.11"),
             debs=(DEB,),
             wheels=(WHEEL, replace(WHEEL, name="six", requires=(), requested=False)),
+            builds=(BUILD,),
             layers=(
                 LockedLayer(name="base", kind=LayerKind.BASE, members=("libstdc++6 1:12.2.0-14+deb12u1",), diff_id=DiffId(A)),
                 LockedLayer(name="python", kind=LayerKind.INTERPRETER, members=()),
@@ -118,6 +136,29 @@ requested = true
 '''
         in TEXT
     )
+    assert (
+        f"""
+[[platform.build]]
+name = "six"
+version = "2.4.6+cpu"
+file = "six.tar"
+size = 30720
+sha256 = "{B}"
+kind = "git"
+commit = "{"d" * 40}"
+recipe = 1
+
+[[platform.build.tool]]
+name = "setuptools"
+version = "80.9.0"
+file = "setuptools-80.9.0-py3-none-any.whl"
+size = 16918164
+sha256 = "{A}"
+
+[[platform.layer]]
+"""
+        in TEXT
+    )
     assert tomllib.loads(TEXT)["version"] == 1
 
 
@@ -155,6 +196,16 @@ def test_an_unknown_version_is_refused() -> None:
         ('part = "base"', 'part = "base"\nurl = "x"', "platform[0].deb[0]"),
         ('architecture = "amd64"\n', "", "platform[0].deb[0].architecture"),
         (f'declaration = "sha256:{C}"', "declaration = 7", "declaration"),
+        ('kind = "git"\ncommit', 'kind = "sdist"\ncommit', "platform[0].build[0].commit"),
+        ('kind = "git"\n', 'kind = "svn"\n', "platform[0].build[0].kind"),
+        ("recipe = 1", "recipe = 0", "platform[0].build[0].recipe"),
+        ('file = "six.tar"', 'file = "six.whl"', "platform[0].build[0].file"),
+        (
+            'name = "six"\nversion = "2.4.6+cpu"\nfile = "six.tar"',
+            'name = "six"\nversion = "1"\nfile = "six.tar"',
+            "platform[0].build[0]",
+        ),
+        ('"setuptools-80.9.0-py3-none-any.whl"', '"../up.whl"', "platform[0].build[0].tool[0].file"),
         ("noarch_python = true", "noarch_python = 1", "platform[1].record[0].noarch_python"),
         ('build = "20_gnu"', 'build = ""', "platform[1].record[0].build"),
         ('subdir = "linux-armv7l"\n', "", "platform[1].record[0].subdir"),
