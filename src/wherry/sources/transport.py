@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
@@ -62,8 +63,8 @@ class Page:
 class Logins(Protocol):
     """Where user names and passwords are known."""
 
-    def find(self, url: str) -> tuple[str, str] | None:
-        """User name and password for a URL."""
+    def find(self, url: str) -> tuple[str, str] | str | None:
+        """User name and password for a URL, or a bearer token."""
         ...
 
     def learn(self, url: str) -> bool:
@@ -71,8 +72,19 @@ class Logins(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freshness:
+    """What a server said of the state of a file: its ETag and Last-Modified; for local files size and time."""
+
+    etag: str = ""
+    modified: str = ""
+
+
 class Transport:
-    """Asks, and asks again. `pause` is what sleeps between attempts, so that tests need not wait."""
+    """Asks, and asks again. `pause` is what sleeps between attempts, so that tests need not wait.
+
+    `show` makes of a URL what messages may show of it.
+    """
 
     def __init__(
         self,
@@ -84,8 +96,10 @@ class Transport:
         offline: bool = False,
         stall: float = 60.0,
         pause: Callable[[float], None] = time.sleep,
+        show: Callable[[str], str] = strip_credentials,
     ) -> None:
         self._logins = logins
+        self._show = show
         self._offline = offline
         self._pause = pause
         self._connections = Connections(
@@ -113,7 +127,7 @@ class Transport:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with beside.open("xb") as sink:
-                body = _Body(sink, target.name, sha256, size, strip_credentials(url), progress)
+                body = _Body(sink, target.name, sha256, size, self._show(url), progress)
                 if urlsplit(url).scheme == "file":
                     _copy_local(url, body)
                 else:
@@ -130,9 +144,17 @@ class Transport:
             with suppress(OSError):
                 beside.unlink()
 
+    def fetch_if_changed(
+        self, url: str, sink: BinaryIO, former: Freshness, *, limit: int, progress: Progress = be_silent
+    ) -> Freshness | None:
+        """Write a file of at most `limit` bytes into an empty, seekable `sink`; None, and nothing written, if it is as it was."""
+        if urlsplit(url).scheme == "file":
+            return _copy_if_changed(url, sink, former, limit)
+        return self._repeat(url, lambda: self._fetch_changed_once(url, sink, former, limit, progress))
+
     def _repeat(self, url: str, attempt: Callable[[], T]) -> T:
         """Try until it works; a `MissingError` or `TrustError` ends it at once."""
-        where = strip_credentials(url)
+        where = self._show(url)
         if self._offline:
             raise TransferError("this would need the network, and --offline forbids it", where=where, hint="once without --offline")
         for number in range(ATTEMPTS):
@@ -151,25 +173,43 @@ class Transport:
     def _get_page_once(self, url: str, accept: str, limit: int, *, decode: bool) -> Page:
         exchange = self._open("GET", url, {"Accept": accept})
         with closing(exchange.response) as response:
-            _check_status(response, url, (200,))
+            _check_status(response, self._show(url), (200,))
             parts: list[bytes] = []
             length = 0
             for chunk in _read(exchange, decode=decode):
                 length += len(chunk)
                 if length > limit:
-                    raise TransferError(f"a page is larger than {limit} bytes", where=strip_credentials(url))
+                    raise TransferError(f"a page is larger than {limit} bytes", where=self._show(url))
                 parts.append(chunk)
             kind = response.headers.get("content-type", "text/html")
         return Page(data=b"".join(parts), content_type=kind, url=exchange.url)
 
+    def _fetch_changed_once(self, url: str, sink: BinaryIO, former: Freshness, limit: int, progress: Progress) -> Freshness | None:
+        sink.seek(0)
+        sink.truncate()
+        conditions = {"If-None-Match": former.etag, "If-Modified-Since": former.modified}
+        exchange = self._open("GET", url, {name: value for name, value in conditions.items() if value})
+        with closing(exchange.response) as response:
+            if response.status == 304 and former != Freshness():
+                return None
+            _check_status(response, self._show(url), (200,))
+            done, total = 0, _number(response.headers.get("content-length")) or 0
+            for chunk in _read(exchange, decode=True):
+                done += len(chunk)
+                if done > limit:
+                    raise TransferError(f"a file is larger than {limit} bytes", where=self._show(url))
+                sink.write(chunk)
+                progress(local_path(url).name, done, total)
+            return Freshness(etag=response.headers.get("etag", ""), modified=response.headers.get("last-modified", ""))
+
     def _size_once(self, url: str) -> int | None:
         with closing(self._open("HEAD", url, {}).response) as response:
             if response.status not in (405, 501):
-                _check_status(response, url, (200,))
+                _check_status(response, self._show(url), (200,))
                 response.release_conn()
                 return _number(response.headers.get("content-length"))
         with closing(self._open("GET", url, {"Range": "bytes=0-0"}).response) as response:
-            _check_status(response, url, (200, 206))
+            _check_status(response, self._show(url), (200, 206))
             if response.status == 206:
                 return _number(response.headers.get("content-range", "").rpartition("/")[2])
             return _number(response.headers.get("content-length"))
@@ -180,7 +220,7 @@ class Transport:
             if response.status == 416:
                 body.restart()
                 raise _AgainError("the server would not go on where it was cut")
-            _check_status(response, url, (200, 206))
+            _check_status(response, self._show(url), (200, 206))
             start = _number(response.headers.get("content-range", "").removeprefix("bytes ").partition("-")[0])
             if response.status == 200 or start != body.done:
                 body.restart()
@@ -194,11 +234,13 @@ class Transport:
     def _open(self, method: str, url: str, headers: dict[str, str]) -> Exchange:
         found = self._logins.find(url)
         if found is not None:
-            headers["Authorization"] = f"Basic {base64.b64encode(':'.join(found).encode()).decode()}"
+            headers["Authorization"] = _authorization(found)
         try:
             exchange = self._connections.exchange(method, strip_login(url), {"Accept-Encoding": "identity", **headers})
         except ValueError:
-            raise MissingError("not a URL that can be asked for", where=strip_credentials(url), gone=False) from None
+            raise MissingError("not a URL that can be asked for", where=self._show(url), gone=False) from None
+        except TransferError as error:  # a redirect's, which names where it led
+            raise TransferError(error.what, where=self._show(url)) from None
         if exchange.response.status in (401, 403) and self._logins.learn(url):
             exchange.response.close()
             raise _AgainError(f"the server answers {exchange.response.status}")
@@ -253,10 +295,10 @@ def _read(exchange: Exchange, *, decode: bool) -> Iterator[bytes]:
         raise understand_failure(error, exchange.url) from None
 
 
-def _check_status(response: Response, url: str, wanted: tuple[int, ...]) -> None:
+def _check_status(response: Response, where: str, wanted: tuple[int, ...]) -> None:
     if response.status in wanted:
         return
-    what, where = f"the server answers {response.status}", strip_credentials(url)
+    what = f"the server answers {response.status}"
     if response.status in PASSING:
         raise _AgainError(what, retry_after(response) or 0.0)
     if response.status in ABSENT:
@@ -298,6 +340,27 @@ def _copy_local(url: str, body: _Body) -> None:
     with source:
         for chunk in iter(lambda: source.read(CHUNK), b""):
             body.write(chunk)
+
+
+def _copy_if_changed(url: str, sink: BinaryIO, former: Freshness, limit: int) -> Freshness | None:
+    try:
+        with local_path(url).open("rb") as source:
+            found = os.fstat(source.fileno())
+            state = Freshness(etag=f"{found.st_size}", modified=f"{found.st_mtime_ns} {found.st_ino}")
+            if state == former:
+                return None
+            if found.st_size > limit:
+                raise TransferError(f"a file is larger than {limit} bytes", where=url)
+            shutil.copyfileobj(source, sink, CHUNK)
+    except OSError as error:
+        raise _missing("file", url, error) from None
+    return state
+
+
+def _authorization(found: tuple[str, str] | str) -> str:
+    if isinstance(found, str):
+        return f"Bearer {found}"
+    return f"Basic {base64.b64encode(':'.join(found).encode()).decode()}"
 
 
 def _missing(what: str, url: str, error: OSError) -> MissingError:

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from wherry.errors import FormatError, LockError, StoreError, UsageError, WherryError
+from wherry.sources import rattler_program, rattler_worker
+from wherry.sources.rattler_program import run_rattler
+
+pytest.importorskip("rattler")
+
+
+@pytest.fixture
+def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Puts a module with the given body in the worker's place."""
+
+    def write(body: str) -> None:
+        (tmp_path / "stand_in.py").write_text("import json, os, signal, sys, time\n" + textwrap.dedent(body))
+
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(rattler_program, "WORKER", "stand_in")
+    return write
+
+
+def test_the_answer_comes_back(worker):
+    worker('print(json.dumps({"result": {"command": sys.argv[1], "asked": json.load(sys.stdin)}}))')
+    assert run_rattler("solve", {"specs": ["α"]}, timeout=20) == {"command": "solve", "asked": {"specs": ["α"]}}
+
+
+def test_an_error_raised_on_purpose_arrives_as_itself(worker):
+    worker('print(json.dumps({"error": {"kind": "LockError", "what": "no", "where": "environment.yml:3", "hint": "less"}}))')
+    with pytest.raises(LockError) as caught:
+        run_rattler("solve", {}, timeout=20)
+    assert (caught.value.what, caught.value.where, caught.value.hint) == ("no", "environment.yml:3", "less")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "words"),
+    [
+        ("os.abort()", FormatError, "SIGABRT"),
+        ("sys.exit('thread main panicked at https://u:SECRET@host/t/SECRET/x')", FormatError, "panicked at https://host/x"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", StoreError, "the system ended"),
+        ("time.sleep(60)", FormatError, "did not finish"),
+        ("print('nonsense')", FormatError, "no answer"),
+        ("print('[]')", FormatError, "no answer"),
+        ("""print('{"error": {"kind": "KeyboardInterrupt", "what": "x"}}')""", FormatError, "no answer"),
+        ("""print('{"result": 3}')""", FormatError, "no answer"),
+        ("", FormatError, "no answer"),
+    ],
+)
+def test_a_process_that_fails_is_an_error_and_never_ours(worker, body: str, kind: type[WherryError], words: str):
+    worker(body)
+    with pytest.raises(kind, match=words) as caught:
+        run_rattler("stage", {}, timeout=2 if "sleep" in body else 20)
+    assert "SECRET" not in str(caught.value)
+
+
+def test_the_users_own_configuration_does_not_reach_it(worker, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CONDA_OVERRIDE_CUDA", "12")
+    monkeypatch.setenv("RATTLER_AUTH_FILE", "/nowhere")
+    worker('print(json.dumps({"result": {"seen": [n for n in os.environ if n.startswith(("CONDA_", "RATTLER_"))]}}))')
+    assert run_rattler("solve", {}, timeout=20) == {"seen": []}
+
+
+def test_the_worker_loads_a_command_only_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "loud.py").write_text(
+        "print('loading')\ndef answer(request):\n    print('noise')\n    return {'twice': request['n'] * 2}\n"
+    )
+    (tmp_path / "entry.py").write_text(
+        "from wherry.sources import rattler_worker\nrattler_worker._COMMANDS['solve'] = ('loud', 'answer')\nrattler_worker.main()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(rattler_program, "WORKER", "entry")
+    assert run_rattler("solve", {"n": 4}, timeout=20) == {"twice": 8}
+
+
+def test_an_unknown_command_is_told():
+    assert "no such command" in rattler_worker.answer_request("dance", {})["error"]["what"]
+
+
+def test_without_py_rattler_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "rattler", None)
+    with pytest.raises(UsageError, match=r"wherry\[conda\]"):
+        run_rattler("solve", {}, timeout=1)
