@@ -11,6 +11,7 @@ import os
 import struct
 import subprocess
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -25,11 +26,15 @@ _LONGEST_NAME = 255  # bytes, NAME_MAX of Linux's file systems
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostInterpreter:
-    """A command that runs the image's interpreter on this host, and the cache tag of its `.pyc` files."""
+    """A command that runs the image's interpreter on this host, and the cache tag of its `.pyc` files.
+
+    `root` is the unpacked tree that it lies in.
+    """
 
     command: tuple[str, ...]
     version: str  # 3.11.2
     tag: str  # cpython-311
+    root: Path = Path("/")
 
 
 def find_interpreter(root: Path, path: str, version: str) -> HostInterpreter:
@@ -49,7 +54,7 @@ def find_interpreter(root: Path, path: str, version: str) -> HostInterpreter:
         ) from error
     if found != version:
         raise StoreError(f"the image's Python is {found}, the lock says {version}", where=path, hint="wherry lock --upgrade")
-    return HostInterpreter(command=command, version=version, tag=tag)
+    return HostInterpreter(command=command, version=version, tag=tag, root=root)
 
 
 def resolve_in_root(root: Path, path: str) -> Path:
@@ -124,6 +129,8 @@ def compile_sources(sources: Iterable[TarEntry], interpreter: HostInterpreter, s
                     yield TarEntry(path=path, size=size, content=content)
             process.stdin.close()
         except (BrokenPipeError, struct.error) as error:
+            with suppress(BrokenPipeError):  # what was not written yet has no reader
+                process.stdin.close()
             raise StoreError("the image's Python died while compiling", hint='bytecode = "none"') from error
         except BaseException:
             process.kill()
