@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import posixpath
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,20 +77,18 @@ def read_requirements(root: Path, file: str, env: Mapping[str, str]) -> Requirem
     """Read ``root/file`` and what it names. Every problem of content is in one `DeclarationError`."""
     reader = _Reader(root=root, env=env)
     reader.read_file(file, asked_by=None, constraint=False, chain=())
-    refuse(reader.refusals)
-    return RequirementsFile(
-        files=tuple(dict.fromkeys(reader.files)),
-        requirements=tuple(reader.requirements),
-        constraints=tuple(reader.constraints),
-        indexes=IndexOptions(
-            index_url=reader.index_url,
-            extra_index_urls=tuple(dict.fromkeys(reader.extra_index_urls)),
-            find_links=tuple(dict.fromkeys(reader.find_links)),
-            no_index=reader.no_index,
-            pre=reader.pre,
-        ),
-        notes=tuple(dict.fromkeys(reader.notes)),
-    )
+    return reader.finish()
+
+
+def read_embedded_requirements(
+    root: Path, file: str, entries: Sequence[tuple[int, str]], env: Mapping[str, str]
+) -> RequirementsFile:
+    """The same for lines that stand in another file, each with its number there: conda's ``pip:`` section."""
+    reader = _Reader(root=root, env=env, files=[file])
+    for number, text in entries:
+        for _, line in logical_lines(text, env):
+            reader.read_line(line, f"{file}:{number}", file=file, constraint=False, chain=(file,))
+    return reader.finish()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,6 +106,23 @@ class _Reader:
     find_links: list[str] = field(default_factory=list)
     no_index: bool = False
     pre: bool = False
+
+    def finish(self) -> RequirementsFile:
+        """All that was read; one `DeclarationError` for all lines that cannot be taken."""
+        refuse(self.refusals)
+        return RequirementsFile(
+            files=tuple(dict.fromkeys(self.files)),
+            requirements=tuple(self.requirements),
+            constraints=tuple(self.constraints),
+            indexes=IndexOptions(
+                index_url=self.index_url,
+                extra_index_urls=tuple(dict.fromkeys(self.extra_index_urls)),
+                find_links=tuple(dict.fromkeys(self.find_links)),
+                no_index=self.no_index,
+                pre=self.pre,
+            ),
+            notes=tuple(dict.fromkeys(self.notes)),
+        )
 
     def read_file(self, file: str, *, asked_by: str | None, constraint: bool, chain: tuple[str, ...]) -> None:
         if file in chain:
@@ -128,6 +143,9 @@ class _Reader:
     def read_line(self, line: str, where: str, *, file: str, constraint: bool, chain: tuple[str, ...]) -> None:
         if line.startswith("-"):
             for option, value in _split_options(line, where):
+                if option in ("--requirement", "--constraint") and "://" in value:
+                    self.refusals.append(_refuse_remote(value, where))
+                    return  # what follows may be somebody's own: "-r https://… [--no-deps]"
                 if option in ("--requirement", "--constraint"):
                     nested = _nested_path(file, value, where)
                     is_constraint = constraint or option == "--constraint"
@@ -179,6 +197,15 @@ def refuse_editable(value: str, where: str) -> Refusal:
     )
 
 
+def _refuse_remote(value: str, where: str) -> Refusal:
+    return Refusal(
+        where=where,
+        subject=redact(value),
+        reason="a requirements file on the network is not read, it can change at any time",
+        remedy="save it beside this one and name the copy",
+    )
+
+
 def _read_bytes(root: Path, file: str, asked_by: str | None) -> bytes:
     path = root / file
     try:
@@ -193,13 +220,12 @@ def _read_bytes(root: Path, file: str, asked_by: str | None) -> bytes:
         raise DeclarationError(f"{redact(file)}: cannot be read: {reason}", where=asked_by) from error
 
 
-def _split_options(line: str, where: str) -> list[tuple[str, str]]:
+def _split_options(line: str, where: str) -> Iterator[tuple[str, str]]:
     """``--long=value``, ``--long value``, ``-s value`` and ``-svalue``, several to a line as pip allows."""
     try:
         words = shlex.split(line)
     except ValueError as error:
         raise DeclarationError("a quotation mark is not closed", where=where) from error
-    found = []
     while words:
         word = words.pop(0)
         option, equals, value = word.partition("=") if word.startswith("--") else (word[:2], word[2:3], word[2:])
@@ -212,17 +238,10 @@ def _split_options(line: str, where: str) -> list[tuple[str, str]]:
             if not words:
                 raise DeclarationError(f"{option} needs a value", where=where)
             value = words.pop(0)
-        found.append((_LONG.get(option, option), value))
-    return found
+        yield _LONG.get(option, option), value
 
 
 def _nested_path(file: str, value: str, where: str) -> str:
-    if "://" in value:
-        raise DeclarationError(
-            f"{redact(value)}: a requirements file on the network is not read, it can change at any time",
-            where=where,
-            hint="save it beside this one and name the copy",
-        )
     if not value or posixpath.isabs(value):
         raise DeclarationError(f"{redact(value)!r} is not a path relative to this file", where=where)
     return posixpath.normpath(posixpath.join(posixpath.dirname(file), value.replace("\\", "/")))

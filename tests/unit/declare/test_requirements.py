@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.declare.projects import ONE, TWO, write_files
-from wherry.declare.requirements import RequirementsFile, read_requirements
+from wherry.declare.requirements import RequirementsFile, read_embedded_requirements, read_requirements
 from wherry.errors import DeclarationError
 
 
@@ -237,3 +237,23 @@ def test_real_files_are_taken_once_the_refused_lines_are_gone(tmp_path: Path, sh
         lines = file.read_text("utf-8").splitlines()
         kept = [line for line in lines if not line.startswith(("-e", "-r", "http"))]
         assert read(tmp_path, "\n".join(kept)).requirements or not any(line and line[0] not in "# " for line in kept)
+
+
+def test_lines_of_another_file_keep_their_numbers_there(tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("pandas\n")
+    entries = [(7, "numpy==1.26 # why"), (8, "--pre"), (12, "-r more.txt")]
+    found = read_embedded_requirements(tmp_path, "environment.yml", entries, {})
+    assert [(one.text, one.where) for one in found.requirements] == [
+        ("numpy==1.26", "environment.yml:7"),
+        ("pandas", "more.txt:1"),
+    ]
+    assert found.files == ("environment.yml", "more.txt")
+    assert found.indexes.pre
+
+
+def test_remote_files_are_refused_together(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("-r https://h.example/a.txt [--no-deps]\n-c https://u:pw@h.example/b.txt\n")
+    with pytest.raises(DeclarationError, match="2 lines cannot be taken") as caught:
+        read(tmp_path)
+    assert "pw" not in str(caught.value)
+    assert "requirements.txt:2" in str(caught.value)
