@@ -254,6 +254,6 @@ def test_lines_of_another_file_keep_their_numbers_there(tmp_path: Path) -> None:
 def test_remote_files_are_refused_together(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("-r https://h.example/a.txt [--no-deps]\n-c https://u:pw@h.example/b.txt\n")
     with pytest.raises(DeclarationError, match="2 lines cannot be taken") as caught:
-        read(tmp_path)
+        read_requirements(tmp_path, "requirements.txt", {})
     assert "pw" not in str(caught.value)
     assert "requirements.txt:2" in str(caught.value)
