@@ -1,4 +1,4 @@
-"""One name for a platform: OCI's os/architecture/variant. Debian's and uv's names derive from it."""
+"""One name for a platform: OCI's os/architecture/variant. Debian's, conda's and uv's names derive from it."""
 
 from __future__ import annotations
 
@@ -23,6 +23,15 @@ _MACHINE = {
     "ppc64le": "ppc64le",
     "s390x": "s390x",
     "riscv64": "riscv64",
+}
+_SUBDIR = {
+    "amd64": "linux-64",
+    "arm64": "linux-aarch64",
+    "arm": "linux-armv7l",
+    "386": "linux-32",
+    "ppc64le": "linux-ppc64le",
+    "s390x": "linux-s390x",
+    "riscv64": "linux-riscv64",
 }
 _ARM = ("v7", "v8")
 
@@ -52,6 +61,19 @@ class Platform:
                     f"{text}: neither Debian's armhf nor the wheels for arm run on less than v7", where=where, hint="linux/arm/v7"
                 )
         return cls(parts[0], parts[1], variant)
+
+    @classmethod
+    def of_subdir(cls, subdir: str) -> Platform | None:
+        """The platform that conda calls so; None for those of other systems and for ``noarch``."""
+        for architecture, name in _SUBDIR.items():
+            if name == subdir:
+                return cls.parse(f"linux/{architecture}")
+        return None
+
+    @property
+    def subdir(self) -> str:
+        """Conda's name, such as ``linux-64`` or ``linux-aarch64``."""
+        return _SUBDIR[self.architecture]
 
     @property
     def debian(self) -> str:
