@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.engines.daemons import Daemon, run_containerd, run_docker, run_podman
+from tests.engines.newer_docker import run_newer_docker
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +26,18 @@ def docker_engine() -> Iterator[Daemon]:
 @pytest.fixture(scope="session")
 def containerd_engine() -> Iterator[Daemon]:
     with run_containerd() as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="session")
+def newer_docker_engine() -> Iterator[Daemon]:
+    with run_newer_docker(containerd_store=False) as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="session")
+def newer_docker_containerd_store_engine() -> Iterator[Daemon]:
+    with run_newer_docker(containerd_store=True) as daemon:
         yield daemon
 
 

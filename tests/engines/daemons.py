@@ -67,7 +67,8 @@ def _require_root(*tools: str) -> None:
     require_tool(*tools)
 
 
-def _environment(**more: str) -> dict[str, str]:
+def isolate_environment(**more: str) -> dict[str, str]:
+    """This process's, without what would point an engine's client or wherry elsewhere."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("DOCKER_", "CONTAINER", "WHERRY_"))}
     return kept | more
 
@@ -83,7 +84,7 @@ def run_podman(registries: tuple[str, ...] = ()) -> Iterator[Daemon]:
         )
         insecure = "".join(f'[[registry]]\nlocation = "{host}"\ninsecure = true\n' for host in registries)
         (folder / "registries.conf").write_text(insecure)
-        env = _environment(
+        env = isolate_environment(
             CONTAINERS_CONF=str(folder / "containers.conf"),
             CONTAINERS_STORAGE_CONF=str(folder / "storage.conf"),
             CONTAINERS_REGISTRIES_CONF=str(folder / "registries.conf"),
@@ -105,9 +106,9 @@ def run_docker(registries: tuple[str, ...] = ()) -> Iterator[Daemon]:
         (folder / "daemon.json").write_text("{}")
         for host in registries:
             argv += ["--insecure-registry", host]
-        env = _environment(DOCKER_HOST=f"unix://{socket}", DOCKER_CONFIG=str(folder / "client"))
+        env = isolate_environment(DOCKER_HOST=f"unix://{socket}", DOCKER_CONFIG=str(folder / "client"))
         engine = make_engine("docker", env)
-        with _process(argv, folder / "log", lambda: engine.probe().usable):
+        with run_process(argv, folder / "log", lambda: engine.probe().usable):
             daemon = Daemon(name="docker", env=env, socket=socket, engine=engine, folder=folder)
             try:
                 yield daemon
@@ -127,9 +128,9 @@ def run_containerd() -> Iterator[Daemon]:
             f'version = 2\nroot = "{folder}/root"\nstate = "{folder}/state"\n'
             f'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\naddress = "{socket}"\n'
         )
-        env = _environment(CONTAINERD_ADDRESS=str(socket))
+        env = isolate_environment(CONTAINERD_ADDRESS=str(socket))
         engine = make_engine("containerd", env)
-        with _process(["containerd", "-c", str(folder / "config.toml")], folder / "log", lambda: engine.probe().usable):
+        with run_process(["containerd", "-c", str(folder / "config.toml")], folder / "log", lambda: engine.probe().usable):
             daemon = Daemon(name="containerd", env=env, socket=socket, engine=engine, folder=folder, plain_http=["--plain-http"])
             try:
                 yield daemon
@@ -140,7 +141,8 @@ def run_containerd() -> Iterator[Daemon]:
 
 
 @contextmanager
-def _process(argv: list[str], log: Path, is_up: object) -> Iterator[None]:
+def run_process(argv: list[str], log: Path, is_up: object) -> Iterator[None]:
+    """A daemon until the end of the block; it is up before the block begins."""
     assert callable(is_up)
     with log.open("wb") as output:
         process = subprocess.Popen(argv, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True)

@@ -65,9 +65,12 @@ class Van:
         return told
 
 
-@pytest.fixture(scope="module", params=["bubblewrap", "podman", "docker", "containerd"])
+NEWER = [pytest.param(f"newer_docker{store}", marks=pytest.mark.network) for store in ("", "_containerd_store")]
+
+
+@pytest.fixture(scope="module", params=["bubblewrap", "podman", "docker", *NEWER, "containerd"])
 def van(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Van]:
-    folder = tmp_path_factory.mktemp("van")
+    folder, engine = tmp_path_factory.mktemp("van"), "docker" if "docker" in request.param else request.param
     env: Mapping[str, str] = dict(os.environ)
     if request.param == "bubblewrap":
         require_tool("bwrap", "nsenter")
@@ -82,10 +85,10 @@ def van(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         operator.release(number, image, HEALTH)
         (folder / name).write_bytes(operator.cut(image, before))
         before = image if name != "sick" else before
-    settings = f'engine = "{request.param}"\nstate = "state"\n[container]\nname = "{container}"\nnetwork = "host"\ngrace = 2\n'
+    settings = f'engine = "{engine}"\nstate = "state"\n[container]\nname = "{container}"\nnetwork = "host"\ngrace = 2\n'
     (folder / "agent.toml").write_text(settings)
     yield Van(folder=folder, env=env, container=container)
-    make_device_engine(request.param, env, folder / "state" / "engine").discard(container, 0)
+    make_device_engine(engine, env, folder / "state" / "engine").discard(container, 0)
 
 
 PLACES = {"first": 5, "second": 900, "sick": 1500}
