@@ -26,12 +26,17 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexFile:
-    """A file that an index names. `url` is absolute and has no fragment; `sha256` and `size` are what the page claims."""
+    """A file that an index names. `url` is absolute and has no fragment; the rest is what the page claims.
+
+    `requires_python` is a specifier, empty where there is none; a `yanked` file was taken back by its publisher.
+    """
 
     file: str
     url: str
     sha256: Digest | None = None
     size: int | None = None
+    requires_python: str = ""
+    yanked: bool = False
 
 
 def parse_project_page(data: bytes, content_type: str, url: str) -> tuple[IndexFile, ...]:
@@ -65,7 +70,15 @@ def _json_file(entry: dict[str, Any], base: str) -> IndexFile | None:
     if url is None:
         return None
     known = isinstance(size, int) and not isinstance(size, bool) and size > 0
-    return IndexFile(file=name, url=url, sha256=_digest(sha256), size=size if known else None)
+    python, yanked = entry.get("requires-python"), entry.get("yanked", False)
+    return IndexFile(
+        file=name,
+        url=url,
+        sha256=_digest(sha256),
+        size=size if known else None,
+        requires_python=python if isinstance(python, str) else "",
+        yanked=yanked is not False and yanked is not None,
+    )
 
 
 def _parse_html(text: str, url: str) -> tuple[IndexFile, ...]:
@@ -77,14 +90,15 @@ def _parse_html(text: str, url: str) -> tuple[IndexFile, ...]:
         raise FormatError("an index page is no HTML", where=_shown(url)) from None
     base = _join(url, reader.base) or url if reader.base else url
     files: list[IndexFile] = []
-    for href in reader.links:
+    for href, python, yanked in reader.links:
         target = _join(base, href)
         if target is None:
             continue
         name = unquote(urlsplit(target).path.rpartition("/")[2])
         if _is_file_name(name):
             algorithm, _, value = href.partition("#")[2].partition("=")
-            files.append(IndexFile(file=name, url=target, sha256=_digest(value if algorithm == "sha256" else None)))
+            digest = _digest(value if algorithm == "sha256" else None)
+            files.append(IndexFile(file=name, url=target, sha256=digest, requires_python=python, yanked=yanked))
     if len(files) > MAX_FILES:
         raise FormatError(f"an index page names more than {MAX_FILES} files", where=_shown(url))
     return tuple(files)
@@ -93,13 +107,14 @@ def _parse_html(text: str, url: str) -> tuple[IndexFile, ...]:
 class _Links(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
-        self.links: list[str] = []
+        self.links: list[tuple[str, str, bool]] = []  # href, data-requires-python, whether data-yanked is there
         self.base: str | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         href = next((value for name, value in attrs if name == "href" and value), None)
         if tag == "a" and href:
-            self.links.append(href)
+            given = dict(attrs)
+            self.links.append((href, given.get("data-requires-python") or "", "data-yanked" in given))
         elif tag == "base" and href and self.base is None:
             self.base = href
 

@@ -15,6 +15,8 @@ from wherry.formats.simple_index import ACCEPT, MAX_PAGE, IndexFile, parse_proje
 from wherry.sources.transport import MissingError, Transport, local_path
 from wherry.sources.uv_program import Indexes
 
+_SUFFIXES = (".whl", ".tar.gz", ".zip")
+
 
 def list_files(indexes: Indexes, transport: Transport, name: str) -> Iterator[IndexFile]:
     """All files of the project `name` (normalised), index by index, then the flat lists."""
@@ -29,8 +31,9 @@ def list_files(indexes: Indexes, transport: Transport, name: str) -> Iterator[In
 
 
 def project_of(file: str) -> str:
-    """The normalised project name that a wheel's file name begins with."""
-    return re.sub(r"[-_.]+", "-", file.partition("-")[0]).lower()
+    """The normalised project name that the name of a wheel or a source archive begins with."""
+    name = file.partition("-")[0] if file.endswith(".whl") else file.rpartition("-")[0]
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _list_links(url: str, transport: Transport) -> Iterator[IndexFile]:
@@ -45,6 +48,6 @@ def _list_links(url: str, transport: Transport) -> Iterator[IndexFile]:
 
 
 def _list_folder(folder: Path) -> Iterator[IndexFile]:
-    for path in sorted(folder.glob("*.whl")):
-        if path.is_file():
+    for path in sorted(folder.iterdir()):
+        if path.name.endswith(_SUFFIXES) and path.is_file():
             yield IndexFile(file=path.name, url=path.resolve().as_uri(), size=path.stat().st_size)

@@ -48,6 +48,18 @@ def test_json() -> None:
     assert (two.file, two.sha256, two.size) == ("hull-2-py3-none-any.whl", None, None)
 
 
+def test_what_an_index_says_of_pythons_and_of_files_taken_back() -> None:
+    page = b'{"files": [{"filename": "a-1.tar.gz", "url": "a-1.tar.gz", "requires-python": ">=3.9", "yanked": "broken"}, '
+    page += b'{"filename": "a-2.zip", "url": "a-2.zip", "yanked": false}]}'
+    html = b'<a href="a-1.tar.gz" data-requires-python="&gt;=3.9" data-yanked="">a</a><a href="a-2.zip">b</a>'
+    for data, kind in ((page, "application/vnd.pypi.simple.v1+json"), (html, "text/html")):
+        found = parse_project_page(data, kind, "https://index.example/simple/a/")
+        assert [(file.file, file.requires_python, file.yanked) for file in found] == [
+            ("a-1.tar.gz", ">=3.9", True),
+            ("a-2.zip", "", False),
+        ]
+
+
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"files": {}}', b"\xff\xfe", b"[" * 100_000])
 def test_json_that_is_none(data: bytes) -> None:
     with pytest.raises(FormatError):
