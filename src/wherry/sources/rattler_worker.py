@@ -43,6 +43,7 @@ def main() -> None:
         os.dup2(2, 1)
         found = answer_request(sys.argv[1], json.load(sys.stdin.buffer))
         answer.write(json.dumps(found).encode())
+    os._exit(0)  # the threads of py-rattler outlive an error, and would crash in an interpreter that is being torn down
 
 
 if __name__ == "__main__":
