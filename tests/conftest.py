@@ -30,6 +30,7 @@ def private_places(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
     home = tmp_path_factory.mktemp("places")
     monkeypatch.setenv("WHERRY_STORE", str(home / "store"))
     monkeypatch.setenv("WHERRY_CACHE", str(home / "cache"))
+    monkeypatch.setenv("WHERRY_ENVS", str(home / "envs"))
 
 
 @pytest.fixture

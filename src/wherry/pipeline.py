@@ -23,6 +23,7 @@ from wherry.bases import Bases, open_bases
 from wherry.declare.code import find_secrets
 from wherry.declare.fingerprint import declaration_digest
 from wherry.declare.project import read_declaration
+from wherry.environments import EnvironmentWish, make_environment
 from wherry.errors import FormatError, LockError, StoreError
 from wherry.lock.resolution import is_answered, require_answered, resolve_lock
 from wherry.lock.storage import LOCKFILE, read_lock, write_lock
@@ -32,8 +33,11 @@ from wherry.model.lock import Lock, PlatformLock
 from wherry.model.platform import Platform
 from wherry.model.progress import Progress, be_silent
 from wherry.rebuild import ProjectFiles, finish_build, known_blobs
+from wherry.run.environments import FoundEnvironment
+from wherry.sources.artefacts import ArtefactFinder
 from wherry.sources.package_sources import PackageSources
 from wherry.store.disk import DiskStore
+from wherry.store.host import read_host_platform
 from wherry.store.places import cache_path, store_path
 
 
@@ -48,6 +52,9 @@ class Wishes:
     frozen: bool = False
     offline: bool = False
     find: tuple[Path, ...] = ()
+
+
+_PROJECTS_OWN = EnvironmentWish()
 
 
 class Project:
@@ -111,17 +118,43 @@ class Project:
 
     def build(self, wishes: Wishes = Wishes(), *, tag: str | None = None, verify: bool = False) -> BuildResult:
         """Build the image from the lock, which is made when there is none and extended by platforms it lacks."""
+        project = self._locked(wishes)
+        return project.build(tag=tag, verify=verify, platforms=self.declare(wishes).platforms)
+
+    def create_environment(self, wishes: Wishes = Wishes(), wish: EnvironmentWish = _PROJECTS_OWN) -> FoundEnvironment:
+        """Make an environment on this machine from the lock, which is made or extended as for a build."""
+        platform = read_host_platform()
+        project = self._locked(replace(wishes, platforms=(platform,)))
+        locked, declared = project.value.for_platform(platform), project.declaration
+        finder = self._sources(declared, wishes).finder(wishes.find, self._progress)
+        with self._forgetting_damage(finder, locked):
+            return make_environment(declared, locked, wish, finder, self.env, self.cache, self._progress, self._say)
+
+    def _locked(self, wishes: Wishes) -> LockedProject:
+        """The project with its lock, which is made when there is none and extended by platforms it lacks."""
         since = time.time_ns()
         declared = self.declare(wishes)
         lock = read_lock(self.root)
         if lock is None or (not wishes.frozen and not wishes.locked and self._only_lacks_platforms(declared, lock)):
             platforms = declared.platforms if lock is None else (*declared.platforms, *(one.platform for one in lock.platforms))
-            return self.lock(replace(wishes, platforms=tuple(platforms))).build(
-                tag=tag, verify=verify, platforms=declared.platforms
-            )
+            return self.lock(replace(wishes, platforms=tuple(platforms)))
         if not wishes.frozen:
             require_answered(declared, declaration_digest(declared), lock)
-        return LockedProject(self, declared, lock, wishes, since).build(tag=tag, verify=verify)
+        return LockedProject(self, declared, lock, wishes, since)
+
+    def _sources(self, declared: Declaration, wishes: Wishes) -> PackageSources:
+        return PackageSources(declared.root, declared.environment.indexes, self.env, self.cache, offline=wishes.offline)
+
+    @contextmanager
+    def _forgetting_damage(self, finder: ArtefactFinder, locked: PlatformLock) -> Iterator[None]:
+        """A file of the cache that cannot be read, because it is no longer what it was, leaves the cache."""
+        try:
+            yield
+        except FormatError as error:
+            if not (damaged := finder.drop_damaged(locked.wheels)):
+                raise
+            what = f"damaged, and removed from the cache: {', '.join(damaged)}"
+            raise StoreError(what, where=str(self.cache), hint="the same command again fetches anew") from error
 
     def _drop_damaged_layers(self) -> None:
         """Read again what former builds of this project wrote; what is no longer what its digest says is made anew."""
@@ -142,8 +175,7 @@ class Project:
 
     def _assemble(self, declared: Declaration, lock: Lock, wishes: Wishes) -> tuple[Lock, tuple[PlatformRecipe, ...]]:
         """The recipes of the declared platforms, and the lock with what was learned while making them."""
-        sources = PackageSources(declared.root, declared.environment.indexes, self.env, self.cache, offline=wishes.offline)
-        finder = sources.finder(wishes.find, self._progress)
+        finder = self._sources(declared, wishes).finder(wishes.find, self._progress)
         recipes = []
         images = () if wishes.offline else declared.layers_from
         search = LayerSearch(self.store, images, declared.compression, self.env, self.cache, self._progress, self._say)
@@ -151,13 +183,8 @@ class Project:
             for platform in declared.platforms:
                 locked = lock.for_platform(platform)
                 inputs = bases.inputs(locked, lock, finder, search.find)
-                try:
+                with self._forgetting_damage(finder, locked):
                     made = assemble_layers(locked, inputs, self.store, self.cache, declared.compression, self._progress)
-                except FormatError as error:
-                    if not (damaged := finder.drop_damaged(locked.wheels)):
-                        raise
-                    what = f"damaged, and removed from the cache: {', '.join(damaged)}"
-                    raise StoreError(what, where=str(self.cache), hint="the same command again fetches anew") from error
                 for clash in made.clashes:
                     self._say(f"{clash.path} is in {clash.kept} and in {clash.dropped}: that of {clash.kept} is in the image")
                 recipes.append(bases.recipe(locked, made.layers))

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "release": (("release",), "Sign an image for a channel's devices, with one small parcel for each release that they may have."),
     "channel": (("channel",), "Make, sign and look after the folder that devices read."),
     "export": (("export",), "Write what other systems deploy an image by."),
+    "env": (("env",), "Make, list and remove environments on this machine."),
     "image": (("image", "pull", "delta"), "List, inspect, move and remove images."),
 }
 

@@ -167,3 +167,13 @@ class Lock:
                 return locked
         have = ", ".join(str(locked.platform) for locked in self.platforms)
         raise LockError(f"the lock has no platform {platform}, only {have}", where="wherry.lock", hint="wherry lock")
+
+
+def packages_digest(locked: PlatformLock) -> Digest:
+    """What an environment on this machine is made of: the Python's minor version, the wheels, the records.
+
+    Neither layers nor Debian packages count, so a first build or a newer base makes no environment stale.
+    """
+    packages: tuple[LockedWheel | LockedRecord, ...] = (*locked.wheels, *locked.records)
+    lines = sorted(f"{package.file} {package.sha256}" for package in packages)
+    return Digest.of("\n".join((f"python {locked.interpreter.minor}", *lines)).encode())

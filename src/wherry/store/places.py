@@ -22,6 +22,11 @@ def cache_path(env: Mapping[str, str]) -> Path:
     return _place(env, "WHERRY_CACHE", "XDG_CACHE_HOME", ".cache", "wherry")
 
 
+def environments_path(env: Mapping[str, str]) -> Path:
+    """Environments that have a name, one folder each."""
+    return _place(env, "WHERRY_ENVS", "XDG_DATA_HOME", ".local/share", "wherry/envs")
+
+
 def _place(env: Mapping[str, str], own: str, xdg: str, below_home: str, name: str) -> Path:
     if env.get(own):
         return Path(env[own]).absolute()

@@ -23,6 +23,8 @@ _HINTS = {
     errno.EROFS: "a folder that may be written; WHERRY_STORE says where images lie",
     errno.ENOTDIR: "a folder in place of the file; WHERRY_STORE says where images lie",
 }
+_NO_LINKS = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS}
+_FICLONE = 0x40049409  # ioctl_ficlone(2)
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -116,6 +118,26 @@ def write_hint(path: Path, data: bytes) -> None:
             beside.replace(path)
         except OSError:
             beside.unlink(missing_ok=True)
+
+
+def clone_file(source: Path, target: Path, *, link: bool) -> None:
+    """Give a file a second name; where the file system will not, or `link` is False, a copy that shares its blocks, else
+    an ordinary one. The copy has the source's mode and a time of its own."""
+    if link:
+        try:
+            os.link(source, target)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+        else:
+            return
+    with source.open("rb") as reading, target.open("xb") as writing:
+        try:
+            fcntl.ioctl(writing.fileno(), _FICLONE, reading.fileno())
+        except OSError:
+            while chunk := reading.read(1 << 20):
+                writing.write(chunk)
+        os.fchmod(writing.fileno(), os.fstat(reading.fileno()).st_mode & 0o777)
 
 
 def reserve_space(handle: int, size: int) -> None:

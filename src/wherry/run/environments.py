@@ -1,0 +1,178 @@
+"""Environments on this machine, made from a lock: laid out whole beside their place, then renamed to it.
+
+An environment is an ordinary virtual environment (PEP 405) around a Python of this machine, and knows what it was made
+from: `wherry.json` at its prefix names the project, the digest of the locked packages and the kernel that goes with it.
+Rules: nothing of a package runs; a folder that wherry did not make is neither replaced nor removed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from wherry.errors import StoreError, UsageError
+from wherry.model.digest import Digest
+from wherry.model.progress import Progress
+from wherry.run.activation import render_hook
+from wherry.run.interpreters import LocalPython
+from wherry.run.wheel_trees import PlannedWheel, WheelTrees
+from wherry.store.folders import replace_folder
+from wherry.store.posix import explain_os_errors
+
+RECORD = "wherry.json"
+SCHEMA = 1
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+_MAKE_ROOM = "free some space"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentRecord:
+    """What an environment says of itself. `lock` is the digest of the locked packages of `platform` (`packages_digest`)."""
+
+    name: str
+    project: str
+    platform: str
+    lock: str
+    python: str  # full version of the one that runs it
+    locked_python: str
+    executable: str
+    variables: Mapping[str, str]
+    kernel: str | None = None
+    conda: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundEnvironment:
+    """An environment that is there, and its state: ``ok``, ``stale`` (locked anew since), ``no lock`` or ``broken``."""
+
+    prefix: Path
+    record: EnvironmentRecord
+    state: str
+
+
+def project_place(root: Path) -> Path:
+    """Where a project's own environment lies."""
+    return root / ".wherry" / "env"
+
+
+def named_place(folder: Path, name: str) -> Path:
+    """Where the environment of this name lies."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r} cannot be the name of an environment", where="--name", hint="letters, digits, and - _ . inside")
+    return folder / name
+
+
+def create_environment(
+    prefix: Path,
+    record: EnvironmentRecord,
+    python: LocalPython,
+    wheels: Sequence[PlannedWheel],
+    trees: WheelTrees,
+    progress: Progress,
+) -> None:
+    """Make a virtual environment at `prefix`, or make it anew. On an error what was there before stays."""
+    refuse_strangers(prefix)
+    with explain_os_errors(prefix, _MAKE_ROOM), replace_folder(prefix) as making:
+        _write_skeleton(making, python)
+        for number, planned in enumerate(wheels):
+            trees.lay_out(planned, making)
+            progress("environment", number + 1, len(wheels))
+        write_activation(making, prefix, record)
+        write_record(making, record)
+
+
+def refuse_strangers(prefix: Path) -> None:
+    """What lies at an environment's place must be one of ours, or nothing."""
+    if (prefix.exists() or prefix.is_symlink()) and not (prefix / RECORD).is_file():
+        raise UsageError("there is something that wherry did not make", where=str(prefix), hint="remove it, or --name another")
+
+
+def write_activation(making: Path, prefix: Path, record: EnvironmentRecord) -> None:
+    """What editors and people source; `wherry env hook` prints the same."""
+    for shell, file in (("sh", "activate"), ("fish", "activate.fish")):
+        text = render_hook(shell, prefix, record.name, record.variables, conda=record.conda)
+        (making / "bin" / file).write_text(text, encoding="utf-8")
+
+
+def write_record(folder: Path, record: EnvironmentRecord) -> None:
+    (folder / RECORD).write_text(json.dumps({"schema": SCHEMA, **asdict(record)}, indent=2) + "\n", encoding="utf-8")
+
+
+def read_record(prefix: Path) -> EnvironmentRecord | None:
+    """What the environment at `prefix` says of itself; None where there is none, or none that this version knows."""
+    try:
+        value = json.loads((prefix / RECORD).read_text(encoding="utf-8"))
+        return EnvironmentRecord(**value) if value.pop("schema") == SCHEMA else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def list_environments(
+    project: Path | None, named: Path, digest_of: Callable[[EnvironmentRecord], Digest | None]
+) -> Iterator[FoundEnvironment]:
+    """The project's own environment, then those that have a name, sorted. `digest_of` tells what a project has locked now."""
+    places = [project_place(project)] if project is not None else []
+    if named.is_dir():
+        places += sorted(path for path in named.iterdir() if not path.name.startswith("."))
+    for prefix in places:
+        record = read_record(prefix)
+        if record is not None:
+            yield FoundEnvironment(prefix=prefix, record=record, state=_tell_state(prefix, record, digest_of(record)))
+
+
+def find_environment(prefix: Path) -> EnvironmentRecord:
+    """The environment at `prefix`, or an error that says how to make it."""
+    record = read_record(prefix)
+    if record is None:
+        raise StoreError("there is no environment of wherry's", where=str(prefix), hint="wherry env create")
+    return record
+
+
+def remove_environment(prefix: Path) -> EnvironmentRecord:
+    """Remove an environment that wherry made, and its kernel."""
+    record = find_environment(prefix)
+    with explain_os_errors(prefix):
+        with replace_folder(prefix) as gone:
+            write_record(gone, record)  # still ours, should the next step not be reached
+        shutil.rmtree(prefix)
+        if record.kernel is not None and names_prefix(Path(record.kernel), prefix):
+            shutil.rmtree(record.kernel, ignore_errors=True)
+    return record
+
+
+def names_prefix(kernel: Path, prefix: Path) -> bool:
+    """Whether a kernel's folder starts this environment's Python."""
+    try:
+        return bool(json.loads((kernel / "kernel.json").read_text(encoding="utf-8"))["argv"][0] == f"{prefix}/bin/python")
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return False
+
+
+def _tell_state(prefix: Path, record: EnvironmentRecord, digest: Digest | None) -> str:
+    if not (prefix / "bin/python").exists():
+        return "broken"
+    if digest is None:
+        return "no lock"
+    return "ok" if str(digest) == record.lock else "stale"
+
+
+def _write_skeleton(making: Path, python: LocalPython) -> None:
+    library = making / "lib" / f"python{python.minor}" / "site-packages"
+    library.mkdir(parents=True)
+    (making / "bin").mkdir()
+    (making / "lib64").symlink_to("lib")  # as venv does, for Pythons whose platlibdir it is
+    home, _, _ = python.executable.rpartition("/")
+    lines = (
+        f"home = {home}",
+        "include-system-site-packages = false",
+        f"version = {python.version}",
+        f"executable = {python.executable}",
+    )
+    (making / "pyvenv.cfg").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (making / "bin/python").symlink_to(python.executable)
+    for name in ("python3", f"python{python.minor}"):
+        (making / "bin" / name).symlink_to("python")

@@ -1,0 +1,113 @@
+"""Wheels unpacked once, in the cache, and linked into every environment that has them.
+
+A tree lies at ``wheels/<sha256>/<minor>/``: `files/`, laid out as below an environment's prefix, and `sizes.json`. It
+appears whole or not at all; each file was checked against its wheel's RECORD while it was written. Whoever edits a file
+of an environment edits the tree's, for they are one: so a tree is looked over before it is used again (size and time of
+each file), and unpacked anew when it is not as it was written.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from wherry.errors import StoreError
+from wherry.formats.tar import TarEntry
+from wherry.model.lock import LockedWheel
+from wherry.store.folders import make_folder
+from wherry.store.posix import clone_file, explain_os_errors, hold_lock
+
+_SIZES = "sizes.json"
+_MAKE_ROOM = "free some space, or WHERRY_CACHE on another disk"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedWheel:
+    """A wheel's files with paths below the prefix: its `own`, which are those of its RECORD and the same everywhere, and
+    the `generated`, which name this environment. Those in `dropped` another wheel brings already."""
+
+    wheel: LockedWheel
+    own: tuple[TarEntry, ...]
+    generated: tuple[TarEntry, ...]
+    dropped: frozenset[str] = frozenset()
+
+
+class WheelTrees:
+    """The trees of one cache, held by `open_trees`. `copy` gives environments files of their own instead of links."""
+
+    def __init__(self, folder: Path, minor: str, *, copy: bool) -> None:
+        self._folder = folder
+        self._minor = minor
+        self._copy = copy
+
+    def lay_out(self, planned: PlannedWheel, prefix: Path) -> None:
+        """Put a wheel's files below `prefix`; folders are made."""
+        tree = self._tree_of(planned)
+        wanted = [entry for entry in (*planned.own, *planned.generated) if entry.path not in planned.dropped]
+        linked = {entry.path for entry in planned.own}
+        with explain_os_errors(prefix, _MAKE_ROOM):
+            for folder in {(prefix / entry.path).parent for entry in wanted}:
+                folder.mkdir(parents=True, exist_ok=True)
+            for entry in wanted:
+                if entry.path in linked:
+                    clone_file(tree / entry.path, prefix / entry.path, link=not self._copy)
+                else:
+                    write_entry(entry, prefix / entry.path)
+
+    def _tree_of(self, planned: PlannedWheel) -> Path:
+        final = self._folder / planned.wheel.sha256.hex / self._minor
+        if not _is_sound(final, planned.own):
+            shutil.rmtree(final, ignore_errors=True)
+            with explain_os_errors(self._folder, _MAKE_ROOM), make_folder(final) as making:
+                _unpack(planned.own, making)
+        return final / "files"
+
+
+@contextmanager
+def open_trees(cache: Path, minor: str, *, copy: bool = False) -> Iterator[WheelTrees]:
+    """The trees of the cache, for one process at a time."""
+    folder = cache / "wheels"
+    with explain_os_errors(folder, _MAKE_ROOM):
+        folder.mkdir(parents=True, exist_ok=True)
+    with hold_lock(folder / "use.lock", exclusive=True):
+        yield WheelTrees(folder, minor, copy=copy)
+
+
+def _unpack(files: Sequence[TarEntry], folder: Path) -> None:
+    sizes: dict[str, tuple[int, int]] = {}
+    for entry in files:
+        target = folder / "files" / entry.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_entry(entry, target)
+        state = target.stat()
+        sizes[entry.path] = (state.st_size, state.st_mtime_ns)
+    (folder / _SIZES).write_text(json.dumps(sizes), encoding="utf-8")
+
+
+def write_entry(entry: TarEntry, target: Path) -> None:
+    """Write one file that must not be there yet."""
+    written = 0
+    with target.open("xb") as file:
+        for chunk in (entry.content,) if isinstance(entry.content, bytes) else entry.content():
+            written += file.write(chunk)
+    if written != entry.size:
+        raise StoreError(f"{written} bytes instead of {entry.size}", where=str(target))
+    target.chmod(entry.mode)
+
+
+def _is_sound(tree: Path, files: Sequence[TarEntry]) -> bool:
+    try:
+        sizes: Mapping[str, Sequence[int]] = json.loads((tree / _SIZES).read_text(encoding="utf-8"))
+        for entry in files:
+            state = (tree / "files" / entry.path).lstat()
+            if [state.st_size, state.st_mtime_ns] != sizes[entry.path] or state.st_size != entry.size:
+                return False
+            if state.st_mode & 0o777 != entry.mode:
+                return False
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return True
