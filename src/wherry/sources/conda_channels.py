@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from wherry.errors import FormatError, LockError, StoreError, TransferError, TrustError, WherryError
 from wherry.formats.urls import strip_channel_credentials
+from wherry.model.digest import Digest
 from wherry.model.lock import LockedRecord
 from wherry.model.progress import Progress, be_silent
 from wherry.sources.conda_addresses import ChannelAddresses
@@ -27,6 +28,7 @@ from wherry.sources.conda_configuration import read_conda_configuration
 from wherry.sources.conda_repodata import RepodataCache
 from wherry.sources.index_credentials import CredentialBook
 from wherry.sources.transport import MissingError, Transport
+from wherry.sources.unlisted_archive import measure_archive
 
 AT_ONCE = 8
 
@@ -104,6 +106,11 @@ class CondaChannels:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return [self.path_of(record) for record in records]
+
+    def measure(self, channel: str, subdir: str, file: str, md5: str | None) -> tuple[int, Digest]:
+        """Size and sha256 of an archive that no index tells them of: it is fetched, and stays in the cache."""
+        urls = [f"{address}/{subdir}/{quote(file, safe='!+=~')}" for address in self._addresses.addresses_of(channel)]
+        return measure_archive(urls, file, md5, self._transport, self._cache, self._progress)
 
     def path_of(self, record: LockedRecord) -> Path:
         """Where a record's archive lies once it is fetched."""

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from wherry.errors import FormatError, LockError, StoreError, TransferError, TrustError, UsageError, WherryError
+from wherry.errors import DeclarationError, FormatError, LockError, StoreError, TransferError, TrustError, UsageError, WherryError
 from wherry.formats.urls import scrub_text
 
 WORKER = "wherry.sources.rattler_worker"
@@ -25,7 +25,7 @@ _LAST_WORDS = 300  # characters
 _FOREIGN = ("CONDA_", "MAMBA_", "PIXI_", "RATTLER_", "RUST_", "RUNTIME_CONFIG")
 
 _KINDS: dict[str, type[WherryError]] = {
-    kind.__name__: kind for kind in (FormatError, LockError, StoreError, TransferError, TrustError, UsageError)
+    kind.__name__: kind for kind in (DeclarationError, FormatError, LockError, StoreError, TransferError, TrustError, UsageError)
 }
 
 
