@@ -16,6 +16,7 @@ from wherry.model.lock import (
     BuildKind,
     LayerKind,
     Lock,
+    LockedArchive,
     LockedBase,
     LockedBuild,
     LockedDeb,
@@ -132,6 +133,13 @@ platforms = st.builds(
     ),
     interpreter=st.builds(
         LockedInterpreter, source=st.sampled_from(["debian", "base"]), version=versions, path=st.just("/usr/bin/python3.11")
+    )
+    | st.builds(
+        LockedInterpreter,
+        source=st.just("managed"),
+        version=versions,
+        path=st.just("/opt/python/bin/python3.11"),
+        archive=st.builds(LockedArchive, file=builds.map("cpython-{}.tar.gz".format), size=sizes, sha256=digests),
     ),
     debs=_named(debs),
     records=_named(records),

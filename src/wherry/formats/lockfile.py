@@ -20,6 +20,7 @@ from wherry.model.lock import (
     BuildKind,
     LayerKind,
     Lock,
+    LockedArchive,
     LockedBase,
     LockedBuild,
     LockedDeb,
@@ -43,6 +44,7 @@ _BUILD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+!~-]*")
 _CHANNEL = re.compile(r"(?!(?:.*/)?t/)[A-Za-z0-9_][A-Za-z0-9._+-]*(?:/[A-Za-z0-9_][A-Za-z0-9._+-]*)*")  # no /t/TOKEN
 _RECORD_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9.+~!_-]*\.(?:conda|tar\.bz2)")
 _SOURCE_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~!_%-]*\.(?:tar\.gz|tar|zip)")
+_ARCHIVE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]*\.tar\.(?:gz|zst)")
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _HEX = re.compile(r"[0-9a-f]{64}")
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._/-]*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?")  # no registry
@@ -156,11 +158,20 @@ def _read_base(table: Table) -> LockedBase:
 
 
 def _read_interpreter(table: Table) -> LockedInterpreter:
-    _only(table, {"source", "version", "path"})
+    _only(table, {"source", "version", "path"}, {"file", "size", "sha256"})
     path = _text(table, "path", _PATH)
     if any(part in (".", "..") for part in path.split("/")):
         raise _MalformedError("must be an absolute path without dots", "path")
-    return LockedInterpreter(source=_text(table, "source", _WORD), version=_text(table, "version", _VERSION), path=path)
+    source = _text(table, "source", _WORD)
+    archive = _read_archive(table) if source == "managed" else None
+    if archive is None and not table.keys().isdisjoint({"file", "size", "sha256"}):
+        raise _MalformedError("only one that is managed is a file", "file")
+    return LockedInterpreter(source=source, version=_text(table, "version", _VERSION), path=path, archive=archive)
+
+
+def _read_archive(table: Table) -> LockedArchive:
+    _only(table, {"file", "size", "sha256"}, table.keys())
+    return LockedArchive(file=_text(table, "file", _ARCHIVE), size=_size(table), sha256=Digest(_text(table, "sha256", _HEX)))
 
 
 def _read_deb(table: Table) -> LockedDeb:

@@ -8,17 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from wherry.errors import LockError
-from wherry.model.lock import LockedBuild, LockedRecord, LockedWheel, PlatformLock
+from wherry.model.lock import LockedBuild, LockedInterpreter, LockedRecord, LockedWheel, PlatformLock
 
 
 def platform_lines(locked: PlatformLock) -> Iterator[str]:
     """The tables of one platform, line by line."""
-    interpreter = locked.interpreter
     yield from ("", "[[platform]]", f"platform = {quote(str(locked.platform))}")
-    yield (
-        f"interpreter = {{ source = {quote(interpreter.source)}, version = {quote(interpreter.version)},"
-        f" path = {quote(interpreter.path)} }}"
-    )
+    yield f"interpreter = {{ {', '.join(_interpreter_items(locked.interpreter))} }}"
     if locked.base is not None:
         yield from ("", "[platform.base]", f"name = {quote(locked.base.name)}")
         yield f"manifest = {quote(str(locked.base.manifest))}"
@@ -73,6 +69,16 @@ def _record_lines(record: LockedRecord) -> Iterator[str]:
         yield f"requires = [{', '.join(map(quote, record.requires))}]"
     if record.requested:
         yield "requested = true"
+
+
+def _interpreter_items(interpreter: LockedInterpreter) -> Iterator[str]:
+    yield f"source = {quote(interpreter.source)}"
+    yield f"version = {quote(interpreter.version)}"
+    yield f"path = {quote(interpreter.path)}"
+    if interpreter.archive is not None:
+        yield f"file = {quote(interpreter.archive.file)}"
+        yield f"size = {interpreter.archive.size}"
+        yield f"sha256 = {quote(interpreter.archive.sha256.hex)}"
 
 
 def _array_lines(key: str, values: Iterable[str]) -> Iterator[str]:

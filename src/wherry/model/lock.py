@@ -116,12 +116,25 @@ class LockedBase:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LockedArchive:
+    """A file that is unpacked whole: an interpreter as it is published for one platform."""
+
+    file: str
+    size: int
+    sha256: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LockedInterpreter:
-    """The Python that runs the wheels. `source` is ``debian``, ``base`` or ``conda``; `path` is where it lies in the image."""
+    """The Python that runs the wheels. `source` is ``debian``, ``base``, ``conda`` or ``managed``, which has an `archive`.
+
+    `path` is where it lies in the image.
+    """
 
     source: str
     version: str  # full: 3.11.2
     path: str
+    archive: LockedArchive | None = None
 
     @property
     def minor(self) -> str:

@@ -14,6 +14,7 @@ from wherry.model.lock import (
     BuildKind,
     LayerKind,
     Lock,
+    LockedArchive,
     LockedBase,
     LockedBuild,
     LockedDeb,
@@ -283,3 +284,31 @@ def test_no_token_and_no_address_of_a_channel_can_get_into_it(channel: str) -> N
 def test_a_lock_that_cannot_be_read_is_not_written() -> None:
     with pytest.raises(LockError):
         render_lock(replace(LOCK, platforms=(replace(LOCK.platforms[0], wheels=(WHEEL, WHEEL)),)))
+
+
+MANAGED = LockedInterpreter(
+    source="managed",
+    version="3.12.7",
+    path="/opt/python/bin/python3.12",
+    archive=LockedArchive(
+        file="cpython-3.12.7+20241016-x86_64-unknown-linux-gnu-install_only_stripped.tar.gz", size=19, sha256=Digest(A)
+    ),
+)
+ARCHIVE = f'file = "{MANAGED.archive.file}", size = 19, sha256 = "{A}"' if MANAGED.archive else ""
+
+
+def test_a_managed_interpreter_is_a_file() -> None:
+    lock = Lock(declaration=Digest(C), platforms=(replace(LOCK.platforms[0], interpreter=MANAGED),))
+    text = render_lock(lock)
+    line = f'interpreter = {{ source = "managed", version = "3.12.7", path = "/opt/python/bin/python3.12", {ARCHIVE} }}'
+    assert line in text.splitlines()
+    assert parse_lock(text) == lock
+    for wrong, why in (
+        (f", {ARCHIVE}", ""),
+        ("size = 19", "size = 0"),
+        ("cpython-3.12.7", "https://host/cpython-3.12.7"),
+        (".tar.gz", ".exe"),
+        ('source = "managed"', 'source = "base"'),
+    ):
+        with pytest.raises(FormatError, match=r"platform\[0\]\.interpreter"):
+            parse_lock(text.replace(wrong, why))
