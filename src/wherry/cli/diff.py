@@ -116,7 +116,7 @@ def _read_environment(path: Path) -> Environment:
     if kind_of_file(path.name) in (EnvironmentKind.UV_LOCK, EnvironmentKind.PYLOCK):
         hint = "lock both projects (wherry lock) and compare the locks"
         raise UsageError(f"{path} is resolved already and not compared", hint=hint)
-    return read_environment(path.parent, WrittenEnvironment(file=path.name), os.environ)[0]
+    return read_environment(path.parent, WrittenEnvironment(file=path.name), os.environ).environment
 
 
 def _read_images(text: str, platform: Platform | None) -> tuple[ImageEnd, ...]:

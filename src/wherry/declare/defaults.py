@@ -25,6 +25,7 @@ from wherry.model.platform import Platform
 from wherry.model.reference import Reference
 
 _SCRIPTS = ("main.py", "app.py", "serve.py", "server.py", "run.py", "predict.py", "score.py", "inference.py")
+SRC_ON_PATH = (("PYTHONPATH", "/app/src"),)
 _PYTHONS = ("3.11", "3.13", "3.12", "3.14")  # in the order of preference: Debian's own first
 
 
@@ -93,6 +94,13 @@ def default_base(python: str | None, *, debian: bool) -> DebianBase | ReferenceB
     return ReferenceBase(reference=Reference.parse(f"docker.io/library/python:{python or '3.11'}-slim"))
 
 
+def default_base_without_python(*, debian: bool) -> DebianBase | ReferenceBase:
+    """For environments that bring their own Python."""
+    if debian:
+        return DebianBase(suite=next(iter(SUITES)))
+    return ReferenceBase(reference=Reference.parse("docker.io/library/debian:bookworm-slim"))
+
+
 def python_of_base(base: DebianBase | ReferenceBase) -> str | None:
     """The Python that a base brings, as far as its name tells."""
     if isinstance(base, DebianBase):
@@ -120,5 +128,5 @@ def default_entrypoint(root: Path) -> tuple[str, ...]:
 def default_env(root: Path) -> tuple[tuple[str, str], ...]:
     """A src/ folder with packages is put on the path, because the project itself is not installed."""
     if any((root / "src").glob("*/__init__.py")):
-        return (("PYTHONPATH", "/app/src"),)
+        return SRC_ON_PATH
     return ()

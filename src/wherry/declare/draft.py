@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from wherry.declare.defaults import SRC_ON_PATH
 from wherry.model.declaration import DebianBase, Declaration, EnvironmentKind
 
 _HEAD = """\
@@ -28,20 +29,23 @@ class Choice:
 
 def plan_choices(declaration: Declaration) -> tuple[Choice, ...]:
     """The lines to write for a bare folder's declaration."""
+    environment = declaration.environment
     choices = [
         Choice(
             key="name", value=_text(declaration.name), reason="From pyproject.toml or the folder's name; the image is called so."
         ),
         _base(declaration),
     ]
-    if declaration.python:
+    if declaration.python and not declaration.environment.kind.is_conda:
         choices.append(Choice(key="python", value=_text(declaration.python), reason="The Python that this base brings."))
     platforms = [str(platform) for platform in declaration.platforms]
-    reason = 'This machine\'s. Others need no emulator: ["linux/amd64", "linux/arm64"].'
+    whose = "This machine's, or those that the environment's file names" if environment.kind.is_conda else "This machine's"
+    reason = f'{whose}. Others need no emulator: ["linux/amd64", "linux/arm64"].'
     choices.append(Choice(key="platforms", value=_texts(platforms), reason=reason))
     choices += [_environment(declaration), _system_packages(), _models(declaration), _entrypoint(declaration)]
-    if declaration.env:
-        value = "{ " + ", ".join(f"{_key(key)} = {_text(text)}" for key, text in declaration.env) + " }"
+    own = [pair for pair in declaration.env if pair in SRC_ON_PATH]  # the rest is the environment's file's to say
+    if own:
+        value = "{ " + ", ".join(f"{_key(key)} = {_text(text)}" for key, text in own) + " }"
         choices.append(
             Choice(key="env", value=value, reason="The packages in src/ are found there: the project itself is not installed.")
         )
@@ -69,8 +73,10 @@ def _environment(declaration: Declaration) -> Choice:
     environment = declaration.environment
     if environment.kind is EnvironmentKind.EMPTY:
         return Choice(key="environment", value="false", reason="No file that asks for packages was found: the image gets none.")
-    count = len(environment.requirements)
-    asked = f"{count} requirement{'' if count == 1 else 's'}" if count else "resolved already"
+    counts = [(len(environment.conda.specs), "package of conda's")] if environment.conda else []
+    counts.append((len(environment.requirements), "requirement"))
+    parts = [f"{count} {_plural(what, count)}" for count, what in counts if count]
+    asked = " and ".join(parts) or "resolved already"
     return Choice(
         key="environment", value=_text(environment.files[0]), reason=f"The first that was found of those that are read: {asked}."
     )
@@ -95,6 +101,11 @@ def _entrypoint(declaration: Declaration) -> Choice:
     if not declaration.entrypoint:
         return Choice(key="entrypoint", value="", reason='Nothing to start was found: entrypoint = ["python", "main.py"].')
     return Choice(key="entrypoint", value=_texts(declaration.entrypoint), reason="What `wherry run` starts; found by its name.")
+
+
+def _plural(what: str, count: int) -> str:
+    noun, space, rest = what.partition(" ")
+    return what if count == 1 else f"{noun}s{space}{rest}"
 
 
 def _text(value: str) -> str:

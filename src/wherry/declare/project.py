@@ -6,12 +6,15 @@ Start of the stage. Everything wrong is a `DeclarationError`; nothing is written
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from wherry.declare.conda_file import require_python
 from wherry.declare.defaults import (
     Host,
     default_base,
+    default_base_without_python,
     default_entrypoint,
     default_env,
     default_name,
@@ -19,7 +22,7 @@ from wherry.declare.defaults import (
     python_of_base,
     read_host,
 )
-from wherry.declare.environment import read_environment
+from wherry.declare.environment import FoundEnvironment, read_environment
 from wherry.declare.grammar import Written, parse_written
 from wherry.declare.model_files import default_models
 from wherry.declare.pyproject import read_toml, table_at
@@ -63,8 +66,11 @@ def _declare(
     env: Mapping[str, str],
     host: Host,
 ) -> Declaration:
-    base, python = _base_and_python(root, written, pyproject, host, origin)
-    environment, environment_notes = read_environment(root, written.environment, env)
+    found = read_environment(root, written.environment, env)
+    if found.environment.kind.is_conda:
+        found, base, python = _with_python_of_conda(found, written, host, origin)
+    else:
+        base, python = _base_and_python(root, written, pyproject, host, origin)
     models, model_notes = (written.models, ()) if written.models is not None else default_models(root)
     return Declaration(
         root=root,
@@ -72,14 +78,14 @@ def _declare(
         name=written.name or default_name(root, pyproject),
         python=python,
         base=base,
-        platforms=written.platforms or (host.platform,),
-        environment=environment,
+        platforms=written.platforms or found.platforms or (host.platform,),
+        environment=found.environment,
         system_packages=written.system_packages,
         code=written.code,
         models=models,
         models_guessed=written.models is None,
         entrypoint=default_entrypoint(root) if written.entrypoint is None else written.entrypoint,
-        env=_with_defaults(written.env, default_env(root)),
+        env=_with_defaults(written.env, (*default_env(root), *found.variables)),
         labels=written.labels,
         volumes=written.volumes,
         ports=written.ports,
@@ -89,7 +95,7 @@ def _declare(
         workdir=written.workdir,
         debian_mirror=written.debian_mirror,
         layers_from=written.layers_from,
-        notes=notes + environment_notes + model_notes,
+        notes=notes + found.notes + model_notes,
     )
 
 
@@ -123,6 +129,17 @@ def _base_and_python(
             hint=f'python = "{brings}", or base = "docker.io/library/python:{written.python}-slim"',
         )
     return written.base, written.python or brings
+
+
+def _with_python_of_conda(
+    found: FoundEnvironment, written: Written, host: Host, origin: str
+) -> tuple[FoundEnvironment, DebianBase | ReferenceBase, str | None]:
+    """Python is one of conda's packages: what the base brings of it does not count."""
+    base = written.base or default_base_without_python(debian=host.has_apt or written.debian_mirror is not None)
+    if written.python is None:
+        return found, base, found.python
+    environment = require_python(found.environment, found.python, written.python, f"{origin}: python")
+    return replace(found, environment=environment), base, written.python
 
 
 def _with_defaults(written: tuple[tuple[str, str], ...], defaults: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wherry.declare.conda import HINT as CONDA_HINT
 from wherry.declare.conda import is_explicit_list
 from wherry.declare.redaction import redact
 from wherry.declare.refusals import Refusal, refuse
@@ -136,7 +135,8 @@ class _Reader:
         self.files.append(file)
         text = decode_requirements(_read_bytes(self.root, file, asked_by), file)
         if is_explicit_list(text):
-            raise DeclarationError("this is conda's list of packages (@EXPLICIT), not pip's", where=file, hint=CONDA_HINT)
+            hint = f'environment = "{file}" reads it alone'
+            raise DeclarationError("this is conda's list of packages (@EXPLICIT), not pip's", where=file, hint=hint)
         for number, line in logical_lines(text, self.env):
             self.read_line(line, f"{file}:{number}", file=file, constraint=constraint, chain=(*chain, file))
 

@@ -72,7 +72,7 @@ def parse_yaml(text: str, where: str) -> YamlNode:
     for event in _events(text, where):
         builder.take(event)
     if builder.root is None:
-        raise FormatError("an empty file", where=where)
+        raise FormatError("an empty file", where=where, hint="remove it, or write what it is for")
     return builder.root
 
 

@@ -40,6 +40,16 @@ class EnvironmentKind(Enum):
     CONDA_EXPLICIT = "@EXPLICIT"
     EMPTY = "empty"
 
+    @property
+    def is_conda(self) -> bool:
+        """Whether its packages, Python among them, are conda's."""
+        return self in (
+            EnvironmentKind.CONDA,
+            EnvironmentKind.CONDA_LOCK,
+            EnvironmentKind.PIXI_LOCK,
+            EnvironmentKind.CONDA_EXPLICIT,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceOrigin:

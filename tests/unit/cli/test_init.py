@@ -109,8 +109,8 @@ def test_the_folder_may_follow_the_prefix(tmp_path: Path) -> None:
 
 
 def test_a_refused_environment_writes_nothing(tmp_path: Path) -> None:
-    write_files(tmp_path, {"environment.yml": "name: x"})
-    with pytest.raises(DeclarationError, match="conda"):
+    write_files(tmp_path, {"environment.yml": "name: x\nchanels: [y]"})
+    with pytest.raises(DeclarationError, match=r"environment\.yml:2: unknown key 'chanels'"):
         run(str(tmp_path))
     with pytest.raises(DeclarationError, match="no such folder"):
         run(str(tmp_path), "--from-env", str(tmp_path / "nowhere"))

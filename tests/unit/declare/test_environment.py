@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.declare.projects import ONE, declare, write_files
 from wherry.errors import DeclarationError
-from wherry.model.declaration import EnvironmentKind
+from wherry.model.declaration import DebianBase, EnvironmentKind
 
 UV_LOCK = "version = 1\nrequires-python = '>=3.11'\n[[package]]\nname = 'numpy'\n"
 PYLOCK = "lock-version = '1.0'\ncreated-by = 'x'\npackages = []\n"
@@ -98,12 +98,15 @@ def test_groups_that_cannot_be_followed(tmp_path: Path, groups: str, said: str) 
         ({"pylock.toml": "lock-version = '2.0'"}, "lock-version '2.0'"),
         ({"pylock.toml": "lock-version = '1.0'"}, "without packages"),
         ({"pylock.toml": b"\xff"}, "not UTF-8"),
-        ({"environment.yml": "name: x"}, "conda's"),
-        ({"conda_dependencies.yml": "name: x"}, "conda's"),
-        ({"conda-lock.yml": ""}, "conda's"),
-        ({"pixi.lock": ""}, "conda's"),
-        ({"requirements.txt": "# platform: linux-64\n@EXPLICIT\nhttps://conda.example/x.conda"}, "@EXPLICIT"),
-        ({"environment.yml": "", "wherry.toml": "environment = 'environment.yml'"}, "conda"),
+        ({"environment.yml": "", "wherry.toml": "environment = 'environment.yml'"}, "empty"),
+        ({"services.yml": "services: {}", "wherry.toml": "environment = 'services.yml'"}, "not an environment of conda"),
+        ({"my-conda.yml": "name: x"}, 'environment = "my-conda.yml"'),
+        ({"conda-lock.yml": ""}, "not a conda-lock.yml"),
+        ({"pixi.lock": ""}, "no version; 4 to 7 are read"),
+        ({"pixi.lock": "version: 3\n"}, "version 3; 4 to 7 are read"),
+        ({"pixi.toml": "", "wherry.toml": "environment = 'pixi.toml'"}, "pixi lock"),
+        ({"pixi.lock": "version: 6", "wherry.toml": "environment = {file = 'pixi.lock', groups = ['a', 'b']}"}, "one group"),
+        ({"environment.yml": "name: x", "wherry.toml": "environment = {file = 'environment.yml', groups = ['a']}"}, "no groups"),
         ({"Pipfile": ""}, "pipenv"),
         ({"poetry.lock": "", "wherry.toml": "environment = 'poetry.lock'"}, "poetry export"),
         ({"pyproject.toml": "[tool.poetry.dependencies]\nnumpy = '*'"}, "poetry"),
@@ -119,13 +122,27 @@ def test_a_conda_file_beside_a_requirements_file_is_a_note(tmp_path: Path) -> No
     assert found.notes == ("environment.yml is conda's and not read, requirements.txt is",)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "kind"),
+    [
+        ("pixi.lock", "version: 6\nenvironments: {}\n", EnvironmentKind.PIXI_LOCK),
+        ("conda-lock.yml", "# made by a program\nmetadata: {}\npackage: []\n", EnvironmentKind.CONDA_LOCK),
+        ("environment.yml", "name: x", EnvironmentKind.CONDA),
+        ("conda_dependencies.yml", "name: x", EnvironmentKind.CONDA),
+        ("requirements.txt", "# platform: linux-64\n@EXPLICIT\nhttps://conda.example/x.conda", EnvironmentKind.CONDA_EXPLICIT),
+    ],
+)
+def test_conda_s_files_are_found(tmp_path: Path, name: str, text: str, kind: EnvironmentKind) -> None:
+    found = declare(write_files(tmp_path, {name: text}))
+    assert (found.environment.kind, found.environment.files) == (kind, (name,))
+    assert found.environment.kind.is_conda
+    assert (found.python, str(found.base)) == (None, str(DebianBase(suite="bookworm")))
+    (tmp_path / "conda.yml").write_text("name: y")
+    again = declare(tmp_path)
+    assert again.environment.kind is kind
+    assert f"conda.yml is conda's and not read, {name} is" in again.notes
+
+
 def test_no_environment_at_all_is_a_note(tmp_path: Path) -> None:
     assert "no packages" in declare(tmp_path).notes[0]
     assert "setup.py is not run" in declare(write_files(tmp_path, {"setup.py": "raise SystemExit"})).notes[0]
-
-
-def test_conda_files_of_real_projects(tmp_path: Path, shared_data: Path) -> None:
-    for position, file in enumerate(sorted((shared_data / "env" / "environment").iterdir())):
-        root = tmp_path / str(position)
-        message = refusal(root, {"environment.yml": file.read_bytes()})
-        assert "conda" in message
