@@ -15,13 +15,12 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from wherry.errors import LockError
-from wherry.lock.built_wheels import Yard, lock_built_wheels
 from wherry.lock.plan import plan_layers
 from wherry.lock.target import WheelTarget
 from wherry.lock.wheels import LockOptions, lock_wheels
 from wherry.model.declaration import Bytecode, Declaration
 from wherry.model.digest import Digest
-from wherry.model.lock import Lock, LockedBase, LockedBuild, LockedDeb, LockedInterpreter, LockedWheel, PlatformLock
+from wherry.model.lock import Lock, LockedBase, LockedDeb, LockedInterpreter, LockedWheel, PlatformLock
 from wherry.model.platform import Platform
 from wherry.sources.package_sources import PackageSources
 
@@ -39,7 +38,6 @@ class BaseLock:
 
 
 LockBase = Callable[[Platform, PlatformLock | None], BaseLock]
-OpenYard = Callable[[Platform, BaseLock], Yard]
 
 
 def resolve_lock(
@@ -53,15 +51,9 @@ def resolve_lock(
     environment: Mapping[str, str],
     cache: Path,
     lock_base: LockBase,
-    open_yard: OpenYard | None = None,
-    stale: bool = False,
 ) -> Lock:
-    """Lock every platform of the declaration, whose digest is `digest`. `lock_base` may be called from several threads.
-
-    `open_yard` gives the place to build in where the declaration allows builds. `stale` says that a folder has changed which
-    something was built from.
-    """
-    if former is not None and not upgrade and not upgrade_packages and not stale and is_answered(declaration, digest, former):
+    """Lock every platform of the declaration, whose digest is `digest`. `lock_base` may be called from several threads."""
+    if former is not None and not upgrade and not upgrade_packages and is_answered(declaration, digest, former):
         return former
     if declaration.environment.kind.is_conda:
         raise LockError("conda environments are read, but not locked yet", where=declaration.environment.files[0])
@@ -71,15 +63,14 @@ def resolve_lock(
     sources = PackageSources(declaration.root, declaration.environment.indexes, environment, cache, offline=offline)
     platforms = sorted(set(declaration.platforms))
 
-    fresh = stale or upgrade or bool(upgrade_packages) or former is None or former.declaration != digest
+    fresh = upgrade or bool(upgrade_packages) or former is None or former.declaration != digest
 
     def resolve(platform: Platform) -> PlatformLock:
         own = _find_platform(former, platform)
         if own is not None and not fresh:
             return own
         base = lock_base(platform, own)
-        yard = open_yard(platform, base) if open_yard is not None and declaration.allow_build else None
-        return _resolve_platform(declaration, platform, base, own or _any_platform(former), own, sources, options, yard)
+        return _resolve_platform(declaration, platform, base, own or _any_platform(former), own, sources, options)
 
     with ThreadPoolExecutor(max(1, min(4, len(platforms))), thread_name_prefix="lock") as pool:
         locked = tuple(pool.map(resolve, platforms))
@@ -118,25 +109,12 @@ def _resolve_platform(
     former: PlatformLock | None,
     sources: PackageSources,
     options: LockOptions,
-    yard: Yard | None,
 ) -> PlatformLock:
     """`keep` is where versions are kept from, maybe another platform's lock; `former` is this platform's own."""
     target = WheelTarget(platform=platform, glibc=base.glibc, python=base.interpreter.version)
-    builds: tuple[LockedBuild, ...] = ()
-    if yard is None:
-        wheels = lock_wheels(declaration, target, sources, keep=keep, options=options)
-    else:
-        wheels, builds = lock_built_wheels(declaration, target, sources, keep=keep, options=options, yard=yard)
+    wheels = lock_wheels(declaration, target, sources, keep=keep, options=options)
     return replan(
-        PlatformLock(
-            platform=platform,
-            base=base.base,
-            interpreter=base.interpreter,
-            debs=base.debs,
-            wheels=wheels,
-            layers=(),
-            builds=builds,
-        ),
+        PlatformLock(platform=platform, base=base.base, interpreter=base.interpreter, debs=base.debs, wheels=wheels, layers=()),
         declaration.bytecode,
         models=len(declaration.models),
         former=former,
