@@ -40,7 +40,11 @@ class HostInterpreter:
 def find_interpreter(root: Path, path: str, version: str) -> HostInterpreter:
     """The interpreter at `path` in the unpacked tree `root`, started through the tree's own loader, without chroot."""
     program = resolve_in_root(root, path)
-    command = (*_loader(root, program), str(program))
+    return check_interpreter(root, (*_loader(root, program), str(program)), path, version)
+
+
+def check_interpreter(root: Path, command: tuple[str, ...], path: str, version: str) -> HostInterpreter:
+    """Start the image's interpreter by `command`: it must be of exactly this version. `path` is where in `root` it lies."""
     probe = "import sys; print('.'.join(map(str, sys.version_info[:3])), sys.implementation.cache_tag)"
     try:
         told = subprocess.run((*command, "-I", "-S", "-c", probe), capture_output=True, text=True, check=True, timeout=60, env={})
