@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tools.conda_channel.debian_records import make_debian_records
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -39,3 +41,11 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("no shared data beside this checkout")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def conda_records(request: pytest.FixtureRequest) -> Callable[[str], list[Path]]:
+    """Archives of a real Python and its libraries for conda, by subdir. Made once and kept in pytest's cache: needs `network`."""
+    cache = request.config.cache
+    assert cache is not None
+    return lambda subdir: make_debian_records(cache.mkdir("conda-channel"), subdir)
