@@ -16,7 +16,8 @@ def skeleton_entries(interpreter: LockedInterpreter) -> list[TarEntry]:
     # Whoever runs the container fills it; like /tmp, so that any user may, and none may touch another's files.
     cache = directory_entry(PYTHON_CACHE.lstrip("/"), 0o1777)
     if environment.is_conda:
-        return [cache]
+        # Conda takes a folder for an environment of its own when it keeps a history, however short.
+        return [cache, file_entry(f"{environment.prefix}/conda-meta/history", b"")]
     home = interpreter.path.rpartition("/")[0]
     configuration = f"home = {home}\ninclude-system-site-packages = false\nversion = {interpreter.version}\n"
     python, *others = environment.interpreter_names

@@ -47,6 +47,9 @@ class PlannedWheels:
         return (entry for entry in self.entries(name) if entry.path in wanted)
 
 
+NO_WHEELS = PlannedWheels(layouts={}, dropped={}, yields={}, clashes=())
+
+
 def is_test(path: str) -> bool:
     """Whether a file lies in a package's tests; those get no bytecode, they are not imported where the image runs."""
     folders = path.split("/")[:-1]

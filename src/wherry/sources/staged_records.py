@@ -13,7 +13,7 @@ import shutil
 import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wherry.errors import FormatError, StoreError
@@ -36,11 +36,20 @@ class StagedRecord:
     files: Mapping[str, TarEntry]
 
     def entries(self, prefix: str, kept: Collection[str]) -> Iterator[TarEntry]:
-        """The entries of the files in `kept`, and of what conda-meta says of them, below `prefix`."""
-        for path, entry in self.files.items():
+        """The entries of the files in `kept`, and of what conda-meta says of them, below `prefix`.
+
+        A record of whose files none is kept is no longer there, and conda-meta says nothing of it.
+        """
+        if self.files and not kept:
+            return
+        for path in self.files:
             if path in kept:
-                yield _move(entry, f"{prefix}/{path}")
+                yield self.entry(prefix, path)
         yield file_entry(f"{prefix}/{prefix_record_name(self.record)}", render_prefix_record(self.found, self.record, kept))
+
+    def entry(self, prefix: str, path: str) -> TarEntry:
+        """One file, below `prefix`."""
+        return replace(self.files[path], path=f"{prefix}/{path}")
 
 
 @contextmanager
@@ -123,7 +132,3 @@ def _open_content(place: Path, file: InstalledFile, record: LockedRecord) -> Con
             raise FormatError(f"the content of {file.path!r} differs from the record's own list", where=record.file)
 
     return read
-
-
-def _move(entry: TarEntry, path: str) -> TarEntry:
-    return TarEntry(path=path, kind=entry.kind, mode=entry.mode, size=entry.size, link=entry.link, content=entry.content)
