@@ -11,7 +11,8 @@
     ├── EngineError            16   a container engine is missing or failed
     ├── DeviceError            17   a device refused or failed an update
     ├── JobError               18   a job could not be started or was lost
-    └── BudgetError            19   it would move or cost more than was allowed
+    ├── BudgetError            19   it would move or cost more than was allowed
+    └── CheckError             20   a check found what would break
 
 `TrustError` is never a kind of `TransferError`: whoever retries transfers must not retry it.
 Each error says what happened, where, and what to try; `str()` of it is all three on up to three lines.
@@ -80,3 +81,7 @@ class JobError(WherryError):
 
 class BudgetError(WherryError):
     exit_code = 19
+
+
+class CheckError(WherryError):
+    exit_code = 20

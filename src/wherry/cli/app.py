@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "run": (("run",), "Run a command, or the entrypoint, in the project's image."),
     "shell": (("shell",), "Open a shell in an image, also in one that has none."),
     "diff": (("diff",), "Show what changed between two images, locks or environments, and what it costs to move."),
+    "check": (("check",), "Find what would break in an image, an environment or a wheel, without running it."),
     "push": (("push",), "Push the project's image to a registry."),
     "release": (("release",), "Sign an image for a channel's devices, with one small parcel for each release that they may have."),
     "channel": (("channel",), "Make, sign and look after the folder that devices read."),

@@ -1,0 +1,37 @@
+"""Examines a tree by all rules and reports. Pure, but for what a tree of this machine reads when it is asked.
+
+tree ─find_sites→ sites ─judge_*→ findings ─→ Report
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wherry.check.libraries import judge_damage, judge_libraries
+from wherry.check.python import find_sites
+from wherry.check.tree import Tree, is_file
+from wherry.check.wheels import judge_environments, judge_wheels
+from wherry.model.platform import Platform
+from wherry.model.report import Report, Seen, order_findings
+
+
+def examine_tree(tree: Tree, subject: str, platform: Platform | None, *, env: Sequence[str] = (), workdir: str = "") -> Report:
+    """`env` are the variables of a process (``NAME=value``), `workdir` is where it starts and imports from."""
+    variables = dict(text.partition("=")[::2] for text in env)
+    folders = [path.strip("/") for path in (*variables.get("PYTHONPATH", "").split(":"), workdir)]
+    sites = find_sites(tree, folders)
+    library_path = variables.get("LD_LIBRARY_PATH", "").split(":")
+    environments = [path.removesuffix("/pyvenv.cfg") for path in tree.entries if path.endswith("/pyvenv.cfg")]
+    findings = [
+        *judge_damage(tree),
+        *judge_wheels(tree, sites),
+        *judge_libraries(tree, sites, library_path),
+        *judge_environments(sites, environments),
+    ]
+    seen = Seen(
+        files=sum(map(is_file, tree.entries.values())),
+        libraries=sum(path in facts.elves for path, facts in tree.gather()),
+        modules=sum(len(site.modules) for site in sites),
+        distributions=sum(len(site.distributions) for site in sites),
+    )
+    return Report(subject=subject, platform=platform, findings=order_findings(findings), seen=seen)

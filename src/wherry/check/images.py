@@ -1,0 +1,140 @@
+"""Examines images: of the store, in an archive, in a registry. Layers whose facts are known are not read, nor fetched.
+
+A layer is believed only when its tar is what its diff_id says; facts of one that is not are never kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from wherry.check.doctor import examine_tree
+from wherry.check.facts import FactCache, Facts
+from wherry.check.scan import scan_layer
+from wherry.check.tree import LayeredTree
+from wherry.errors import StoreError, TrustError
+from wherry.formats.decompress import unpack_layer_chunks
+from wherry.model.digest import DiffId
+from wherry.model.oci import ImageConfig
+from wherry.model.platform import Platform
+from wherry.model.progress import Progress, be_silent
+from wherry.model.reference import Reference
+from wherry.model.report import Report
+from wherry.sources.images import BaseImages
+from wherry.sources.registries import RegistryAccess
+from wherry.store.archive import load_archive, read_layer
+from wherry.store.disk import DiskStore
+from wherry.store.images import StoredImage, find_missing, read_images
+from wherry.store.parallel import run_jobs
+
+_LAYER_LIMIT = 1 << 40
+_CHUNK = 1 << 18
+_WORKERS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerSource:
+    """`open` gives the layer's tar, uncompressed."""
+
+    diff_id: DiffId
+    open: Callable[[], Iterator[bytes]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSubject:
+    name: str
+    platform: Platform
+    config: ImageConfig
+    layers: tuple[LayerSource, ...]
+
+
+def describe_stored(store: DiskStore, image: StoredImage, name: str) -> ImageSubject:
+    """An image of a store."""
+    layers = (
+        LayerSource(diff_id=layer.diff_id, open=partial(read_layer, store, layer.digest, layer.diff_id)) for layer in image.layers
+    )
+    return ImageSubject(name=name, platform=image.platform, config=image.config, layers=tuple(layers))
+
+
+def lacks_layers(store: DiskStore, image: StoredImage, cache: Path) -> bool:
+    """Whether blobs are missing that an examination would have to read."""
+    missing = {part.digest for part in find_missing(store, image.manifest)}
+    facts = FactCache(cache)
+    return any(layer.digest in missing and facts.find(layer.diff_id) is None for layer in image.layers)
+
+
+def describe_remote(access: RegistryAccess, reference: Reference, platform: Platform) -> ImageSubject:
+    """An image of a registry; no layer is fetched until it is asked for."""
+    bases = BaseImages(access)
+    pinned = bases.pin_base(reference, platform)
+
+    def stream(number: int) -> Iterator[bytes]:
+        layer = pinned.manifest.layers[number]
+        with bases.open_blob(pinned.reference, layer.digest, layer.size) as blob:
+            yield from unpack_layer_chunks(iter(partial(blob.read, _CHUNK), b""), _LAYER_LIMIT)
+
+    layers = (LayerSource(diff_id=diff_id, open=partial(stream, number)) for number, diff_id in enumerate(pinned.config.diff_ids))
+    return ImageSubject(name=str(reference), platform=pinned.config.platform, config=pinned.config, layers=tuple(layers))
+
+
+def examine_archive(path: Path, platforms: Sequence[Platform], cache: Path, progress: Progress = be_silent) -> tuple[Report, ...]:
+    """All images of an archive that `docker save` and its like wrote. Nothing of it stays in a store."""
+    with tempfile.TemporaryDirectory(prefix="wherry-check-") as folder:
+        store = DiskStore(Path(folder) / "store")
+        try:
+            with path.open("rb") as file:
+                names = load_archive(store, file, where=str(path))
+        except OSError as error:
+            raise StoreError(f"cannot be read: {error.strerror}", where=str(path), hint="an archive, or a wheel") from error
+        found = [(name, image) for name in names for image in read_images(store, store.resolve(name))]
+        chosen = choose_platforms(found, platforms, str(path))
+        return tuple(examine_image(describe_stored(store, image, name), cache, progress) for name, image in chosen)
+
+
+def choose_platforms(
+    images: Sequence[tuple[str, StoredImage]], platforms: Sequence[Platform], where: str
+) -> list[tuple[str, StoredImage]]:
+    """Those for `platforms`, or all; none at all is a `StoreError`."""
+    chosen = [(name, image) for name, image in images if not platforms or image.platform in platforms]
+    if not chosen:
+        have = ", ".join(sorted({str(image.platform) for _, image in images})) or "no image"
+        raise StoreError(f"not for {', '.join(map(str, platforms)) or 'any platform'}, but for {have}", where=where)
+    return chosen
+
+
+def examine_image(subject: ImageSubject, cache: Path, progress: Progress = be_silent) -> Report:
+    """Read what is not known of the layers, and judge the root that they make."""
+    facts = _learn(subject.layers, FactCache(cache), progress)
+    tree = LayeredTree(facts)
+    config = subject.config
+    return examine_tree(tree, subject.name, subject.platform, env=config.env, workdir=config.workdir)
+
+
+def _learn(layers: Sequence[LayerSource], cache: FactCache, progress: Progress) -> list[Facts]:
+    learned = {layer.diff_id: cache.find(layer.diff_id) for layer in layers}
+    unknown = [layer for layer in dict.fromkeys(layers) if learned[layer.diff_id] is None]
+    done = 0
+
+    def learn(layer: LayerSource) -> None:
+        nonlocal done
+        learned[layer.diff_id] = facts = scan_layer(_verify(layer.open(), layer.diff_id), f"layer {layer.diff_id}")
+        cache.keep(layer.diff_id, facts)
+        done += 1
+        progress("reading layers", done, len(unknown))
+
+    run_jobs([partial(learn, layer) for layer in unknown], _WORKERS, threading.Event())
+    return [facts for layer in layers if (facts := learned[layer.diff_id]) is not None]
+
+
+def _verify(chunks: Iterable[bytes], diff_id: DiffId) -> Iterator[bytes]:
+    hasher = hashlib.sha256()
+    for chunk in chunks:
+        hasher.update(chunk)
+        yield chunk
+    if hasher.hexdigest() != diff_id.hex:
+        raise TrustError(f"a layer's tar is sha256:{hasher.hexdigest()}, its image says {diff_id}", hint="pull or build it again")

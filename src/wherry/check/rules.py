@@ -1,0 +1,41 @@
+"""The rules by name: what each says, and why it matters. `wherry check --explain RULE` shows this page's texts."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+RULES = MappingProxyType(
+    {
+        "missing-library": (
+            "A compiled module, or a library that it loads, needs a library that is nowhere where the dynamic linker looks. "
+            "An error where that blocks an import; a warning where only a plugin or an optional part needs it."
+        ),
+        "system-library": (
+            "A wheel counts on the system to have a library. That is allowed (manylinux lists some, libGL among them), and slim "
+            "images do not have it."
+        ),
+        "driver-library": (
+            "A library of the GPU's driver. It is never in an image: the container engine brings the host's in (--gpus)."
+        ),
+        "loaded-by-name": (
+            "Python code loads a library by name while it runs, with ctypes or cffi, and the linker would not find it. "
+            "The code may look elsewhere as well, or do without."
+        ),
+        "symbol-version": (
+            'A library was built against a newer one than the one in the image, as in "version `GLIBC_2.38\' not found": '
+            "the linker refuses to load it."
+        ),
+        "wrong-architecture": "A library for another processor: the linker passes it over, and the import fails.",
+        "wrong-libc": "Built for musl (Alpine) where the image has glibc, or the other way round: it cannot be loaded.",
+        "wrong-python": "A wheel or a compiled module made for another version of Python than the one that would import it.",
+        "wrong-wheel": "A wheel whose own tags say that it does not fit here: another system, or a newer glibc.",
+        "damaged-library": "A file that begins as an ELF library does and is none: truncated or overwritten. It cannot be loaded.",
+        "no-interpreter": "Packages lie in the folder of a Python version of which there is no interpreter.",
+        "interpreter": "The interpreter itself would not start: the linker does not find what it needs.",
+        "empty-package": (
+            "A distribution's metadata is there, and none of the files that its RECORD names: its import fails, though pip and "
+            "others believe it installed."
+        ),
+        "empty-environment": "An environment in which nothing is installed. Often a build that went wrong without saying so.",
+    }
+)

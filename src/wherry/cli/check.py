@@ -1,0 +1,131 @@
+"""`wherry check`: what would break in an image, an environment or a wheel, found without running anything."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wherry.check.folders import examine_environment, examine_root, is_environment, is_root
+from wherry.check.images import choose_platforms, describe_stored, examine_archive, examine_image, lacks_layers
+from wherry.check.rules import RULES
+from wherry.check.wheel_file import examine_wheel
+from wherry.cli import check_report as report
+from wherry.cli.base_layers import bring_base_layers
+from wherry.cli.epilog import render_examples
+from wherry.cli.options import AsJson, PlainHttp, parse_platforms, platform_option
+from wherry.cli.pull import names_a_registry
+from wherry.cli.talk import print_json, say, show_progress
+from wherry.declare.project import read_declaration
+from wherry.errors import CheckError, StoreError, UsageError
+from wherry.model.platform import Platform
+from wherry.model.progress import Progress
+from wherry.model.reference import Reference
+from wherry.model.report import Report, Severity
+from wherry.store.disk import DiskStore
+from wherry.store.host import read_host_platform
+from wherry.store.images import read_images
+from wherry.store.places import cache_path, store_path
+
+EXAMPLES = render_examples(
+    ("wherry check", "this project's image, all platforms"),
+    ("wherry check ghcr.io/you/anomaly:7", "anybody's, in a registry"),
+    ("docker save anomaly -o a.tar && wherry check a.tar", "out of an engine"),
+    ("wherry check .venv", "an environment on this machine"),
+    ("wherry check opencv_python-4.11-cp37-abi3-manylinux_2_17_x86_64.whl", "a wheel"),
+    ("wherry check --explain symbol-version", "what a rule means"),
+)
+
+
+def register(app: typer.Typer) -> None:
+    app.command("check", epilog=EXAMPLES)(check_subject)
+
+
+def check_subject(
+    subject: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SUBJECT", help="An image (name, digest, reference, archive), a folder or a wheel.", show_default=False
+        ),
+    ] = None,
+    platform: Annotated[list[str] | None, platform_option("Of an image, only this platform")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
+    explain: Annotated[str | None, typer.Option(metavar="RULE", help="Say what a rule means, and check nothing.")] = None,
+    plain_http: PlainHttp = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find what would break in an image, an environment or a wheel, without running it.
+
+    Without SUBJECT: the image of the project in this folder. Ends with 20 when there are errors.
+    """
+    if explain is not None:
+        _explain(explain, as_json)
+        return
+    with show_progress() as progress:
+        reports = _examine(subject, parse_platforms(platform), plain_http, progress)
+    if as_json:
+        print_json(report.render_reports(reports))
+    else:
+        report.print_reports(reports)
+    grave = (Severity.ERROR, Severity.WARNING) if strict else (Severity.ERROR,)
+    if any(one.count(severity) for one in reports for severity in grave):
+        raise typer.Exit(CheckError.exit_code)
+
+
+def _explain(rule: str, as_json: bool) -> None:
+    if rule not in RULES:
+        raise UsageError(f"no rule is called {rule!r}", where="--explain", hint=", ".join(RULES))
+    if as_json:
+        print_json({"schema": report.CHECK_SCHEMA, "rule": rule, "text": RULES[rule]})
+    else:
+        print(f"{rule}: {RULES[rule]}")
+
+
+def _examine(text: str | None, platforms: tuple[Platform, ...], plain_http: bool, progress: Progress) -> tuple[Report, ...]:
+    path = Path(text or ".")
+    if text is not None and path.is_file():
+        if path.suffix == ".whl":
+            return (examine_wheel(path),)
+        return examine_archive(path, platforms, cache_path(os.environ), progress)
+    if text is not None and path.is_dir():
+        if is_environment(path):
+            return (examine_environment(path),)
+        if is_root(path):
+            return (examine_root(path),)
+    if path.is_dir():
+        text = read_declaration(path, os.environ).name
+    assert text is not None  # noqa: S101 - without an argument it is this folder
+    return _examine_image(text, platforms, plain_http, progress)
+
+
+def _examine_image(text: str, platforms: tuple[Platform, ...], plain_http: bool, progress: Progress) -> tuple[Report, ...]:
+    """From the store; what it does not know and has a registry's host in its name, from there."""
+    store, cache = DiskStore(store_path(os.environ)), cache_path(os.environ)
+    try:
+        descriptor = store.resolve(text)
+    except StoreError:
+        if not names_a_registry(text):
+            raise
+        return _examine_remote(Reference.parse(text), platforms or (read_host_platform(),), plain_http, progress)
+    images = choose_platforms([(text, image) for image in read_images(store, descriptor)], platforms, text)
+    bring_base_layers(store, [image for _, image in images if lacks_layers(store, image, cache)])
+    return tuple(examine_image(describe_stored(store, image, name), cache, progress) for name, image in images)
+
+
+def _examine_remote(
+    reference: Reference, platforms: Sequence[Platform], plain_http: bool, progress: Progress
+) -> tuple[Report, ...]:
+    # Only here: an HTTP client takes longer to import than a known image to check.
+    from wherry.check.images import describe_remote
+    from wherry.sources.registries import access_registries
+
+    say(f"reading {reference}")
+    cache = cache_path(os.environ)
+    access = access_registries(os.environ, cache=cache, plain_http=plain_http)
+    try:
+        return tuple(examine_image(describe_remote(access, reference, each), cache, progress) for each in platforms)
+    finally:
+        access.close()

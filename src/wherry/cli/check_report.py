@@ -1,0 +1,80 @@
+"""How findings are shown to people, the gravest first, and as a document for programs."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from wherry.model.report import SEVERITIES, Finding, Report
+
+CHECK_SCHEMA = 1
+
+
+def print_reports(reports: Sequence[Report]) -> None:
+    for number, one in enumerate(reports):
+        if number:
+            print()
+        _print_report(one)
+
+
+def _print_report(one: Report) -> None:
+    seen = one.seen
+    name = f"{one.subject}  {one.platform}" if one.platform else one.subject
+    looked = f"{seen.modules:,} modules and {seen.libraries:,} libraries of {seen.distributions:,} distributions"
+    print(f"{name}: {looked}, {seen.files:,} files")
+    for finding in one.findings:
+        _print_finding(finding)
+    counts = [f"{count} {severity.value}{'' if count == 1 else 's'}" for severity in SEVERITIES if (count := one.count(severity))]
+    print(f"  {', '.join(counts) or 'nothing found'}")
+
+
+def _print_finding(finding: Finding) -> None:
+    owner = f" [{finding.owner}]" if finding.owner and finding.owner not in finding.what else ""
+    _print_wrapped(f"  {finding.severity.value:<8}{finding.rule:<19}", f"{finding.what}{owner}")
+    if finding.where:
+        print(f"{'':29}in {finding.where[0]}{f' and {len(finding.where) - 1} more' if len(finding.where) > 1 else ''}")
+    if finding.remedy:
+        _print_wrapped(f"{'':29}try: ", finding.remedy)
+
+
+def _print_wrapped(head: str, text: str) -> None:
+    """On as many lines as the terminal needs; in a pipe, on one."""
+    width = shutil.get_terminal_size((0, 0)).columns
+    if width < 80:
+        print(head + text)
+        return
+    print(textwrap.fill(text, width, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False))
+
+
+def render_reports(reports: Sequence[Report]) -> dict[str, Any]:
+    """The document of ``check --json``."""
+    return {"schema": CHECK_SCHEMA, "reports": [_render_report(one) for one in reports]}
+
+
+def _render_report(one: Report) -> dict[str, Any]:
+    return {
+        "subject": one.subject,
+        "platform": str(one.platform) if one.platform else None,
+        "seen": {
+            "files": one.seen.files,
+            "libraries": one.seen.libraries,
+            "modules": one.seen.modules,
+            "distributions": one.seen.distributions,
+        },
+        "counts": {severity.value: one.count(severity) for severity in SEVERITIES},
+        "findings": [_render_finding(finding) for finding in one.findings],
+    }
+
+
+def _render_finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "rule": finding.rule,
+        "severity": finding.severity.value,
+        "subject": finding.subject,
+        "what": finding.what,
+        "where": list(finding.where),
+        "owner": finding.owner or None,
+        "remedy": finding.remedy or None,
+    }

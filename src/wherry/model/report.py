@@ -1,0 +1,63 @@
+"""What a check found: findings of named rules, each with a remedy where one is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from wherry.model.platform import Platform
+
+
+class Severity(Enum):
+    """`ERROR` blocks an import or a start; `WARNING` only a part that may not be used; `NOTE` is good to know."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+SEVERITIES = tuple(Severity)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """`rule` is its name, such as ``missing-library``; `subject` what it is about, such as ``libGL.so.1``.
+
+    `where` are the files that show it, and `owner` is the distribution that they came with, ``name version``, if known.
+    """
+
+    rule: str
+    severity: Severity
+    subject: str
+    what: str
+    where: tuple[str, ...] = ()
+    owner: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """How much was looked at."""
+
+    files: int = 0
+    libraries: int = 0
+    modules: int = 0
+    distributions: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """`subject` is what was checked, as its owner calls it; `platform` None where it is for any."""
+
+    subject: str
+    platform: Platform | None
+    findings: tuple[Finding, ...]
+    seen: Seen
+
+    def count(self, severity: Severity) -> int:
+        return sum(finding.severity is severity for finding in self.findings)
+
+
+def order_findings(findings: list[Finding]) -> tuple[Finding, ...]:
+    """The gravest first, then by rule and subject: the same findings always in one order."""
+    return tuple(sorted(findings, key=lambda one: (SEVERITIES.index(one.severity), one.rule, one.subject, one.where)))
