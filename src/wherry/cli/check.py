@@ -33,9 +33,9 @@ from wherry.store.places import cache_path, store_path
 EXAMPLES = render_examples(
     ("wherry check", "this project's image, all platforms"),
     ("wherry check ghcr.io/you/anomaly:7", "anybody's, in a registry"),
-    ("docker save anomaly -o a.tar && wherry check a.tar", "out of an engine"),
+    ("wherry check anomaly.tar", "what docker save wrote"),
     ("wherry check .venv", "an environment on this machine"),
-    ("wherry check opencv_python-4.11-cp37-abi3-manylinux_2_17_x86_64.whl", "a wheel"),
+    ("wherry check dist/*.whl", "a wheel"),
     ("wherry check --explain symbol-version", "what a rule means"),
 )
 
