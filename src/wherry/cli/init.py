@@ -14,9 +14,11 @@ from typer.core import TyperCommand
 from wherry.cli.epilog import render_examples
 from wherry.cli.options import AsJson, DryRun, Folder
 from wherry.cli.talk import print_json, say
+from wherry.declare.defaults import default_base_without_python, read_host
 from wherry.declare.draft import Choice, plan_choices, render_draft
 from wherry.declare.grammar import Written, WrittenEnvironment
-from wherry.declare.live import Fate, LiveEnvironment, read_live_environment, render_requirements
+from wherry.declare.live import LiveEnvironment, read_live_environment, render_live
+from wherry.declare.live_package import Fate
 from wherry.declare.prefix import choose_prefix
 from wherry.declare.project import OWN_FILE, TOOL_TABLE, guess_declaration
 from wherry.declare.pyproject import read_toml, table_at
@@ -24,7 +26,6 @@ from wherry.errors import StoreError, UsageError
 from wherry.store.posix import write_atomically
 
 INIT_SCHEMA = 1
-REQUIREMENTS = "requirements.txt"
 EXAMPLES = render_examples(
     ("wherry init --dry-run", "show the file, write nothing"),
     ("wherry init --from-env .venv", "from the environment where it works"),
@@ -47,18 +48,28 @@ def plan_init(root: Path, from_env: str | None, env: dict[str, str], *, force: b
     """Decide everything, write nothing. `from_env` is a prefix, ``""`` for the active environment, None for no environment."""
     if not root.is_dir():
         raise UsageError("there is no such folder", where=str(root))
-    _refuse_overwriting(root, [OWN_FILE] if from_env is None else [OWN_FILE, REQUIREMENTS], force=force)
     if from_env is None:
+        _refuse_overwriting(root, [OWN_FILE], force=force)
         declaration = guess_declaration(root, env, Written())
         choices = plan_choices(declaration)
         return InitPlan(root=root, files=((OWN_FILE, render_draft(choices)),), choices=choices, live=None, notes=declaration.notes)
     prefix = Path(from_env) if from_env else choose_prefix(root, env)
     live = read_live_environment(prefix, root=root, home=Path(env["HOME"]) if env.get("HOME") else None)
-    written = Written(python=live.python, environment=WrittenEnvironment(file=None))
-    declaration = guess_declaration(root, env, written)
-    choices = tuple(_name_requirements(choice, live) for choice in plan_choices(declaration))
-    files = ((REQUIREMENTS, render_requirements(live)), (OWN_FILE, render_draft(choices)))
+    _refuse_overwriting(root, [OWN_FILE, live.file], force=force)
+    declaration = guess_declaration(root, env, _written_for(live))
+    choices = tuple(
+        _name_file(choice, live) for choice in plan_choices(declaration) if not (live.is_conda and choice.key == "python")
+    )
+    files = ((live.file, render_live(live)), (OWN_FILE, render_draft(choices)))
     return InitPlan(root=root, files=files, choices=choices, live=live, notes=(*live.notes, *declaration.notes))
+
+
+def _written_for(live: LiveEnvironment) -> Written:
+    """What is known before the environment's file is there: a conda environment brings its own Python."""
+    if live.is_conda:
+        base = default_base_without_python(debian=read_host().has_apt)
+        return Written(base=base, environment=WrittenEnvironment(file=None))
+    return Written(python=live.python, environment=WrittenEnvironment(file=None))
 
 
 def write_plan(plan: InitPlan) -> None:
@@ -117,11 +128,11 @@ def _refuse_overwriting(root: Path, names: list[str], *, force: bool) -> None:
         )
 
 
-def _name_requirements(choice: Choice, live: LiveEnvironment) -> Choice:
+def _name_file(choice: Choice, live: LiveEnvironment) -> Choice:
     if choice.key != "environment":
         return choice
     count = len(live.packages) - len(live.having(Fate.IMPOSSIBLE))
-    return Choice(key="environment", value=json.dumps(REQUIREMENTS), reason=f"Written from a live environment: {count} packages.")
+    return Choice(key="environment", value=json.dumps(live.file), reason=f"Written from a live environment: {count} packages.")
 
 
 def _write_whole(path: Path, text: str) -> None:
@@ -155,7 +166,7 @@ def init_project(
         typer.Option(
             "--from-env",
             metavar="[PREFIX]",
-            help="Also write requirements.txt from a live environment: PREFIX, else the active one, else the project's .venv.",
+            help="Also write requirements.txt or environment.yml from a live environment: PREFIX, else the active one, else .venv.",
         ),
     ] = None,
     dry_run: DryRun = False,

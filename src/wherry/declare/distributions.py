@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,10 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distribution:
-    """`direct_url` is the decoded direct_url.json, empty where there is none. `legacy`: laid out without a wheel."""
+    """`direct_url` is the decoded direct_url.json, empty where there is none. `legacy`: laid out without a wheel.
+
+    `folder` is where its record lies: a ``.dist-info`` or ``.egg-info`` folder or file.
+    """
 
     name: str
     version: str
@@ -30,6 +33,12 @@ class Distribution:
     requires: tuple[str, ...] = ()
     legacy: bool = False
     damaged: str = ""
+    folder: Path | None = None
+
+    @property
+    def place(self) -> str:
+        """The name of the folder of its record."""
+        return self.folder.name if self.folder else ""
 
     @property
     def key(self) -> str:
@@ -40,9 +49,9 @@ def read_distributions(folder: Path) -> Iterator[Distribution]:
     """All of a site-packages folder, sorted by file name."""
     for path in sorted(folder.iterdir()):
         if path.name.endswith(".dist-info") and path.is_dir():
-            yield _read_dist_info(path)
+            yield replace(_read_dist_info(path), folder=path)
         elif path.name.endswith(".egg-info"):
-            yield _read_metadata(path.name, path / "PKG-INFO" if path.is_dir() else path, legacy=True)
+            yield replace(_read_metadata(path.name, path / "PKG-INFO" if path.is_dir() else path, legacy=True), folder=path)
         elif path.name.endswith(".egg-link"):
             target = _read_text(path).partition("\n")[0].strip()
             url = {"url": f"file://{target}", "dir_info": {"editable": True}}

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 from tests.unit.declare.projects import HOST, declare, write_files
 from tests.unit.declare.test_live import dist, venv
+from tests.unit.declare.test_live_conda import prefix as conda_prefix
+from tests.unit.declare.test_live_conda import record
 from wherry.cli.init import register
 from wherry.declare.defaults import Host
 from wherry.declare.draft import plan_choices, render_draft
@@ -98,6 +100,21 @@ def test_a_live_environment_with_and_without_a_prefix(tmp_path: Path, monkeypatc
     assert declared.python == "3.12"
     with pytest.raises(UsageError, match="already"):
         run(str(root), "--from-env", str(prefix))
+
+
+def test_a_conda_prefix_becomes_an_environment_yml(tmp_path: Path) -> None:
+    prefix = conda_prefix(tmp_path, record("numpy", "1.26.0", dists={"numpy": "1.26.0"}), dist("numpy", "1.26.4"), dist("flask"))
+    root = write_files(tmp_path / "p", {"main.py": ""})
+    stdout, stderr = run(str(root), "--from-env", str(prefix))
+    assert stdout.split() == ["environment.yml", "wherry.toml"]
+    assert "3 kept, 1 changed, 0 impossible" in stderr
+    assert "changed     numpy 1.26.4: pip put it over conda's numpy 1.26.0: both are asked for → numpy==1.26.4" in stderr
+    declared = read_declaration(root, {}, host=HOST)
+    assert declared.environment.conda is not None
+    assert [spec.text for spec in declared.environment.conda.specs] == ["numpy=1.26.0", "python=3.12.1"]
+    assert [one.text for one in declared.environment.requirements] == ["flask==1.0", "numpy==1.26.4"]
+    assert (declared.python, declared.environment.files) == ("3.12", ("environment.yml",))
+    assert "python =" not in (root / "wherry.toml").read_text()
 
 
 def test_the_folder_may_follow_the_prefix(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.declare.projects import ONE, write_files
-from wherry.declare.live import Fate, LiveEnvironment, read_live_environment, render_requirements
+from wherry.declare.live import LiveEnvironment, read_live_environment, render_requirements
+from wherry.declare.live_package import Fate
 from wherry.declare.prefix import choose_prefix
 from wherry.errors import DeclarationError
 
@@ -117,32 +118,6 @@ def test_user_site_counts_where_python_looks_there(tmp_path: Path) -> None:
     live = read_live_environment(open_one, home=user)
     assert fates(live)["extra"] == ("changed", "extra==1.0")
     assert "pip install --user: extra 1.0" in live.notes[0]
-
-
-def test_a_conda_prefix_names_what_is_conda_s(tmp_path: Path) -> None:
-    record = {"name": "numpy", "version": "1.26.4", "files": [f"{SITE}/numpy-1.26.4.dist-info/METADATA"]}
-    prefix = write_files(
-        tmp_path / "conda",
-        {
-            "conda-meta/history": "",
-            "conda-meta/python-3.12.1-h0_0.json": json.dumps({"name": "python", "version": "3.12.1", "files": []}),
-            "conda-meta/numpy-1.26.4-py312_0.json": json.dumps(record),
-            "conda-meta/libblas-3.9-0.json": json.dumps({"name": "libblas", "version": "3.9", "files": ["lib/libblas.so"]}),
-            "conda-meta/broken.json": "{",
-            **dist("numpy", "1.26.4"),
-            **dist("scipy", installer="conda"),
-            **dist("flask"),
-        },
-    )
-    live = read_live_environment(prefix)
-    assert live.python == "3.12"
-    assert fates(live) == {
-        "numpy": ("changed", "numpy==1.26.4"),
-        "scipy": ("changed", "scipy==1.0"),
-        "flask": ("kept", "flask==1.0"),
-        "libblas": ("impossible", ""),
-    }
-    assert any("conda prefix" in note for note in live.notes)
 
 
 def test_the_python_that_runs_wherry_is_the_default() -> None:
