@@ -20,6 +20,7 @@ from wherry.assemble.build import assemble_layers
 from wherry.assemble.layer_search import LayerSearch
 from wherry.assemble.recipe import PlatformRecipe, Recipe
 from wherry.bases import Bases, open_bases
+from wherry.building import Building, find_stale_folders, refuse_stale
 from wherry.declare.code import find_secrets
 from wherry.declare.fingerprint import declaration_digest
 from wherry.declare.project import read_declaration
@@ -98,7 +99,9 @@ class Project:
             if former is None:
                 raise LockError("there is no lock, and --frozen makes none", where=LOCKFILE, hint="wherry lock")
             return LockedProject(self, declared, former, wishes, since)
+        stale = find_stale_folders(declared, former) if former is not None else ()
         if wishes.locked:
+            refuse_stale(stale)
             return LockedProject(self, declared, require_answered(declared, digest, former), wishes, since)
         with self._bases(declared, wishes) as bases:
             lock = resolve_lock(
@@ -111,6 +114,8 @@ class Project:
                 environment=self.env,
                 cache=self.cache,
                 lock_base=bases.lock_base,
+                open_yard=self._building(declared, bases, wishes).open_yard,
+                stale=bool(stale),
             )
         if write and write_lock(self.root, lock):
             self._say(f"wrote {self.root / LOCKFILE}")
@@ -126,8 +131,7 @@ class Project:
         platform = read_host_platform()
         project = self._locked(replace(wishes, platforms=(platform,)))
         locked, declared = project.value.for_platform(platform), project.declaration
-        finder = self._sources(declared, wishes).finder(wishes.find, self._progress)
-        with self._forgetting_damage(finder, locked):
+        with self._finder(declared, project.value, wishes) as finder, self._forgetting_damage(finder, locked):
             return make_environment(declared, locked, wish, finder, self.env, self.cache, self._progress, self._say)
 
     def _locked(self, wishes: Wishes) -> LockedProject:
@@ -135,15 +139,32 @@ class Project:
         since = time.time_ns()
         declared = self.declare(wishes)
         lock = read_lock(self.root)
-        if lock is None or (not wishes.frozen and not wishes.locked and self._only_lacks_platforms(declared, lock)):
+        stale = find_stale_folders(declared, lock) if lock is not None and not wishes.frozen else ()
+        if wishes.locked:
+            refuse_stale(stale)
+        if lock is None or (not wishes.frozen and not wishes.locked and (stale or self._only_lacks_platforms(declared, lock))):
             platforms = declared.platforms if lock is None else (*declared.platforms, *(one.platform for one in lock.platforms))
             return self.lock(replace(wishes, platforms=tuple(platforms)))
         if not wishes.frozen:
             require_answered(declared, declaration_digest(declared), lock)
         return LockedProject(self, declared, lock, wishes, since)
 
+    def _building(self, declared: Declaration, bases: Bases, wishes: Wishes) -> Building:
+        sources = self._sources(declared, wishes)
+        return Building(declared=declared, bases=bases, sources=sources, env=self.env, find=wishes.find, say=self._say)
+
     def _sources(self, declared: Declaration, wishes: Wishes) -> PackageSources:
         return PackageSources(declared.root, declared.environment.indexes, self.env, self.cache, offline=wishes.offline)
+
+    @contextmanager
+    def _finder(self, declared: Declaration, lock: Lock, wishes: Wishes) -> Iterator[ArtefactFinder]:
+        """Finds the lock's files again; what was built once and is nowhere to be found is built again."""
+        sources = self._sources(declared, wishes)
+        if not any(locked.builds for locked in lock.platforms):
+            yield sources.finder(wishes.find, self._progress)
+            return
+        with self._bases(declared, wishes) as bases:
+            yield sources.finder(wishes.find, self._progress, self._building(declared, bases, wishes).rebuild_from(lock))
 
     @contextmanager
     def _forgetting_damage(self, finder: ArtefactFinder, locked: PlatformLock) -> Iterator[None]:
@@ -175,11 +196,11 @@ class Project:
 
     def _assemble(self, declared: Declaration, lock: Lock, wishes: Wishes) -> tuple[Lock, tuple[PlatformRecipe, ...]]:
         """The recipes of the declared platforms, and the lock with what was learned while making them."""
-        finder = self._sources(declared, wishes).finder(wishes.find, self._progress)
         recipes = []
         images = () if wishes.offline else declared.layers_from
         search = LayerSearch(self.store, images, declared.compression, self.env, self.cache, self._progress, self._say)
-        with self._bases(declared, wishes) as bases, search, self.store.in_use():
+        opened = self._finder(declared, lock, wishes)
+        with self._bases(declared, wishes) as bases, opened as finder, search, self.store.in_use():
             for platform in declared.platforms:
                 locked = lock.for_platform(platform)
                 inputs = bases.inputs(locked, lock, finder, search.find)

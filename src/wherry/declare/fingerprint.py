@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 from wherry.declare.pyproject import read_toml, table_at
 from wherry.errors import DeclarationError
 from wherry.formats.urls import strip_login
-from wherry.model.declaration import DebianBase, Declaration, Environment, EnvironmentKind, Requirement
+from wherry.model.declaration import DebianBase, Declaration, Environment, EnvironmentKind, Requirement, SourceOrigin
 from wherry.model.digest import Digest
 
 # Keys of [tool.uv] that change what uv answers.
@@ -50,7 +50,7 @@ def declaration_digest(declaration: Declaration) -> Digest:
 def render_fingerprint(declaration: Declaration) -> dict[str, Any]:
     """What the digest is over, as plain values."""
     base = declaration.base
-    return {
+    document = {
         "version": 1,
         "python": declaration.python,
         "base": f"debian:{base.suite}" if isinstance(base, DebianBase) else str(base.reference),
@@ -58,6 +58,9 @@ def render_fingerprint(declaration: Declaration) -> dict[str, Any]:
         "bytecode": declaration.bytecode.value,
         "environment": _environment(declaration.root, declaration.environment),
     }
+    if declaration.allow_build:
+        document["allow-build"] = sorted(set(declaration.allow_build))
+    return document
 
 
 def _environment(root: Path, environment: Environment) -> dict[str, Any]:
@@ -71,6 +74,8 @@ def _environment(root: Path, environment: Environment) -> dict[str, Any]:
     }
     if environment.kind in (EnvironmentKind.PYLOCK, EnvironmentKind.UV_LOCK):
         document["locked"] = _digest_of_file(root / environment.files[0], environment.files[0])
+    if environment.own is not None:
+        document["own"] = _render(environment.own)
     for file in environment.files:
         if file.rpartition("/")[2] == "pyproject.toml":
             document["pyproject"] = _pyproject(read_toml(root / file, file), whole=environment.kind is EnvironmentKind.UV_LOCK)
@@ -88,7 +93,16 @@ def _render(requirement: Requirement) -> str:
     parsed.extras = {canonicalize_name(extra) for extra in parsed.extras}
     if parsed.url:
         parsed.url = strip_login(parsed.url)
-    return " ".join((str(parsed), *sorted(set(requirement.hashes))))
+    source = (_render_source(requirement.source),) if requirement.source is not None else ()
+    return " ".join((str(parsed), *source, *sorted(set(requirement.hashes))))
+
+
+def _render_source(source: SourceOrigin) -> str:
+    """Where the source of a build is; a folder's files are not in it."""
+    place = source.folder or strip_login(source.url)
+    pinned = f"@{source.commit}" if source.commit else ""
+    below = f"#{source.subfolder}" if source.subfolder else ""
+    return f"{source.kind.value}+{place}{pinned}{below}"
 
 
 def _pyproject(document: Mapping[str, Any], *, whole: bool) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from packaging.utils import canonicalize_name, is_normalized_name
 
 from wherry.declare.paths import relative_path
 from wherry.declare.secret_files import is_secret_name
@@ -74,6 +75,7 @@ class _Document(_Table, frozen=True, kw_only=True):
     user: str | int = "10001:10001"
     workdir: str = "/app"
     layers_from: list[str] = []
+    allow_build: list[str] = []
     debian: _Debian = _Debian()
     targets: dict[str, dict[str, Any]] = {}
 
@@ -112,6 +114,7 @@ class Written:
     user: str = "10001:10001"
     workdir: str = "/app"
     layers_from: tuple[str, ...] = ()
+    allow_build: tuple[str, ...] = ()
     debian_mirror: str | None = None
     targets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # reserved: accepted, not read yet
 
@@ -142,6 +145,7 @@ def parse_written(table: Mapping[str, Any], origin: str) -> Written:
         user=_parse_user(document.user, origin),
         workdir=_absolute(document.workdir, f"{origin}: workdir"),
         layers_from=tuple(_layers_from(text, origin) for text in document.layers_from),
+        allow_build=_parse_builds(document.allow_build, origin),
         debian_mirror=_parse_mirror(document.debian.mirror, origin),
         targets=document.targets,
     )
@@ -249,6 +253,17 @@ def _parse_packages(names: list[str], origin: str) -> tuple[str, ...]:
                 hint='names alone, as in ["libgomp1"]; versions are fixed by the lock',
             )
     return tuple(dict.fromkeys(names))
+
+
+def _parse_builds(names: list[str], origin: str) -> tuple[str, ...]:
+    for name in names:
+        if not is_normalized_name(canonicalize_name(name)):
+            raise DeclarationError(
+                f"{name!r} is not the name of a Python package",
+                where=f"{origin}: allow-build",
+                hint='names alone, as in ["paho-mqtt"]; where they come from the requirements say',
+            )
+    return tuple(sorted({canonicalize_name(name) for name in names}))
 
 
 def _parse_code(value: bool | _Code | None, origin: str) -> CodeSelection:

@@ -95,6 +95,7 @@ def _declare(
         workdir=written.workdir,
         debian_mirror=written.debian_mirror,
         layers_from=written.layers_from,
+        allow_build=written.allow_build,
         notes=notes + found.notes + model_notes,
     )
 

@@ -15,12 +15,13 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from wherry.errors import LockError
+from wherry.lock.built_wheels import Yard, lock_built_wheels
 from wherry.lock.plan import plan_layers
 from wherry.lock.target import WheelTarget
 from wherry.lock.wheels import LockOptions, lock_wheels
 from wherry.model.declaration import Bytecode, Declaration
 from wherry.model.digest import Digest
-from wherry.model.lock import Lock, LockedBase, LockedDeb, LockedInterpreter, LockedWheel, PlatformLock
+from wherry.model.lock import Lock, LockedBase, LockedBuild, LockedDeb, LockedInterpreter, LockedWheel, PlatformLock
 from wherry.model.platform import Platform
 from wherry.sources.package_sources import PackageSources
 
@@ -29,15 +30,27 @@ _GLIBC = re.compile(r"(?:\d+:)?(\d+)\.(\d+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseLock:
-    """What lies below the wheels on one platform. `glibc` decides which wheels run there."""
+    """What lies below the wheels on one platform. `glibc` decides which wheels run there.
+
+    `python` is None where conda's packages bring it, until they are resolved.
+    """
 
     base: LockedBase | None
-    interpreter: LockedInterpreter
+    python: LockedInterpreter | None
     debs: tuple[LockedDeb, ...]
     glibc: tuple[int, int]
 
+    @property
+    def interpreter(self) -> LockedInterpreter:
+        """The Python that runs the wheels."""
+        if self.python is None:
+            raise LockError("there is no Python among conda's packages", where="environment", hint="name python")
+        return self.python
+
 
 LockBase = Callable[[Platform, PlatformLock | None], BaseLock]
+LockPython = Callable[[Platform, PlatformLock | None], LockedInterpreter | None]
+OpenYard = Callable[[Platform, BaseLock], Yard]
 
 
 def resolve_lock(
@@ -51,9 +64,15 @@ def resolve_lock(
     environment: Mapping[str, str],
     cache: Path,
     lock_base: LockBase,
+    open_yard: OpenYard | None = None,
+    stale: bool = False,
 ) -> Lock:
-    """Lock every platform of the declaration, whose digest is `digest`. `lock_base` may be called from several threads."""
-    if former is not None and not upgrade and not upgrade_packages and is_answered(declaration, digest, former):
+    """Lock every platform of the declaration, whose digest is `digest`. `lock_base` may be called from several threads.
+
+    `open_yard` gives the place to build in where the declaration allows builds. `stale` says that a folder has changed which
+    something was built from.
+    """
+    if former is not None and not upgrade and not upgrade_packages and not stale and is_answered(declaration, digest, former):
         return former
     if declaration.environment.kind.is_conda:
         raise LockError("conda environments are read, but not locked yet", where=declaration.environment.files[0])
@@ -63,14 +82,15 @@ def resolve_lock(
     sources = PackageSources(declaration.root, declaration.environment.indexes, environment, cache, offline=offline)
     platforms = sorted(set(declaration.platforms))
 
-    fresh = upgrade or bool(upgrade_packages) or former is None or former.declaration != digest
+    fresh = stale or upgrade or bool(upgrade_packages) or former is None or former.declaration != digest
 
     def resolve(platform: Platform) -> PlatformLock:
         own = _find_platform(former, platform)
         if own is not None and not fresh:
             return own
         base = lock_base(platform, own)
-        return _resolve_platform(declaration, platform, base, own or _any_platform(former), own, sources, options)
+        yard = open_yard(platform, base) if open_yard is not None and declaration.allow_build else None
+        return _resolve_platform(declaration, platform, base, own or _any_platform(former), own, sources, options, yard)
 
     with ThreadPoolExecutor(max(1, min(4, len(platforms))), thread_name_prefix="lock") as pool:
         locked = tuple(pool.map(resolve, platforms))
@@ -109,12 +129,25 @@ def _resolve_platform(
     former: PlatformLock | None,
     sources: PackageSources,
     options: LockOptions,
+    yard: Yard | None,
 ) -> PlatformLock:
     """`keep` is where versions are kept from, maybe another platform's lock; `former` is this platform's own."""
     target = WheelTarget(platform=platform, glibc=base.glibc, python=base.interpreter.version)
-    wheels = lock_wheels(declaration, target, sources, keep=keep, options=options)
+    builds: tuple[LockedBuild, ...] = ()
+    if yard is None:
+        wheels = lock_wheels(declaration, target, sources, keep=keep, options=options)
+    else:
+        wheels, builds = lock_built_wheels(declaration, target, sources, keep=keep, options=options, yard=yard)
     return replan(
-        PlatformLock(platform=platform, base=base.base, interpreter=base.interpreter, debs=base.debs, wheels=wheels, layers=()),
+        PlatformLock(
+            platform=platform,
+            base=base.base,
+            interpreter=base.interpreter,
+            debs=base.debs,
+            wheels=wheels,
+            layers=(),
+            builds=builds,
+        ),
         declaration.bytecode,
         models=len(declaration.models),
         former=former,

@@ -61,7 +61,7 @@ def lock_wheels(
         candidates, pins = _export_uv_lock(declaration, target, sources, options)
     else:
         former = _allowed_pins(_former_pins(keep, options), declaration)
-        candidates, pins = _resolve(declaration, target, sources, former, options)
+        candidates, pins = resolve_candidates(declaration, target, sources, former, options)
         candidates = _keep_files(candidates, keep, options, target)
     candidates = honour_hashes(candidates, declaration.environment, target, sources)
     kept = {} if options.upgrade or keep is None else {wheel.name: wheel for wheel in keep.wheels}
@@ -87,7 +87,7 @@ def _export_uv_lock(
     return select_candidates(pylock, folder, environment.files[0], target), parse_pins(listed)
 
 
-def _resolve(
+def resolve_candidates(
     declaration: Declaration,
     target: WheelTarget,
     sources: PackageSources,
@@ -151,14 +151,19 @@ def _refresh(options: LockOptions) -> list[str]:
 def _write_request(declaration: Declaration, folder: Path) -> tuple[str, ...]:
     environment = declaration.environment
     if environment.kind is EnvironmentKind.PYPROJECT:
-        return (*_project_arguments(declaration), *_choices(declaration, environment.files[0]))
-    request = folder / "requirements.in"
-    request.write_text("".join(f"{entry.text}\n" for entry in environment.requirements), encoding="utf-8")
+        request = [*_project_arguments(declaration), *_choices(declaration, environment.files[0])]
+        # What was built for a source of [tool.uv.sources] comes as a constraint.
+        built = [entry.name for entry in environment.requirements if entry.source is not None]
+        request += [argument for name in built for argument in ("--no-sources-package", name)]
+    else:
+        file = folder / "requirements.in"
+        file.write_text("".join(f"{entry.text}\n" for entry in environment.requirements), encoding="utf-8")
+        request = [str(file)]
     if not environment.constraints:
-        return (str(request),)
+        return tuple(request)
     constraints = folder / "constraints.in"
     constraints.write_text("".join(f"{entry.text}\n" for entry in environment.constraints), encoding="utf-8")
-    return (str(request), "--constraints", str(constraints))
+    return (*request, "--constraints", str(constraints))
 
 
 def _project_arguments(declaration: Declaration) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 Looked for in this order: the cache; the folders given by `--find`; where it was when it was locked; the indexes that
 this machine's uv and pip configuration names. What comes is believed only when its sha256 and size are the locked ones,
-is synced, and renamed to its place. A file in the cache was verified when it came in.
+is synced, and renamed to its place. A file in the cache was verified when it came in. What is nowhere may be built again,
+if it was built.
 
 Thread-safe; `fetch_all` fetches several at once.
 """
@@ -27,6 +28,14 @@ from wherry.sources.transport import MissingError, Transport
 from wherry.sources.uv_program import Indexes
 
 AT_ONCE = 8
+
+# Builds a file of this name and digest again and gives its place in the cache; None for what was never built.
+Rebuild = Callable[[str, Digest], Path | None]
+
+
+def rebuild_nothing(_file: str, _sha256: Digest) -> Path | None:
+    """For who builds nothing."""
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +66,10 @@ class ArtefactFinder:
         *,
         find: Sequence[Path] = (),
         progress: Progress = be_silent,
+        rebuild: Rebuild = rebuild_nothing,
     ) -> None:
         self._cache = cache
+        self._rebuild = rebuild
         self._transport = transport
         self._ask_indexes = ask_indexes
         self._find = tuple(find)
@@ -109,7 +120,10 @@ class ArtefactFinder:
                 problems.append(error)
                 continue
             return target
-        raise _not_found(wanted, problems)
+        rebuilt = self._rebuild(wanted.file, wanted.sha256)
+        if rebuilt is None:
+            raise _not_found(wanted, problems)
+        return rebuilt
 
     def drop_damaged(self, wheels: Sequence[LockedWheel]) -> tuple[str, ...]:
         """Remove what in the cache is no longer what was put there; gives the files' names.

@@ -8,12 +8,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from wherry.formats.simple_index import IndexFile
 from wherry.model.declaration import IndexOptions
 from wherry.model.progress import Progress, be_silent
-from wherry.sources.artefacts import ArtefactFinder
+from wherry.sources.artefacts import ArtefactFinder, Rebuild, rebuild_nothing
 from wherry.sources.index_credentials import CredentialBook
 from wherry.sources.pip_configuration import UvSettings, plan_uv_settings
 from wherry.sources.python_index import list_files
@@ -39,6 +40,9 @@ class PackageSources:
     ) -> None:
         self.root = root
         self.cache = cache
+        self._options = options
+        self._environment = environment
+        self._pause = pause
         self.offline = offline
         self.settings: UvSettings = plan_uv_settings(root, options, environment)
         self.seen = SeenUrls(cache)
@@ -53,6 +57,12 @@ class PackageSources:
             pause=pause,
         )
 
+    def with_folders(self, folders: Sequence[Path]) -> PackageSources:
+        """The same, and these folders of wheels besides."""
+        links = (*self._options.find_links, *map(str, folders))
+        options = replace(self._options, find_links=links)
+        return PackageSources(self.root, options, self._environment, self.cache, offline=self.offline, pause=self._pause)
+
     def indexes(self) -> Indexes:
         """What uv says its indexes are; asked once."""
         with self._guard:
@@ -64,8 +74,11 @@ class PackageSources:
         """Every file of a project (normalised name) on every index."""
         return list(list_files(self.indexes(), self.transport, name))
 
-    def finder(self, find: Sequence[Path] = (), progress: Progress = be_silent) -> ArtefactFinder:
-        return ArtefactFinder(self.cache, self.transport, self.indexes, find=find, progress=progress)
+    def finder(
+        self, find: Sequence[Path] = (), progress: Progress = be_silent, rebuild: Rebuild = rebuild_nothing
+    ) -> ArtefactFinder:
+        """`rebuild` makes again what was built once and is nowhere to be found."""
+        return ArtefactFinder(self.cache, self.transport, self.indexes, find=find, progress=progress, rebuild=rebuild)
 
 
 def _configured_urls(settings: UvSettings) -> list[str]:

@@ -1,0 +1,102 @@
+"""Runs somebody else's program sealed off, by bubblewrap: no network, no host, no privilege, an end in time.
+
+Its root is a tree that the caller names, read-only; it sees the folders that the caller places, and nothing else of this
+machine. What it prints is kept to its last `TAIL` bytes. It is ended with all its children when its time is over or we die.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wherry.engines.process import find_program
+from wherry.engines.sandbox import Placed, plan_mounts
+from wherry.errors import EngineError
+
+TAIL = 16 * 1024
+_ID = "1000"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedFolder:
+    """A folder of this machine at `target` in the sandbox."""
+
+    source: Path
+    target: str
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedEnd:
+    """`code` is the program's, negative for a signal; `output` the end of what it printed. `in_time` is False if it was ended."""
+
+    code: int
+    output: str
+    in_time: bool = True
+
+
+def run_sealed(
+    root: Path,
+    command: Sequence[str],
+    folders: Sequence[SealedFolder],
+    *,
+    workdir: str,
+    variables: Mapping[str, str],
+    env: Mapping[str, str],
+    timeout: float,
+) -> SealedEnd:
+    """Run `command` with `variables` as its whole environment. `env` is where bubblewrap itself is looked for."""
+    program = find_program("bwrap", env)
+    if program is None:
+        raise EngineError("bubblewrap is not installed: nothing is built without a sandbox", hint="apt install bubblewrap")
+    arguments = [program, "--unshare-all", "--unshare-user", "--uid", _ID, "--gid", _ID, "--hostname", "build", "--cap-drop", "ALL"]
+    arguments += ["--die-with-parent", "--new-session", *plan_mounts(root, tuple(_placed(folders)))]
+    arguments += ["--chdir", workdir, "--clearenv"]
+    for key, value in variables.items():
+        arguments += ["--setenv", key, value]
+    return _await_end([*arguments, "--", *command], env, timeout)
+
+
+def _placed(folders: Sequence[SealedFolder]) -> list[Placed]:
+    memory = ("--perms", "1777", "--size", str(1 << 30), "--tmpfs", "/tmp")  # noqa: S108
+    placed = [
+        Placed(target="/proc", options=("--proc", "/proc")),
+        Placed(target="/dev", options=("--dev", "/dev")),
+        Placed(target="/tmp", options=memory),  # noqa: S108
+    ]
+    for folder in folders:
+        bind = "--bind" if folder.writable else "--ro-bind"
+        placed.append(Placed(target=folder.target, options=(bind, str(folder.source), folder.target)))
+    return placed
+
+
+def _await_end(arguments: list[str], env: Mapping[str, str], timeout: float) -> SealedEnd:
+    late = threading.Event()
+    try:
+        process = subprocess.Popen(
+            arguments, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+    except OSError as error:
+        raise EngineError(f"cannot start {arguments[0]}: {error.strerror}") from error
+
+    def end() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(timeout, end)
+    timer.start()
+    tail = b""
+    with process:
+        try:
+            assert process.stdout is not None  # noqa: S101 - tells the type checker
+            while chunk := process.stdout.read(1 << 16):
+                tail = (tail + chunk)[-TAIL:]
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            timer.cancel()
+    return SealedEnd(code=process.returncode, output=tail.decode("utf-8", "replace"), in_time=not late.is_set())

@@ -1,0 +1,319 @@
+"""Locks the wheels of a platform where some have to be built first: those that the author allows, by name.
+
+uv sees wheels only. What the author names by its source (a commit, a folder) is built before uv is asked, and comes as a
+constraint. For a package without a wheel in the versions that are wanted, uv first chooses a version among empty stand-ins of
+its source archives; that one is built, and uv is asked again, now with what the built wheel truly requires. What a former lock
+has built stays.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import threading
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement
+from packaging.requirements import Requirement as Pep508
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
+from packaging.version import Version
+
+from wherry.errors import LockError, TransferError, TrustError, WherryError
+from wherry.formats.simple_index import IndexFile
+from wherry.lock.build_sandbox import SourceArchive
+from wherry.lock.build_sources import BuildSources, named_sources
+from wherry.lock.builder import Builder, BuiltWheel
+from wherry.lock.candidates import NoWheelError
+from wherry.lock.target import WheelTarget, markers_of
+from wherry.lock.wheels import LockOptions, lock_wheels, resolve_candidates
+from wherry.model.declaration import Declaration, Environment, EnvironmentKind, Requirement
+from wherry.model.lock import LockedBuild, LockedInterpreter, LockedWheel, PlatformLock
+from wherry.model.platform import Platform
+from wherry.sources.package_sources import PackageSources
+
+_ROUNDS = 20  # of uv; each but the last one builds something
+_MAX_STANDINS = 300  # source archives of one package, the newest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Yard:
+    """Where a platform's wheels are built. Tools are for this `host`; one build at a time has the `turn`."""
+
+    builder: Builder
+    sources: BuildSources
+    host: Platform
+    turn: threading.Lock = field(default_factory=threading.Lock)
+
+
+def lock_built_wheels(
+    declaration: Declaration,
+    target: WheelTarget,
+    sources: PackageSources,
+    *,
+    keep: PlatformLock | None,
+    options: LockOptions,
+    yard: Yard,
+) -> tuple[tuple[LockedWheel, ...], tuple[LockedBuild, ...]]:
+    """The wheels of one platform, and how those were made that nobody publishes."""
+    attempt = _Attempt(declaration, target, sources, keep, options, yard)
+    attempt.take_former()
+    attempt.build_named()
+    for _ in range(_ROUNDS):
+        try:
+            return attempt.lock()
+        except LockError as error:
+            if not attempt.build_chosen(error):
+                raise
+    raise LockError("packages to be built ask for more and more others", hint="fewer names in allow-build")
+
+
+def make_again(yard: Yard, build: LockedBuild, wheel: LockedWheel) -> Path:
+    """The file of a locked wheel that is nowhere, built as the lock says; another one than before is a `TrustError`."""
+    with yard.turn:
+        made = yard.builder.build_again(build, yard.sources.bring_locked(build))
+        if (made.sha256, made.path.name) != (wheel.sha256, wheel.file):
+            raise TrustError(
+                f"{build.name} {build.version} was built again and is another wheel: {made.sha256} instead of {wheel.sha256}",
+                where="wherry.lock",
+                hint=f"--find a folder with {wheel.file}, or wherry lock --upgrade-package {build.name}",
+            )
+        return made.path
+
+
+class _Attempt:
+    """One platform being locked: `forced` are built from what the author named, `offered` are what uv may take."""
+
+    def __init__(
+        self,
+        declaration: Declaration,
+        target: WheelTarget,
+        sources: PackageSources,
+        keep: PlatformLock | None,
+        options: LockOptions,
+        yard: Yard,
+    ) -> None:
+        self._declaration = declaration
+        self._target = target
+        self._sources = sources
+        self._keep = None if options.upgrade else keep
+        self._options = options
+        self._yard = yard
+        self._named = tuple(entry for entry in named_sources(declaration) if _applies(entry, target))
+        self._forced: dict[str, BuiltWheel] = {}
+        self._offered: dict[str, BuiltWheel] = {}
+        self._tried: set[str] = set()
+
+    def take_former(self) -> None:
+        """Offer what the former lock has built out of released sources, so that versions stay."""
+        named = {entry.name for entry in self._named}
+        for build, wheel in self._former_builds():
+            if build.name not in named and build.name in self._declaration.allow_build:
+                source = self._yard.sources.bring_locked(build)
+                self._offered[build.name] = self._as_built(build, wheel, source)
+
+    def build_named(self) -> None:
+        former = {build.name: (build, wheel) for build, wheel in self._former_builds()}
+        for entry in self._named:
+            source = self._yard.sources.bring_named(entry)
+            build, wheel = former.get(entry.name, (None, None))
+            if build is not None and wheel is not None and build.sha256 == source.sha256:
+                self._forced[entry.name] = self._as_built(build, wheel, source)
+            else:
+                self._forced[entry.name] = self._build(source, build.tools if build is not None else ())
+
+    def build_chosen(self, error: LockError) -> bool:
+        """After uv found no answer among wheels: build what lacks one and may be built. False when there is nothing."""
+        open_names = [name for name in self._declaration.allow_build if name not in self._built and name not in self._tried]
+        names = [name for name in open_names if _is_mentioned(name, error)] or open_names
+        self._tried.update(names)
+        standins = {file: name for name in names for file in _list_sources(name, self._sources, self._target)}
+        if not standins:
+            return False
+        with tempfile.TemporaryDirectory(prefix="wherry-") as scratch:
+            for file in standins:
+                _write_standin(file, Path(scratch))
+            declaration = self._declare()
+            sources = self._open_sources((Path(scratch),))
+            former = {wheel.name: wheel.version for wheel in self._kept_wheels()}
+            candidates, _ = resolve_candidates(declaration, self._target, sources, former, self._options)
+        chosen = {(candidate.name, Version(candidate.version)): candidate for candidate in candidates}
+        for file, name in standins.items():
+            candidate = chosen.get((name, parse_sdist_filename(file.file)[1]))
+            if candidate is not None and candidate.file == _standin_name(file):
+                source = self._yard.sources.bring_released(name, candidate.version, file)
+                self._offered[name] = self._build(source, ())
+        return any(name in self._offered for name in names)
+
+    def lock(self) -> tuple[tuple[LockedWheel, ...], tuple[LockedBuild, ...]]:
+        """Ask uv for wheels, those that were built among them."""
+        keep = replace(self._keep, wheels=self._kept_wheels()) if self._keep is not None else None
+        wheels = lock_wheels(self._declare(), self._target, self._open_sources(), keep=keep, options=self._options)
+        own = self._declaration.environment.own
+        if own is not None and all(wheel.name != own.name for wheel in wheels):
+            asked = {entry.name for entry in self._declaration.environment.requirements}
+            wheels = tuple(sorted((*wheels, _own_wheel(self._forced[own.name], wheels, asked)), key=lambda wheel: wheel.name))
+        made = {built.sha256: built for built in self._built.values()}
+        builds = tuple(made[wheel.sha256].as_locked() for wheel in wheels if wheel.sha256 in made)
+        return wheels, builds
+
+    @property
+    def _built(self) -> dict[str, BuiltWheel]:
+        return {**self._offered, **self._forced}
+
+    def _kept_wheels(self) -> tuple[LockedWheel, ...]:
+        """Of the former lock; what is built is not looked for among files of the same version."""
+        wheels = self._keep.wheels if self._keep is not None else ()
+        return tuple(wheel for wheel in wheels if wheel.name not in self._built)
+
+    def _former_builds(self) -> Iterable[tuple[LockedBuild, LockedWheel]]:
+        if self._keep is None:
+            return
+        wheels = {wheel.name: wheel for wheel in self._keep.wheels}
+        for build in self._keep.builds:
+            if build.name not in self._options.upgrade_packages:
+                yield build, wheels[build.name]
+
+    def _as_built(self, build: LockedBuild, wheel: LockedWheel, source: SourceArchive) -> BuiltWheel:
+        """A wheel of the former lock: found, or made again."""
+        try:
+            path = self._sources.finder().fetch_wheel(wheel)
+        except (LockError, TransferError):
+            path = make_again(self._yard, build, wheel)
+        return BuiltWheel(
+            name=build.name,
+            version=build.version,
+            path=path,
+            size=wheel.size,
+            sha256=wheel.sha256,
+            source=source,
+            tools=build.tools,
+        )
+
+    def _build(self, source: SourceArchive, former_tools: tuple[LockedWheel, ...]) -> BuiltWheel:
+        def resolve(requires: Sequence[str]) -> tuple[LockedWheel, ...]:
+            return self._resolve_tools(source.name, requires, former_tools)
+
+        with self._yard.turn:
+            return self._yard.builder.build_first(source, resolve)
+
+    def _resolve_tools(self, name: str, requires: Sequence[str], former: tuple[LockedWheel, ...]) -> tuple[LockedWheel, ...]:
+        """Wheels for this host of what a build asks for."""
+        environment = Environment(
+            kind=EnvironmentKind.REQUIREMENTS,
+            files=(f"the build of {name}",),
+            requirements=tuple(_parse_tool(text, name) for text in requires),
+            indexes=self._declaration.environment.indexes,
+        )
+        target = replace(self._target, platform=self._yard.host)
+        interpreter = LockedInterpreter(source="base", version=target.python, path="/python")
+        keep = PlatformLock(platform=target.platform, base=None, interpreter=interpreter, debs=(), wheels=former, layers=())
+        declaration = replace(self._declaration, environment=environment)
+        try:
+            return lock_wheels(declaration, target, self._sources, keep=keep, options=self._options)
+        except LockError as error:
+            raise LockError(f"{name} cannot be built: {error.what}", where=error.where, hint=error.hint) from error
+
+    def _declare(self) -> Declaration:
+        """The declaration as uv is to see it: what is built stands as a constraint to its file."""
+        environment = self._declaration.environment
+        built = tuple(
+            Requirement(text=f"{name} @ {wheel.path.resolve().as_uri()}#sha256={wheel.sha256.hex}", name=name)
+            for name, wheel in sorted(self._forced.items())
+            if environment.own is None or name != environment.own.name or environment.own in environment.requirements
+        )
+        changed = replace(
+            environment,
+            requirements=tuple(self._with_digest(entry) for entry in environment.requirements),
+            constraints=(*(self._with_digest(entry) for entry in environment.constraints), *built),
+        )
+        return replace(self._declaration, environment=changed)
+
+    def _with_digest(self, entry: Requirement) -> Requirement:
+        """Where the author gave digests, they are of the source: the wheel that was built of it is as good."""
+        built = self._built.get(entry.name)
+        if built is None or not entry.hashes:
+            return entry
+        if str(built.source.sha256) not in entry.hashes:
+            raise LockError(
+                f"none of the digests given for {entry.name} is of {built.source.file}, which it is built from",
+                where=entry.where or None,
+                hint=f"add --hash={built.source.sha256}",
+            )
+        return replace(entry, hashes=(str(built.sha256),))
+
+    def _open_sources(self, folders: tuple[Path, ...] = ()) -> PackageSources:
+        return self._sources.with_folders((*folders, *(wheel.path.parent for wheel in self._offered.values())))
+
+
+def _applies(entry: Requirement, target: WheelTarget) -> bool:
+    marker = Pep508(entry.text).marker
+    return marker is None or marker.evaluate(markers_of(target))
+
+
+def _is_mentioned(name: str, error: LockError) -> bool:
+    if isinstance(error, NoWheelError) and canonicalize_name(error.package) == name:
+        return True
+    cause = error.__cause__ or error.__context__
+    text = f"{error} {cause if isinstance(cause, WherryError) else ''}"
+    return re.search(rf"(?<![\w.-]){re.escape(name).replace('-', '[-_.]+')}(?![\w-])", text, re.IGNORECASE) is not None
+
+
+def _parse_tool(text: str, name: str) -> Requirement:
+    try:
+        parsed = Pep508(text)
+    except (InvalidRequirement, RecursionError):
+        raise LockError(f"the build of {name} asks for what is no requirement: {text[:80]!r}") from None
+    if parsed.url:
+        raise LockError(f"the build of {name} asks for {parsed.name} from an address, and only released wheels are taken for that")
+    return Requirement(text=text, name=canonicalize_name(parsed.name))
+
+
+def _list_sources(name: str, sources: PackageSources, target: WheelTarget) -> tuple[IndexFile, ...]:
+    """The source archives of a package that this Python may have, the newest first."""
+    found: dict[Version, IndexFile] = {}
+    for file in sources.list_files(name):
+        try:
+            project, version = parse_sdist_filename(file.file)
+        except InvalidSdistFilename:
+            continue
+        if project == name and file.sha256 is not None and not file.yanked and _takes(file.requires_python, target.python):
+            found.setdefault(version, file)
+    return tuple(found[version] for version in sorted(found, reverse=True)[:_MAX_STANDINS])
+
+
+def _takes(specifier: str, python: str) -> bool:
+    try:
+        return SpecifierSet(specifier).contains(python, prereleases=True)
+    except InvalidSpecifier:
+        return True
+
+
+def _standin_name(file: IndexFile) -> str:
+    name, version = parse_sdist_filename(file.file)
+    return f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
+
+
+def _write_standin(file: IndexFile, folder: Path) -> None:
+    """A wheel of a source archive's name and version that holds nothing and requires nothing."""
+    name, version = parse_sdist_filename(file.file)
+    info = f"{name.replace('-', '_')}-{version}.dist-info"
+    with zipfile.ZipFile(folder / _standin_name(file), "w") as archive:
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+
+
+def _own_wheel(built: BuiltWheel, wheels: Sequence[LockedWheel], asked: set[str]) -> LockedWheel:
+    return LockedWheel(
+        name=built.name,
+        version=built.version,
+        file=built.path.name,
+        size=built.size,
+        sha256=built.sha256,
+        requires=tuple(wheel.name for wheel in wheels if wheel.name in asked),
+        requested=True,
+    )
