@@ -67,6 +67,8 @@ def lock_built_wheels(
             return attempt.lock()
         except LockError as error:
             if not attempt.build_chosen(error):
+                if isinstance(error, NoWheelError) and canonicalize_name(error.package) in declaration.allow_build:
+                    error.hint = "another version: this one has no source archive either that could be built"
                 raise
     raise LockError("packages to be built ask for more and more others", hint="fewer names in allow-build")
 

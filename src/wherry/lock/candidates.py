@@ -6,6 +6,7 @@ and whatever is no wheel with a sha256 is refused by name.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -128,16 +129,22 @@ def _choose(package: Package, folder: Path, where: str, target: WheelTarget, ord
     return _candidate(package, wheel.filename, wheel.url, wheel.path, wheel.hashes, wheel.size, folder, where)
 
 
+def say_allow_build(requirement: str) -> str:
+    """The line to write for a package that may be built; `requirement` begins with its name."""
+    name = canonicalize_name(re.split(r"[^A-Za-z0-9._-]", requirement.strip(), maxsplit=1)[0])
+    return f'allow-build = ["{name}"] in wherry.toml: it is built once, in a sandbox without network'
+
+
 def no_wheel(name: str, target: WheelTarget, files: Iterable[str], *, where: str | None = None) -> NoWheelError:
     """The refusal for a package that this platform gets no wheel of."""
     python = ".".join(map(str, target.minor))
     have = describe_platforms(files)
     if have == "none":
         return NoWheelError(
-            f"{name} has no wheel at all, and wherry runs no build",
+            f"{name} has no wheel at all, and is not built unasked",
             package=name,
             where=where,
-            hint=f"another version of it, or make a wheel (pip wheel {name}) and name its folder with find-links",
+            hint=f"{say_allow_build(name)}; or an index that has a wheel",
         )
     return NoWheelError(
         f"{name} has no wheel for {target.platform} with Python {python} and glibc {target.glibc[0]}.{target.glibc[1]};"

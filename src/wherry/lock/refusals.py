@@ -16,13 +16,14 @@ from packaging.version import Version
 
 from wherry.errors import LockError, WherryError
 from wherry.formats.simple_index import IndexFile
-from wherry.lock.candidates import Candidate, NoWheelError, no_wheel, rank_of
+from wherry.lock.candidates import Candidate, NoWheelError, no_wheel, rank_of, say_allow_build
 from wherry.lock.target import WheelTarget, markers_of, tags_of
 from wherry.model.declaration import Environment
 from wherry.model.declaration import Requirement as AskedRequirement
 from wherry.sources.package_sources import PackageSources
 from wherry.sources.uv_program import describe_indexes
 
+_UNUSABLE = "has no usable wheels"
 _UNKNOWN = "was not found in the package registry"
 _NAME = r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)"
 _SIGNS = (
@@ -49,6 +50,9 @@ def explain_missing_wheels(error: LockError, environment: Environment, target: W
         return error
     allowed = [file for file in files if file.endswith(".whl") and _is_allowed(file, asked)]
     if any(rank_of(file, dict.fromkeys(tags_of(target), 0)) is not None for file in allowed):
+        if _UNUSABLE in text and any(_is_source(file) for file in files):
+            what = f"{name} has no wheel of a version that is wanted, and is not built unasked\n" + error.what.partition("\n")[2]
+            return NoWheelError(what.rstrip(), package=name, where=asked.where if asked else None, hint=say_allow_build(name))
         return error  # there is one, but something else forbids it: uv says what
     refusal = no_wheel(name if asked is None else asked.text, target, allowed, where=asked.where if asked else None)
     refusal.__cause__ = error
@@ -118,6 +122,10 @@ def _specifier(asked: AskedRequirement | None) -> SpecifierSet:
         return Requirement(asked.text).specifier if asked is not None else SpecifierSet()
     except InvalidRequirement:
         return SpecifierSet()
+
+
+def _is_source(file: str) -> bool:
+    return file.endswith((".tar.gz", ".zip"))
 
 
 def _version_of(file: str) -> Version | None:

@@ -209,8 +209,20 @@ def test_a_needed_package_without_a_wheel_is_named(yard: Yard) -> None:
 def test_no_wheel_at_all(yard: Yard) -> None:
     link = f'<a href="../../files/hull-1.0.tar.gz#sha256={"0" * 64}">hull-1.0.tar.gz</a>'
     yard.index.extra_pages["/simple/hull/"] = link.encode()
-    with pytest.raises(LockError, match="has no wheel at all"):
+    with pytest.raises(LockError, match="has no wheel at all") as caught:
         yard.lock(yard.declare("hull"))
+    assert 'allow-build = ["hull"] in wherry.toml' in str(caught.value)
+
+
+def test_no_wheel_of_the_versions_that_are_wanted(yard: Yard) -> None:
+    wheel = make_wheel("hull", "2.0")
+    page = f'<a href="../../files/hull-1.0.tar.gz#sha256={"0" * 64}">a</a>'
+    page += f'<a href="../../files/{wheel.file}#sha256={wheel.sha256}">b</a>'
+    yard.index.add(wheel, make_wheel("rope", "1.0", requires=["hull<2"]))
+    yard.index.extra_pages["/simple/hull/"] = page.encode()
+    with pytest.raises(LockError, match="hull has no wheel of a version that is wanted") as caught:
+        yard.lock(yard.declare("rope"))
+    assert 'allow-build = ["hull"] in wherry.toml' in str(caught.value)
 
 
 def test_a_platform_that_uv_does_not_know(yard: Yard) -> None:
