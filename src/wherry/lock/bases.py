@@ -10,8 +10,8 @@ from collections.abc import Collection
 from contextlib import AbstractContextManager
 
 from wherry.errors import LockError
-from wherry.lock.debian import lock_debian
-from wherry.lock.resolution import BaseLock, glibc_of
+from wherry.lock.debian import lock_base_alone, lock_debian
+from wherry.lock.resolution import BaseLock, LockPython, glibc_of
 from wherry.model.declaration import DebianBase, Declaration
 from wherry.model.lock import LockedDeb, LockedInterpreter, PlatformLock
 from wherry.model.platform import Platform
@@ -19,21 +19,36 @@ from wherry.sources.debian import DebianArchive
 
 
 class DebianBases:
-    """The `LockBase` of a Debian base. `upgrade` is true for all packages, or names those to be locked anew."""
+    """The `LockBase` of a Debian base. `upgrade` is true for all packages, or names those to be locked anew.
 
-    def __init__(self, declaration: Declaration, base: DebianBase, archive: DebianArchive, upgrade: bool | Collection[str]) -> None:
+    `lock_python` gives a Python that is not Debian's.
+    """
+
+    def __init__(
+        self,
+        declaration: Declaration,
+        base: DebianBase,
+        archive: DebianArchive,
+        upgrade: bool | Collection[str],
+        lock_python: LockPython | None = None,
+    ) -> None:
         self._declaration = declaration
         self._suite = base.suite
         self._archive = archive
         self._upgrade = upgrade
+        self._lock_python = lock_python
         self._turn: AbstractContextManager[object] = threading.Lock()
 
     def __call__(self, platform: Platform, former: PlatformLock | None) -> BaseLock:
-        debs, interpreter = self.lock_packages(platform, former.debs if former else ())
+        keep = former.debs if former else ()
+        if self._lock_python is not None:
+            debs, python = self._lock_alone(platform, keep), self._lock_python(platform, former)
+        else:
+            debs, python = self.lock_packages(platform, keep)
         glibc = glibc_of(debs)
         if glibc is None:
             raise LockError("the base has no libc6: wheels cannot run on it", where=f"base, {platform}")
-        return BaseLock(base=None, interpreter=interpreter, debs=debs, glibc=glibc)
+        return BaseLock(base=None, python=python, debs=debs, glibc=glibc)
 
     def lock_packages(self, platform: Platform, keep: tuple[LockedDeb, ...]) -> tuple[tuple[LockedDeb, ...], LockedInterpreter]:
         """The packages and the interpreter alone; also for a host whose platform is not in the lock."""
@@ -48,3 +63,8 @@ class DebianBases:
                 keep=keep,
                 upgrade=self._upgrade,
             )
+
+    def _lock_alone(self, platform: Platform, keep: tuple[LockedDeb, ...]) -> tuple[LockedDeb, ...]:
+        packages = self._declaration.system_packages
+        with self._turn:
+            return lock_base_alone(self._archive, self._suite, platform, packages, keep=keep, upgrade=self._upgrade)

@@ -38,13 +38,22 @@ def lock_debian(
     `upgrade` is true for all, or names the packages whose former version does not count. A package or a Python that
     the release does not have is a `LockError`.
     """
-    index = archive.packages(suite, platform)
-    interpreter = _find_python(index, suite, python)
-    wishes = [*_parse_wishes((*BASE_PACKAGES, interpreter), platform), *_parse_wishes(system_packages, platform)]
-    chosen = solve_packages(index, wishes, keep=_kept_versions(keep, upgrade))
-    locked = _lock_all(archive, chosen)
-    version = next(package.version for package in chosen if package.name == interpreter)
+    interpreter = _find_python(archive.packages(suite, platform), suite, python)
+    locked = _lock_base(archive, suite, platform, (*BASE_PACKAGES, interpreter), system_packages, keep, upgrade)
+    version = next(package.version for package in locked if package.name == interpreter)
     return locked, LockedInterpreter(source="debian", version=upstream_version(version), path=f"/usr/bin/{interpreter}")
+
+
+def lock_base_alone(
+    archive: DebianArchive,
+    suite: str,
+    platform: Platform,
+    system_packages: tuple[str, ...] = (),
+    keep: tuple[LockedDeb, ...] = (),
+    upgrade: bool | Collection[str] = False,
+) -> tuple[LockedDeb, ...]:
+    """The packages of a base whose Python comes from elsewhere."""
+    return _lock_base(archive, suite, platform, BASE_PACKAGES, system_packages, keep, upgrade)
 
 
 def lock_over_base(
@@ -82,6 +91,20 @@ def lock_over_base(
     index = archive.packages(suite, platform)
     chosen = solve_packages(index, _parse_wishes(packages, platform), keep=_kept_versions(keep, upgrade), installed=installed)
     return _lock_all(archive, chosen)
+
+
+def _lock_base(
+    archive: DebianArchive,
+    suite: str,
+    platform: Platform,
+    base: tuple[str, ...],
+    system_packages: tuple[str, ...],
+    keep: tuple[LockedDeb, ...],
+    upgrade: bool | Collection[str],
+) -> tuple[LockedDeb, ...]:
+    index = archive.packages(suite, platform)
+    wishes = [*_parse_wishes(base, platform), *_parse_wishes(system_packages, platform)]
+    return _lock_all(archive, solve_packages(index, wishes, keep=_kept_versions(keep, upgrade)))
 
 
 def _find_python(index: PackageIndex, suite: str, python: str | None) -> str:

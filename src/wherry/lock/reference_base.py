@@ -14,7 +14,7 @@ from dataclasses import replace
 from wherry.errors import LockError
 from wherry.formats.debian_index import read_status
 from wherry.lock.debian import lock_over_base, upstream_version
-from wherry.lock.resolution import BaseLock
+from wherry.lock.resolution import BaseLock, LockPython
 from wherry.model.declaration import Declaration
 from wherry.model.lock import LockedBase, LockedDeb, LockedInterpreter, PlatformLock
 from wherry.model.oci import ImageConfig
@@ -36,13 +36,21 @@ class ReferenceBases:
     """The `LockBase` of a base given by reference."""
 
     def __init__(
-        self, declared: Declaration, name: str, find_base: FindBase, open_archive: OpenArchive, upgrade: bool | Collection[str]
+        self,
+        declared: Declaration,
+        name: str,
+        find_base: FindBase,
+        open_archive: OpenArchive,
+        upgrade: bool | Collection[str],
+        lock_python: LockPython | None = None,
     ) -> None:
+        """`lock_python` gives a Python that the base does not bring."""
         self._declared = declared
         self._name = name
         self._find_base = find_base
         self._open_archive = open_archive
         self._upgrade = upgrade
+        self._lock_python = lock_python
         self._turn: AbstractContextManager[object] = threading.Lock()
 
     def __call__(self, platform: Platform, former: PlatformLock | None) -> BaseLock:
@@ -51,9 +59,13 @@ class ReferenceBases:
             locked, config, survey = self._find_base(platform, None if self._upgrade is True else kept)
             looked = survey()
             debs, release = self._lock_packages(looked, platform, former)
+        if self._lock_python is not None:
+            python = self._lock_python(platform, former)
+        else:
+            python = find_interpreter(config, looked, debs, self._declared.python, self._name)
         return BaseLock(
             base=replace(locked, release=release),
-            interpreter=find_interpreter(config, looked, debs, self._declared.python, self._name),
+            python=python,
             debs=debs,
             glibc=_require_glibc(looked, self._name),
         )
