@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from wherry.assemble.layers import EMPTY_LAYER, LayerBlob, LayerCache
+from wherry.assemble.packages import NO_CONDA, CondaSource
 from wherry.assemble.wheels import Clash
 from wherry.assemble.work import LayerWork, WorkInputs
 from wherry.model.declaration import Compression
@@ -53,12 +54,13 @@ def assemble_layers(
     cache: Path,
     compression: Compression,
     progress: Callable[[str, int, int], None],
+    conda: CondaSource = NO_CONDA,
 ) -> Assembly:
     """Find or make every layer of the plan."""
     layer_cache = LayerCache(cache, store, compression)
     found = _find_all(locked.layers, layer_cache, inputs)
     with ExitStack() as stack:
-        work = LayerWork(locked, inputs, store, layer_cache, compression, stack, found)
+        work = LayerWork(locked, inputs, conda, store, layer_cache, compression, stack, found)
         made = _make_all(sorted(work.missing, key=work.cost, reverse=True), work.make, f"{locked.platform}: layers", progress)
         learned = [work.tell(layer, made.get(layer.name)) for layer in locked.layers]
         clashes, notes = work.packages.clashes, work.packages.notes

@@ -28,6 +28,14 @@ class HostPython:
     find_packages: Callable[[], tuple[tuple[LockedDeb, ...], LockedInterpreter]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagedSource:
+    """A managed Python: the locked archive, and the same version made to run on this host. Both may fetch."""
+
+    archive: Callable[[], Path]
+    interpreter: Callable[[], HostInterpreter]
+
+
 class FetchedInputs:
     """The `Inputs` of one platform. `archive` is None where nothing of the lock comes from Debian."""
 
@@ -40,10 +48,12 @@ class FetchedInputs:
         cache: Path,
         host: HostPython,
         find_layer: FindLayer,
+        managed: ManagedSource | None = None,
     ) -> None:
         self._locked = locked
         self._finder = finder
         self._find_layer = find_layer
+        self._managed = managed
         self._archive = archive
         self._suite = suite
         self._cache = cache
@@ -71,6 +81,8 @@ class FetchedInputs:
 
     def interpreter(self) -> HostInterpreter:
         """The image's interpreter for this host; its packages are those of the lock where it has this host's platform."""
+        if self._managed is not None:
+            return self._managed.interpreter()
         wanted = self._locked.interpreter
         on_host = self._host.locked
         if on_host is not None and on_host.interpreter == wanted:
@@ -85,6 +97,9 @@ class FetchedInputs:
             )
         return unpack_interpreter(wanted, debs, lambda packages: self._fetch(packages, self._host.platform), self._cache)
 
+    def managed_python(self) -> Path:
+        return _archive_of(self._managed)
+
 
 class ReferenceInputs:
     """The `Inputs` of a platform whose base is given by reference."""
@@ -96,10 +111,12 @@ class ReferenceInputs:
         interpreter: Callable[[], HostInterpreter],
         fetch_debs: Callable[[], Sequence[tuple[LockedDeb, Path]]],
         find_layer: FindLayer,
+        managed: ManagedSource | None = None,
     ) -> None:
         self._locked = locked
         self._finder = finder
-        self._interpreter = interpreter
+        self._managed = managed
+        self._interpreter = managed.interpreter if managed is not None else interpreter
         self._fetch_debs = fetch_debs
         self._find_layer = find_layer
 
@@ -114,6 +131,15 @@ class ReferenceInputs:
 
     def interpreter(self) -> HostInterpreter:
         return self._interpreter()
+
+    def managed_python(self) -> Path:
+        return _archive_of(self._managed)
+
+
+def _archive_of(managed: ManagedSource | None) -> Path:
+    if managed is None:
+        raise LockError("the lock has a managed Python, and the declaration has not", where="wherry.lock", hint="wherry lock")
+    return managed.archive()
 
 
 def fetch_wheels(finder: ArtefactFinder, wheels: Sequence[LockedWheel]) -> Mapping[str, Path]:

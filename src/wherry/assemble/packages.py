@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
+from wherry.assemble.bytecode import HostInterpreter
 from wherry.assemble.record_lists import read_record_list
 from wherry.assemble.records import NO_RECORDS, PlannedRecords, RecordContents, place_files, plan_records
 from wherry.assemble.wheels import NO_WHEELS, Clash, PlannedWheels, plan_wheels
@@ -24,16 +25,27 @@ _OF_RECORDS = (LayerKind.RECORD, LayerKind.RECORDS)
 _Package = TypeVar("_Package", LockedWheel, LockedRecord)
 
 
-class PackageInputs(Protocol):
-    """Where archives come from; each call may fetch. One that is nowhere is a `LockError`."""
+FetchWheels = Callable[[Sequence[LockedWheel]], Mapping[str, Path]]
+FetchRecords = Callable[[Sequence[LockedRecord]], Mapping[str, Path]]
 
-    def wheels(self, wheels: Sequence[LockedWheel]) -> Mapping[str, Path]:
-        """The wheels' files by name."""
-        ...
 
-    def records(self, records: Sequence[LockedRecord]) -> Mapping[str, Path]:
-        """The records' archives by name, verified."""
-        ...
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CondaSource:
+    """Where the records' verified archives come from, by name, and conda's Python made to run on this host. Both may fetch."""
+
+    fetch: FetchRecords
+    interpreter: Callable[[], HostInterpreter]
+
+
+def _no_records(_records: Sequence[LockedRecord]) -> Mapping[str, Path]:
+    raise LockError("the lock has packages of conda's, and the declaration has none", where="wherry.lock", hint="wherry lock")
+
+
+def _no_python() -> HostInterpreter:
+    raise LockError("the lock has conda's Python, and the declaration has none", where="wherry.lock", hint="wherry lock")
+
+
+NO_CONDA = CondaSource(fetch=_no_records, interpreter=_no_python)
 
 
 class LayerMembers:
@@ -100,16 +112,18 @@ class OpenedPackages:
 NO_PACKAGES = OpenedPackages(contents={}, archives={})
 
 
-def open_packages(locked: PlatformLock, missing: Sequence[LockedLayer], inputs: PackageInputs, stack: ExitStack) -> OpenedPackages:
+def open_packages(
+    locked: PlatformLock, missing: Sequence[LockedLayer], fetch_wheels: FetchWheels, fetch_records: FetchRecords, stack: ExitStack
+) -> OpenedPackages:
     """Open all packages when one of their layers is `missing`. Wheels stay open until `stack` closes."""
     members = LayerMembers(locked)
     if not any(members.has_packages(layer) for layer in missing):
         return NO_PACKAGES
     environment = environment_layout(locked.interpreter)
-    paths = _fetch(locked.wheels, {wheel for layer in missing for wheel in members.wheels(layer)}, inputs.wheels)
+    paths = _fetch(locked.wheels, {wheel for layer in missing for wheel in members.wheels(layer)}, fetch_wheels)
     wheels = plan_wheels([(wheel, paths[wheel.name]) for wheel in locked.wheels if wheel.name in paths], environment, stack)
-    archives = _fetch(locked.records, {record for layer in missing for record in members.records(layer)}, inputs.records)
-    contents = list(_read_all(locked.records, archives, environment))
+    archives = _fetch(locked.records, {record for layer in missing for record in members.records(layer)}, fetch_records)
+    contents = list(read_contents(locked.records, archives, environment))
     records = plan_records(contents, wheels, environment)
     return OpenedPackages(wheels=wheels, records=records, contents={one.record.name: one for one in contents}, archives=archives)
 
@@ -132,7 +146,7 @@ def _fetch(
     return paths
 
 
-def _read_all(
+def read_contents(
     records: Sequence[LockedRecord], archives: Mapping[str, Path], environment: EnvironmentLayout
 ) -> Iterator[RecordContents]:
     for record in records:

@@ -16,7 +16,8 @@ from typing import Generic, Protocol, TypeVar
 from wherry.assemble.bytecode import HostInterpreter, compile_sources
 from wherry.assemble.debian import debian_entries
 from wherry.assemble.layers import LayerBlob, LayerCache, write_layer
-from wherry.assemble.packages import LayerMembers, PackageInputs, open_packages
+from wherry.assemble.managed_python import managed_entries
+from wherry.assemble.packages import CondaSource, LayerMembers, open_packages
 from wherry.assemble.skeleton import skeleton_entries
 from wherry.assemble.spool import Spool
 from wherry.assemble.wheels import is_test
@@ -24,7 +25,7 @@ from wherry.errors import TrustError
 from wherry.formats.tar import EntryKind, TarEntry, add_parents
 from wherry.model.declaration import Compression
 from wherry.model.layout import environment_layout
-from wherry.model.lock import LayerKind, LockedDeb, LockedLayer, PlatformLock
+from wherry.model.lock import LayerKind, LockedDeb, LockedLayer, LockedWheel, PlatformLock
 from wherry.sources.staged_records import StagedRecord, stage_records
 from wherry.store.disk import DiskStore
 
@@ -33,13 +34,21 @@ _UNPACKED = 4  # times as great as its archive is about what a record holds
 _T = TypeVar("_T")
 
 
-class WorkInputs(PackageInputs, Protocol):
-    """Where what is not in a wheel or a record comes from; each call may fetch, from several threads."""
+class WorkInputs(Protocol):
+    """Where what is locked besides conda's records comes from; each call may fetch, from several threads."""
+
+    def wheels(self, wheels: Sequence[LockedWheel]) -> Mapping[str, Path]:
+        """The wheels' files by name. One that is nowhere is a `LockError`."""
+        ...
 
     def debs(self, debs: Sequence[LockedDeb]) -> Sequence[tuple[LockedDeb, Path]]: ...
 
     def interpreter(self) -> HostInterpreter:
         """The image's interpreter, runnable on this host."""
+        ...
+
+    def managed_python(self) -> Path:
+        """The archive of the locked interpreter, which is one that has an archive."""
         ...
 
 
@@ -51,6 +60,7 @@ class LayerWork:
         self,
         locked: PlatformLock,
         inputs: WorkInputs,
+        conda: CondaSource,
         store: DiskStore,
         cache: LayerCache,
         compression: Compression,
@@ -64,23 +74,24 @@ class LayerWork:
         self._environment = environment_layout(locked.interpreter)
         self._members = LayerMembers(locked)
         missing = [layer for layer in locked.layers if layer.name not in found]
-        self.packages = open_packages(locked, missing, inputs, stack)
+        self.packages = open_packages(locked, missing, inputs.wheels, conda.fetch, stack)
         stale = [layer for layer in locked.layers if layer.name in found and self._is_stale(layer)]
         if stale:
             missing = [layer for layer in locked.layers if layer in missing or layer in stale]
-            self.packages = open_packages(locked, missing, inputs, stack)
+            self.packages = open_packages(locked, missing, inputs.wheels, conda.fetch, stack)
         self.missing = [replace(layer, diff_id=None) if layer in stale else layer for layer in missing]
-        self._begin(missing, inputs, stack)
+        self._begin(missing, inputs, conda, stack)
 
-    def _begin(self, missing: Sequence[LockedLayer], inputs: WorkInputs, stack: ExitStack) -> None:
+    def _begin(self, missing: Sequence[LockedLayer], inputs: WorkInputs, conda: CondaSource, stack: ExitStack) -> None:
         kinds = {layer.kind for layer in missing}
         wanted = {LayerKind.BASE, LayerKind.INTERPRETER} & kinds or any(layer.name == "bytecode-python" for layer in missing)
         self._debs = inputs.debs(self._locked.debs) if wanted else ()
         # Unpacking an interpreter takes as long as a layer: it goes on while layers that need none are written.
         compiles = any(self._has_sources(layer) for layer in missing)
-        self._interpreter = stack.enter_context(_Ahead(inputs.interpreter)) if compiles else None
+        interpreter = conda.interpreter if self._environment.is_conda else inputs.interpreter
+        self._interpreter = stack.enter_context(_Ahead(interpreter)) if compiles else None
         python_layers = {layer.name for layer in missing} & {"python", "bytecode-python"}
-        self._python = self._unpack_interpreter(stack) if python_layers and self._debs else []
+        self._python = self._unpack_interpreter(inputs, stack) if python_layers else []
         staged = {record.name for layer in missing if self._reads(layer) for record in self._members.records(layer)}
         shelf = stack.enter_context(ExitStack())
         self._staged = stack.enter_context(_Ahead(lambda: self._stage(staged, shelf))) if staged else None
@@ -145,6 +156,7 @@ class LayerWork:
         if layer.kind in (LayerKind.BASE, LayerKind.INTERPRETER):
             given += [str(self._locked.platform), self._locked.interpreter.path, self._locked.interpreter.version]
             given += [str(deb.sha256) for deb in self._locked.debs]
+            given += [str(archive.sha256)] if (archive := self._locked.interpreter.archive) is not None else []
         if self._environment.is_conda:
             given.append(self._environment.prefix)
         for record in self._members.records(layer):
@@ -156,6 +168,8 @@ class LayerWork:
         if layer.kind is LayerKind.BYTECODE:
             given.append(self._locked.interpreter.version)
             given += [str(deb.sha256) for deb in self._locked.debs if layer.name == "bytecode-python"]
+            if layer.name == "bytecode-python" and self._locked.interpreter.archive is not None:
+                given.append(str(self._locked.interpreter.archive.sha256))
         return given
 
     def _entries(self, layer: LockedLayer, spool: Spool) -> list[TarEntry]:
@@ -191,9 +205,14 @@ class LayerWork:
         wanted = (entry for entry in self._python if entry.kind is EntryKind.FILE and entry.path.endswith(".py"))
         return (entry for entry in wanted if not is_test(entry.path))
 
-    def _unpack_interpreter(self, stack: ExitStack) -> list[TarEntry]:
+    def _unpack_interpreter(self, inputs: WorkInputs, stack: ExitStack) -> list[TarEntry]:
         """Two layers are made of it, its files and their bytecode, so its spool stays open for both."""
+        interpreter = self._locked.interpreter
+        if interpreter.archive is None and not self._debs:
+            return []
         spool = stack.enter_context(Spool(self._cache.folder))
+        if interpreter.archive is not None:
+            return managed_entries(inputs.managed_python(), interpreter, spool)
         return debian_entries(self._debs, LayerKind.INTERPRETER, spool)
 
     def _stage(self, names: set[str], shelf: ExitStack) -> dict[str, StagedRecord]:

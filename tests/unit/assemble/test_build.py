@@ -18,7 +18,7 @@ from wherry.formats.untar import read_members
 from wherry.lock.plan import plan_layers
 from wherry.model.declaration import Bytecode, Compression
 from wherry.model.digest import DiffId, Digest
-from wherry.model.lock import LayerKind, LockedDeb, LockedInterpreter, LockedRecord, LockedWheel, PlatformLock
+from wherry.model.lock import LayerKind, LockedDeb, LockedInterpreter, LockedWheel, PlatformLock
 from wherry.model.platform import Platform
 from wherry.model.progress import be_silent
 from wherry.store.archive import read_layer
@@ -51,14 +51,14 @@ class Shelf:
         self.fetched += [wheel.name for wheel in wheels]
         return {wheel.name: self.folder / wheel.file for wheel in wheels}
 
-    def records(self, records: Sequence[LockedRecord]) -> Mapping[str, Path]:
-        return {record.name: self.folder / record.file for record in records}
-
     def debs(self, debs: Sequence[LockedDeb]) -> Sequence[tuple[LockedDeb, Path]]:
         return ()
 
     def interpreter(self) -> HostInterpreter:
         raise StoreError("this host cannot run the image's Python")
+
+    def managed_python(self) -> Path:
+        raise LockError("the lock has no managed Python")
 
 
 class Bench:

@@ -19,6 +19,7 @@ from tests.simulators.wheels import make_wheel
 from wherry.assemble.build import Assembly, assemble_layers
 from wherry.assemble.bytecode import HostInterpreter
 from wherry.assemble.layers import LayerBlob
+from wherry.assemble.packages import CondaSource
 from wherry.errors import FormatError, LockError
 from wherry.formats.tar import EntryKind
 from wherry.formats.untar import read_members
@@ -54,7 +55,7 @@ class Shelf:
     def wheels(self, wheels: Sequence[LockedWheel]) -> Mapping[str, Path]:
         return {wheel.name: self.archives[wheel.file] for wheel in wheels}
 
-    def records(self, records: Sequence[LockedRecord]) -> Mapping[str, Path]:
+    def fetch(self, records: Sequence[LockedRecord]) -> Mapping[str, Path]:
         for record in records:
             if record.name in self.gone:
                 raise LockError(f"{record.name} {record.version} is nowhere")
@@ -65,7 +66,10 @@ class Shelf:
         return ()
 
     def interpreter(self) -> HostInterpreter:
-        return THIS
+        raise LockError("the base has no Python")
+
+    def managed_python(self) -> Path:
+        raise LockError("the lock has no managed Python")
 
 
 class Bench:
@@ -103,7 +107,8 @@ class Bench:
         )
 
     def build(self, locked: PlatformLock) -> tuple[Assembly, PlatformLock]:
-        made = assemble_layers(locked, self.shelf, self.store, self.cache, Compression.GZIP, be_silent)
+        conda = CondaSource(fetch=self.shelf.fetch, interpreter=lambda: THIS)
+        made = assemble_layers(locked, self.shelf, self.store, self.cache, Compression.GZIP, be_silent, conda)
         return made, replace(locked, layers=made.learned)
 
     def contents(self, made: Assembly, name: str) -> dict[str, bytes]:
