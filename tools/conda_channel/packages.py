@@ -112,7 +112,7 @@ def _info_members(package: CondaPackage) -> Iterator[Member]:
     files = package.all_files()
     written: dict[str, bytes | None] = {
         "info/index.json": _json(index_of(package)),
-        "info/paths.json": _json({"paths": [_path_entry(path, files) for path in files], "paths_version": 1}),
+        "info/paths.json": _json({"paths": list_paths(package), "paths_version": 1}),
         "info/files": "".join(f"{path}\n" for path in files).encode(),
         "info/about.json": _json({"license": package.license, "summary": f"{package.name}, made for tests"}),
     }
@@ -150,6 +150,12 @@ def index_of(package: CondaPackage) -> dict[str, Any]:
         platform, _, machine = package.subdir.partition("-")
         index |= {"arch": {"64": "x86_64"}.get(machine, machine), "platform": platform}
     return {**index, **package.more}
+
+
+def list_paths(package: CondaPackage) -> list[dict[str, Any]]:
+    """What stands in the package's `paths.json`."""
+    files = package.all_files()
+    return [_path_entry(path, files) for path in files]
 
 
 def _path_entry(path: str, files: Mapping[str, PackagedFile]) -> dict[str, Any]:

@@ -93,11 +93,12 @@ class TarMember:
     content: Iterator[bytes]
 
 
-def read_members(chunks: Iterable[bytes], where: str, *, others: bool = False) -> Iterator[TarMember]:
+def read_members(chunks: Iterable[bytes], where: str, *, others: bool = False, one_size: bool = False) -> Iterator[TarMember]:
     """Yield the members in their order. Content that the caller leaves unread is skipped.
 
-    With `others`, what has no place here (devices, pipes, sparse files, names that leave the root or are not UTF-8) is of
-    the kind `OTHER`, its path empty where it cannot be told.
+    With `one_size`, a pax header that gives another size than the member's own header is refused: readers differ in which of
+    the two they believe, and so in where they see the next member. With `others`, what has no place here (devices, pipes,
+    sparse files, names that leave the root or are not UTF-8) is of the kind `OTHER`, its path empty where it cannot be told.
     """
     reader = ChunkReader(chunks, where)
     extension: dict[str, str] = {}
@@ -111,6 +112,8 @@ def read_members(chunks: Iterable[bytes], where: str, *, others: bool = False) -
         if kind in (b"x", b"g", b"L", b"K"):
             extension |= _read_extension(reader, kind, size, where, others=others)
             continue
+        if one_size and extension.get("size", str(size)) != str(size):
+            raise FormatError("a member of two sizes", where=where)
         if others and kind == b"S":
             _skip_sparse_map(block, reader)
         try:
