@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from wherry.assemble.bytecode import HostInterpreter
+from wherry.assemble.link_scripts import describe_scripts, has_scripts
 from wherry.assemble.record_lists import read_record_list
 from wherry.assemble.records import NO_RECORDS, PlannedRecords, RecordContents, place_files, plan_records
 from wherry.assemble.wheels import NO_WHEELS, Clash, PlannedWheels, plan_wheels
@@ -94,11 +95,16 @@ class OpenedPackages:
     def clashes(self) -> tuple[Clash, ...]:
         return (*self.records.clashes, *self.wheels.clashes)
 
-    @property
-    def notes(self) -> tuple[str, ...]:
+    def list_notes(self) -> tuple[str, ...]:
         """What the author should know besides."""
         replaced = (f"{clash.path}: the wheel replaces what {clash.dropped} of conda's brings" for clash in self.records.replaced)
-        return tuple(replaced)
+        scripts = (
+            note
+            for name, one in self.contents.items()
+            if has_scripts(iter(one.files))
+            for note in describe_scripts(self.archives[name], one.record)
+        )
+        return (*replaced, *scripts)
 
     def yields(self, members: LayerMembers, layer: LockedLayer) -> set[str]:
         """The packages of other layers that have files which the layer's own members bring, too."""

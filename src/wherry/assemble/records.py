@@ -159,7 +159,7 @@ class _Plan:
     def _lose(self, path: str, loser: str, winner: str, digest: str | None) -> None:
         self._kept[loser].discard(path)
         if digest is None or digest != self._contents[loser].files[path]:
-            self._clashes.append(Clash(path=path, kept=winner, dropped=loser))
+            self._clashes.append(Clash(path=f"{self._environment.prefix}/{path}", kept=winner, dropped=loser))
 
     def _distributions(self, paths: Iterable[str]) -> dict[str, str]:
         """Normalised name → the folder or file in which a distribution tells of itself."""

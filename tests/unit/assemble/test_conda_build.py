@@ -224,7 +224,9 @@ def test_who_depends_on_the_other_keeps_the_file(bench: Bench, samples: Channel)
     first, second = bench.contents(made, "clobber-a"), bench.contents(made, "clobber-b")
     assert "opt/conda/share/clobber/path" not in first
     assert second["opt/conda/share/clobber/path"] == b"of clobber-b\n"
-    assert [(clash.path, clash.kept, clash.dropped) for clash in made.clashes] == [("share/clobber/path", "clobber-b", "clobber-a")]
+    assert [(clash.path, clash.kept, clash.dropped) for clash in made.clashes] == [
+        ("opt/conda/share/clobber/path", "clobber-b", "clobber-a")
+    ]
     assert next(layer.yields for layer in learned.layers if layer.name == "clobber-a") == ("clobber-b",)
     assert json.loads(first["opt/conda/conda-meta/clobber-a-1.0-0.json"])["files"] == ["share/clobber/a"]
 
@@ -288,3 +290,15 @@ def test_a_record_that_vanished_is_not_missed_where_its_layer_is(bench: Bench, s
     bench.shelf.gone = {"answer"}
     with pytest.raises(LockError, match="answer"):
         bench.build(bench.lock(*sample_records(bench, samples, "1.0"), bench.made(CondaPackage(name="new", noarch="generic"))))
+
+
+def test_scripts_that_nobody_runs_are_named(bench: Bench, samples: Channel) -> None:
+    activated = CondaPackage(name="gdal", noarch="generic", files={"etc/conda/activate.d/gdal.sh": b"export GDAL_DATA=x\n"})
+    made, _ = bench.build(bench.lock(*sample_records(bench, samples), bench.made(activated)))
+    (pre, post, activation) = sorted(made.notes, key=lambda note: ("activates" in note, "post-link" in note))
+    assert "talker 1.0: its pre-link script is not run; it would: do nothing" in pre
+    assert 'echo "ahoy" >> "$PREFIX/.messages.txt"; touch "$PREFIX/share/talker/registered"' in post
+    assert "pre-unlink" not in "".join(made.notes)
+    assert "gdal 1.0: nobody activates" in activation
+    assert b"ahoy" in bench.contents(made, "talker")["opt/conda/bin/.talker-post-link.sh"]
+    assert "opt/conda/share/talker/registered" not in bench.contents(made, "talker")
