@@ -23,6 +23,7 @@ from wherry.formats.oci_json import parse_config, parse_manifest
 from wherry.lock.bases import DebianBases
 from wherry.lock.reference_base import OpenArchive, ReferenceBases
 from wherry.lock.resolution import BaseLock
+from wherry.managed import ManagedPython, open_managed
 from wherry.model.declaration import DebianBase, Declaration, ReferenceBase
 from wherry.model.image import BuiltLayer
 from wherry.model.layout import environment_layout
@@ -69,6 +70,7 @@ def open_bases(
     progress: Progress,
 ) -> Iterator[Bases]:
     """The base that is declared, with connections that close at the end."""
+    managed = open_managed(declared, env, cache, upgrade, offline, progress)
     if isinstance(declared.base, ReferenceBase):
         with closing(access_registries(env, cache=cache)) as access, ExitStack() as stack:
 
@@ -82,7 +84,7 @@ def open_bases(
                 return stack.enter_context(archive) if archive else None
 
             reference = declared.base.reference
-            yield ReferenceSide(declared, reference, access, open_of, store, cache, upgrade, offline, progress)
+            yield ReferenceSide(declared, reference, access, open_of, store, cache, upgrade, offline, progress, managed)
         return
     archive = open_archive(env, cache, mirror=declared.debian_mirror, offline=offline, progress=progress)
     if archive is None:
@@ -92,19 +94,26 @@ def open_bases(
             hint='[debian] mirror = "…" in wherry.toml, or a base given by reference',
         )
     with archive:
-        yield DebianSide(declared, declared.base, archive, cache, upgrade)
+        yield DebianSide(declared, declared.base, archive, cache, upgrade, managed)
 
 
 class DebianSide:
     """A base of Debian packages."""
 
     def __init__(
-        self, declared: Declaration, base: DebianBase, archive: DebianArchive, cache: Path, upgrade: bool | Collection[str]
+        self,
+        declared: Declaration,
+        base: DebianBase,
+        archive: DebianArchive,
+        cache: Path,
+        upgrade: bool | Collection[str],
+        managed: ManagedPython | None = None,
     ) -> None:
         self._suite = base.suite
         self._archive = archive
         self._cache = cache
-        self._bases = DebianBases(declared, base, archive, upgrade)
+        self._managed = managed
+        self._bases = DebianBases(declared, base, archive, upgrade, managed.lock_python if managed else None)
 
     def lock_base(self, platform: Platform, former: PlatformLock | None) -> BaseLock:
         return self._bases(platform, former)
@@ -117,7 +126,8 @@ class DebianSide:
             return self._bases.lock_packages(host, ())
 
         python = HostPython(platform=host, locked=on_host, find_packages=find_packages)
-        return FetchedInputs(locked, finder, self._archive, self._suite, self._cache, python, find_layer)
+        managed = self._managed.source(locked, lock) if self._managed else None
+        return FetchedInputs(locked, finder, self._archive, self._suite, self._cache, python, find_layer, managed)
 
     def recipe(self, locked: PlatformLock, layers: tuple[BuiltLayer, ...]) -> PlatformRecipe:
         return PlatformRecipe(platform=locked.platform, layers=layers, conda_prefix=_conda_prefix(locked))
@@ -137,7 +147,9 @@ class ReferenceSide:
         upgrade: bool | Collection[str],
         offline: bool,
         progress: Progress,
+        managed: ManagedPython | None = None,
     ) -> None:
+        self._managed = managed
         self._reference = reference
         self._name = name_in_lock(reference) + (f"@{reference.digest}" if reference.digest else "")
         self._images = BaseImages(access)
@@ -146,7 +158,8 @@ class ReferenceSide:
         self._cache = cache
         self._offline = offline
         self._progress = progress
-        self._bases = ReferenceBases(declared, self._name, self._find, open_of, upgrade)
+        lock_python = managed.lock_python if managed else None
+        self._bases = ReferenceBases(declared, self._name, self._find, open_of, upgrade, lock_python)
 
     def lock_base(self, platform: Platform, former: PlatformLock | None) -> BaseLock:
         return self._bases(platform, former)
@@ -154,9 +167,9 @@ class ReferenceSide:
     def inputs(self, locked: PlatformLock, lock: Lock, finder: ArtefactFinder, find_layer: FindLayer) -> Inputs:
         host = read_host_platform()
         on_host = next((one for one in lock.platforms if one.platform == host), None)
-        return ReferenceInputs(
-            locked, finder, lambda: self._interpreter(locked, on_host, host), lambda: self._fetch_debs(locked), find_layer
-        )
+        interpreter = partial(self._interpreter, locked, on_host, host)
+        managed = self._managed.source(locked, lock) if self._managed else None
+        return ReferenceInputs(locked, finder, interpreter, lambda: self._fetch_debs(locked), find_layer, managed)
 
     def recipe(self, locked: PlatformLock, layers: tuple[BuiltLayer, ...]) -> PlatformRecipe:
         manifest, config = self._documents(locked.platform, locked.base)

@@ -18,10 +18,27 @@ from packaging.utils import canonicalize_name
 
 from wherry.declare.pyproject import read_toml, table_at
 from wherry.errors import DeclarationError
-from wherry.formats.urls import strip_login
-from wherry.model.declaration import DebianBase, Declaration, Environment, EnvironmentKind, Requirement, SourceOrigin
+from wherry.formats.urls import strip_channel_credentials, strip_login
+from wherry.model.declaration import (
+    CondaRequest,
+    DebianBase,
+    Declaration,
+    Environment,
+    EnvironmentKind,
+    InterpreterSource,
+    Requirement,
+    SourceOrigin,
+)
 from wherry.model.digest import Digest
 
+# Files that are resolved already.
+_RESOLVED = (
+    EnvironmentKind.PYLOCK,
+    EnvironmentKind.UV_LOCK,
+    EnvironmentKind.CONDA_LOCK,
+    EnvironmentKind.PIXI_LOCK,
+    EnvironmentKind.CONDA_EXPLICIT,
+)
 # Keys of [tool.uv] that change what uv answers.
 _UV_KEYS = (
     "conflicts",
@@ -58,6 +75,10 @@ def render_fingerprint(declaration: Declaration) -> dict[str, Any]:
         "bytecode": declaration.bytecode.value,
         "environment": _environment(declaration.root, declaration.environment),
     }
+    if declaration.interpreter is not InterpreterSource.BASE:
+        document["interpreter"] = declaration.interpreter.value
+    if declaration.cuda is not None:
+        document["cuda"] = declaration.cuda
     if declaration.allow_build:
         document["allow-build"] = sorted(set(declaration.allow_build))
     return document
@@ -72,7 +93,9 @@ def _environment(root: Path, environment: Environment) -> dict[str, Any]:
         "groups": sorted({canonicalize_name(group) for group in environment.groups}),
         "pre": environment.indexes.pre,
     }
-    if environment.kind in (EnvironmentKind.PYLOCK, EnvironmentKind.UV_LOCK):
+    if environment.conda is not None:
+        document["conda"] = _conda(environment.conda)
+    if environment.kind in _RESOLVED:
         document["locked"] = _digest_of_file(root / environment.files[0], environment.files[0])
     if environment.own is not None:
         document["own"] = _render(environment.own)
@@ -80,6 +103,16 @@ def _environment(root: Path, environment: Environment) -> dict[str, Any]:
         if file.rpartition("/")[2] == "pyproject.toml":
             document["pyproject"] = _pyproject(read_toml(root / file, file), whole=environment.kind is EnvironmentKind.UV_LOCK)
     return document
+
+
+def _conda(request: CondaRequest) -> dict[str, Any]:
+    """Channels in their order; each spec once, with one space where there are many, and the subdirs that it is meant for."""
+    specs = {(" ".join(spec.text.split()), tuple(sorted(set(spec.subdirs)))) for spec in request.specs}
+    return {
+        "channels": [strip_channel_credentials(channel) for channel in request.channels],
+        "priority": request.priority.value,
+        "specs": [[text, *subdirs] for text, subdirs in sorted(specs)],
+    }
 
 
 def _requirements(requirements: Sequence[Requirement]) -> list[str]:

@@ -20,7 +20,15 @@ from packaging.utils import canonicalize_name, is_normalized_name
 from wherry.declare.paths import relative_path
 from wherry.declare.secret_files import is_secret_name
 from wherry.errors import DeclarationError, WherryError
-from wherry.model.declaration import Bytecode, CodeSelection, Compression, DebianBase, ModelFile, ReferenceBase
+from wherry.model.declaration import (
+    Bytecode,
+    CodeSelection,
+    Compression,
+    DebianBase,
+    InterpreterSource,
+    ModelFile,
+    ReferenceBase,
+)
 from wherry.model.platform import Platform
 from wherry.model.reference import Reference
 
@@ -59,6 +67,7 @@ class _Debian(_Table, frozen=True, kw_only=True):
 class _Document(_Table, frozen=True, kw_only=True):
     name: str | None = None
     python: str | None = None
+    interpreter: InterpreterSource | None = None
     base: str | None = None
     platforms: list[str] | None = None
     environment: str | bool | _Environment | None = None
@@ -98,6 +107,7 @@ class Written:
 
     name: str | None = None
     python: str | None = None
+    interpreter: InterpreterSource | None = None
     base: DebianBase | ReferenceBase | None = None
     platforms: tuple[Platform, ...] | None = None
     environment: WrittenEnvironment | None = None
@@ -129,6 +139,7 @@ def parse_written(table: Mapping[str, Any], origin: str) -> Written:
     return Written(
         name=None if document.name is None else parse_name(document.name, origin),
         python=None if document.python is None else _parse_python(document.python, origin),
+        interpreter=document.interpreter,
         base=None if document.base is None else parse_base(document.base, f"{origin}: base"),
         platforms=_parse_platforms(document.platforms, origin),
         environment=_parse_environment(document.environment, origin),

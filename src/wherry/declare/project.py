@@ -27,7 +27,7 @@ from wherry.declare.grammar import Written, parse_written
 from wherry.declare.model_files import default_models
 from wherry.declare.pyproject import read_toml, table_at
 from wherry.errors import DeclarationError
-from wherry.model.declaration import DebianBase, Declaration, ReferenceBase
+from wherry.model.declaration import DebianBase, Declaration, InterpreterSource, ReferenceBase
 
 OWN_FILE = "wherry.toml"
 TOOL_TABLE = "pyproject.toml: tool.wherry"
@@ -68,15 +68,19 @@ def _declare(
 ) -> Declaration:
     found = read_environment(root, written.environment, env)
     if found.environment.kind.is_conda:
+        if written.interpreter is not None:
+            raise DeclarationError("Python is one of conda's packages here", where=f"{origin}: interpreter", hint="leave it away")
         found, base, python = _with_python_of_conda(found, written, host, origin)
     else:
         base, python = _base_and_python(root, written, pyproject, host, origin)
+    interpreter = written.interpreter or InterpreterSource.BASE
     models, model_notes = (written.models, ()) if written.models is not None else default_models(root)
     return Declaration(
         root=root,
         origin=origin,
         name=written.name or default_name(root, pyproject),
         python=python,
+        interpreter=interpreter,
         base=base,
         platforms=written.platforms or found.platforms or (host.platform,),
         environment=found.environment,
@@ -117,7 +121,12 @@ def read_written(root: Path, pyproject: Mapping[str, Any]) -> tuple[Written, str
 def _base_and_python(
     root: Path, written: Written, pyproject: Mapping[str, Any], host: Host, origin: str
 ) -> tuple[DebianBase | ReferenceBase, str | None]:
-    """A base that was written decides over the Python, unless the two contradict each other."""
+    """A base that was written decides over the Python, unless the two contradict each other, or Python comes by itself."""
+    if written.interpreter is InterpreterSource.MANAGED:
+        python = written.python or default_python(root, pyproject)
+        if python is None:
+            raise DeclarationError("which Python?", where=f"{origin}: interpreter", hint='python = "3.12"')
+        return written.base or default_base_without_python(debian=host.has_apt or written.debian_mirror is not None), python
     if written.base is None:
         python = written.python or default_python(root, pyproject)
         base = default_base(python, debian=host.has_apt or written.debian_mirror is not None)

@@ -42,14 +42,15 @@ def plan_layers(
     big_wheels, small_wheels = _split(wheels, alone)
     layers = [
         *_layer("base", LayerKind.BASE, ours.base),
-        LockedLayer(name="python", kind=LayerKind.INTERPRETER, members=_members(ours.python)),
+        LockedLayer(name="python", kind=LayerKind.INTERPRETER, members=ours.interpreter_members),
         *_lone_layers(LayerKind.RECORD, big_records),
         *_layer("records", LayerKind.RECORDS, small_records),
         *_lone_layers(LayerKind.WHEEL, big_wheels),
         *_layer("wheels", LayerKind.WHEELS, small_wheels),
     ]
     if compiled:
-        layers += _layer("bytecode-python", LayerKind.BYTECODE, ours.python)
+        if ours.interpreter_members:
+            layers.append(LockedLayer(name="bytecode-python", kind=LayerKind.BYTECODE, members=ours.interpreter_members))
         for kind, big, small in (("records", big_records, small_records), ("wheels", big_wheels, small_wheels)):
             layers += _lone_layers(LayerKind.BYTECODE, filter(_may_hold_python, big), "bytecode-")
             layers += _layer(f"bytecode-{kind}", LayerKind.BYTECODE, tuple(filter(_may_hold_python, small)))
@@ -73,6 +74,12 @@ class _Packages:
     def python(self) -> tuple[_Package, ...]:
         own = (record for record in self.records if record.name == "python")
         return (*(deb for deb in self.debs if deb.part is LayerKind.INTERPRETER), *own)
+
+    @property
+    def interpreter_members(self) -> tuple[str, ...]:
+        """What the interpreter's layer holds; a managed Python is one member, whatever its archive is called."""
+        own = (f"cpython {self.interpreter.version}",) if self.interpreter.archive is not None else ()
+        return (*_members(self.python), *own)
 
     @property
     def others(self) -> tuple[LockedRecord, ...]:

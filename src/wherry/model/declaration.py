@@ -27,6 +27,13 @@ class Compression(Enum):
     ZSTD = "zstd"
 
 
+class InterpreterSource(Enum):
+    """Where the image's Python comes from, where it is not one of conda's packages: the base, or uv's managed CPython."""
+
+    BASE = "base"
+    MANAGED = "managed"
+
+
 class EnvironmentKind(Enum):
     """Which reader made the environment. A file of another tool's lock is resolved already."""
 
@@ -175,6 +182,7 @@ class Declaration:
     origin: str
     name: str
     python: str | None  # "3.11"; None: what the base brings
+    interpreter: InterpreterSource = InterpreterSource.BASE
     base: DebianBase | ReferenceBase
     platforms: tuple[Platform, ...]
     environment: Environment

@@ -8,6 +8,7 @@ from wherry.model.lock import LockedInterpreter
 
 VENV = "opt/env"
 CONDA = "opt/conda"
+MANAGED = "opt/python"  # a managed CPython; its environment is a virtual one
 PYTHON_CACHE = "/var/cache/python"
 
 
