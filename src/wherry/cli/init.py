@@ -1,4 +1,5 @@
-"""`wherry init`: look at a project, write wherry.toml with a reason for each guess; or bring a live environment along."""
+"""`wherry init`: look at a project, write wherry.toml with a reason for each guess; or bring a live environment or an
+Azure ML folder along."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ from typer.core import TyperCommand
 from wherry.cli.epilog import render_examples
 from wherry.cli.options import AsJson, DryRun, Folder
 from wherry.cli.talk import print_json, say
+from wherry.declare.azure_choices import plan_azure_choices
+from wherry.declare.azure_draft import AzureDraft, read_azure_folder
 from wherry.declare.defaults import default_base_without_python, read_host
 from wherry.declare.draft import Choice, plan_choices, render_draft
 from wherry.declare.grammar import Written, WrittenEnvironment
@@ -29,6 +32,7 @@ INIT_SCHEMA = 1
 EXAMPLES = render_examples(
     ("wherry init --dry-run", "show the file, write nothing"),
     ("wherry init --from-env .venv", "from the environment where it works"),
+    ("wherry init --from aml_config", "from Azure ML Workbench"),
 )
 _ACTIVE = "\0active"  # what --from-env without a PREFIX becomes; no path holds a zero byte
 
@@ -42,12 +46,17 @@ class InitPlan:
     choices: tuple[Choice, ...]
     live: LiveEnvironment | None
     notes: tuple[str, ...]
+    azure: AzureDraft | None = None
 
 
-def plan_init(root: Path, from_env: str | None, env: dict[str, str], *, force: bool) -> InitPlan:
+def plan_init(root: Path, from_env: str | None, env: dict[str, str], *, force: bool, from_azure: Path | None = None) -> InitPlan:
     """Decide everything, write nothing. `from_env` is a prefix, ``""`` for the active environment, None for no environment."""
+    if from_env is not None and from_azure is not None:
+        raise UsageError("--from-env and --from are two ways to begin", hint="one of them")
     if not root.is_dir():
         raise UsageError("there is no such folder", where=str(root))
+    if from_azure is not None:
+        return _plan_azure(root, from_azure, env, force=force)
     if from_env is None:
         _refuse_overwriting(root, [OWN_FILE], force=force)
         declaration = guess_declaration(root, env, Written())
@@ -62,6 +71,15 @@ def plan_init(root: Path, from_env: str | None, env: dict[str, str], *, force: b
     )
     files = ((live.file, render_live(live)), (OWN_FILE, render_draft(choices)))
     return InitPlan(root=root, files=files, choices=choices, live=live, notes=(*live.notes, *declaration.notes))
+
+
+def _plan_azure(root: Path, place: Path, env: dict[str, str], *, force: bool) -> InitPlan:
+    _refuse_overwriting(root, [OWN_FILE], force=force)
+    draft = read_azure_folder(root, root / place if (root / place).exists() else place, env)
+    declaration = guess_declaration(root, env, draft.written)
+    choices = plan_azure_choices(declaration, draft)
+    files = ((OWN_FILE, render_draft(choices)),)
+    return InitPlan(root=root, files=files, choices=choices, live=None, notes=declaration.notes, azure=draft)
 
 
 def _written_for(live: LiveEnvironment) -> Written:
@@ -99,7 +117,17 @@ def render_plan(plan: InitPlan, *, written: bool) -> dict[str, Any]:
                 for fate in Fate
             },
         }
+    if plan.azure is not None:
+        carried = {fate.value: [{"what": one.what, "why": one.why} for one in plan.azure.having(fate)] for fate in Fate}
+        document["azure"] = {"run": plan.azure.run.name, **carried}
     return document
+
+
+def describe_azure(draft: AzureDraft) -> list[str]:
+    """What the folder says and what became of it, for people."""
+    counts = ", ".join(f"{len(draft.having(fate))} {fate.value}" for fate in Fate)
+    lines = [f"{draft.run.name} of Azure ML: {counts}"]
+    return lines + [f"  {fate.value:<11} {one.what}: {one.why}" for fate in Fate for one in draft.having(fate)]
 
 
 def describe_live(live: LiveEnvironment) -> list[str]:
@@ -169,19 +197,29 @@ def init_project(
             help="Also write requirements.txt or environment.yml from a live environment: PREFIX, else the active one, else .venv.",
         ),
     ] = None,
+    from_azure: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="PATH",
+            help="Carry an Azure ML folder on, such as aml_config, or one .runconfig of it; no credential is copied.",
+        ),
+    ] = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")] = False,
 ) -> None:
     """Look at a project and write its wherry.toml."""
     chosen = "" if from_env == _ACTIVE else from_env
-    plan = plan_init(folder, chosen, dict(os.environ), force=force or dry_run)
+    plan = plan_init(folder, chosen, dict(os.environ), force=force or dry_run, from_azure=from_azure)
     if not dry_run:
         write_plan(plan)
     if as_json:
         print_json(render_plan(plan, written=not dry_run))
         return
     for line in describe_live(plan.live) if plan.live else ():
+        say(line)
+    for line in describe_azure(plan.azure) if plan.azure else ():
         say(line)
     for note in plan.notes:
         say(f"note: {note}")

@@ -6,7 +6,7 @@ Law: the file read again gives the declaration of the bare folder.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from wherry.declare.defaults import SRC_ON_PATH
@@ -32,12 +32,14 @@ def plan_choices(declaration: Declaration) -> tuple[Choice, ...]:
     environment = declaration.environment
     choices = [
         Choice(
-            key="name", value=_text(declaration.name), reason="From pyproject.toml or the folder's name; the image is called so."
+            key="name",
+            value=render_text(declaration.name),
+            reason="From pyproject.toml or the folder's name; the image is called so.",
         ),
         _base(declaration),
     ]
     if declaration.python and not declaration.environment.kind.is_conda:
-        choices.append(Choice(key="python", value=_text(declaration.python), reason="The Python that this base brings."))
+        choices.append(Choice(key="python", value=render_text(declaration.python), reason="The Python that this base brings."))
     platforms = [str(platform) for platform in declaration.platforms]
     whose = "This machine's, or those that the environment's file names" if environment.kind.is_conda else "This machine's"
     reason = f'{whose}. Others need no emulator: ["linux/amd64", "linux/arm64"].'
@@ -45,7 +47,7 @@ def plan_choices(declaration: Declaration) -> tuple[Choice, ...]:
     choices += [_environment(declaration), _system_packages(), _models(declaration), _entrypoint(declaration)]
     own = [pair for pair in declaration.env if pair in SRC_ON_PATH]  # the rest is the environment's file's to say
     if own:
-        value = "{ " + ", ".join(f"{_key(key)} = {_text(text)}" for key, text in own) + " }"
+        value = render_inline_table({key: render_text(text) for key, text in own})
         choices.append(
             Choice(key="env", value=value, reason="The packages in src/ are found there: the project itself is not installed.")
         )
@@ -65,8 +67,10 @@ def _base(declaration: Declaration) -> Choice:
     base = declaration.base
     if isinstance(base, DebianBase):
         reason = "Put together from Debian's signed packages, which this machine's apt configuration knows."
-        return Choice(key="base", value=_text(f"debian:{base.suite}"), reason=reason)
-    return Choice(key="base", value=_text(str(base.reference)), reason="An image with this Python; the lock fixes it by digest.")
+        return Choice(key="base", value=render_text(f"debian:{base.suite}"), reason=reason)
+    return Choice(
+        key="base", value=render_text(str(base.reference)), reason="An image with this Python; the lock fixes it by digest."
+    )
 
 
 def _environment(declaration: Declaration) -> Choice:
@@ -78,7 +82,9 @@ def _environment(declaration: Declaration) -> Choice:
     parts = [f"{count} {_plural(what, count)}" for count, what in counts if count]
     asked = " and ".join(parts) or "resolved already"
     return Choice(
-        key="environment", value=_text(environment.files[0]), reason=f"The first that was found of those that are read: {asked}."
+        key="environment",
+        value=render_text(environment.files[0]),
+        reason=f"The first that was found of those that are read: {asked}.",
     )
 
 
@@ -108,15 +114,21 @@ def _plural(what: str, count: int) -> str:
     return what if count == 1 else f"{noun}s{space}{rest}"
 
 
-def _text(value: str) -> str:
+def render_text(value: str) -> str:
+    """A string in TOML."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
+def render_inline_table(values: Mapping[str, str]) -> str:
+    """`values` are TOML already."""
+    return "{ " + ", ".join(f"{_key(key)} = {value}" for key, value in values.items()) + " }"
+
+
 def _key(name: str) -> str:
-    return name if name.replace("_", "").isalnum() and name.isascii() else _text(name)
+    return name if name.replace("_", "").isalnum() and name.isascii() else render_text(name)
 
 
 def _texts(values: Sequence[str]) -> str:
     if len(values) <= 3:
-        return "[" + ", ".join(_text(value) for value in values) + "]"
-    return "[\n" + "".join(f"  {_text(value)},\n" for value in values) + "]"
+        return "[" + ", ".join(render_text(value) for value in values) + "]"
+    return "[\n" + "".join(f"  {render_text(value)},\n" for value in values) + "]"

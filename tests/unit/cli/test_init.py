@@ -11,6 +11,8 @@ import typer
 from typer.testing import CliRunner
 
 from tests.unit.declare.projects import HOST, declare, write_files
+from tests.unit.declare.test_azure import DOCKER, REMOTE, WORKBENCH
+from tests.unit.declare.test_azure import folder as azure_folder
 from tests.unit.declare.test_live import dist, venv
 from tests.unit.declare.test_live_conda import prefix as conda_prefix
 from tests.unit.declare.test_live_conda import record
@@ -19,6 +21,7 @@ from wherry.declare.defaults import Host
 from wherry.declare.draft import plan_choices, render_draft
 from wherry.declare.project import read_declaration
 from wherry.errors import DeclarationError, UsageError
+from wherry.model.declaration import ReferenceBase
 from wherry.model.platform import Platform
 
 
@@ -115,6 +118,27 @@ def test_a_conda_prefix_becomes_an_environment_yml(tmp_path: Path) -> None:
     assert [one.text for one in declared.environment.requirements] == ["flask==1.0", "numpy==1.26.4"]
     assert (declared.python, declared.environment.files) == ("3.12", ("environment.yml",))
     assert "python =" not in (root / "wherry.toml").read_text()
+
+
+def test_an_azure_folder_becomes_a_wherry_toml(tmp_path: Path) -> None:
+    root = azure_folder(tmp_path / "p", docker__runconfig=WORKBENCH, docker__compute=DOCKER, far__compute=REMOTE)
+    stdout, stderr = run(str(root), "--from", "aml_config")
+    assert stdout.split() == ["wherry.toml"]
+    assert "impossible  password of far.compute: a credential is never copied" in stderr
+    text = (root / "wherry.toml").read_text()
+    assert (
+        'targets = { docker = { type = "localdocker" }, far = { type = "remotedocker", address = "https://gpu.example", gpus'
+        in text
+    )
+    assert "s3cret" not in text + stderr
+    declared = read_declaration(root, {}, host=HOST)
+    assert str(declared.base.reference if isinstance(declared.base, ReferenceBase) else "") == "docker.io/team/boat:2"
+    assert (declared.python, declared.environment.files) == ("3.11", ("aml_config/conda_dependencies.yml",))
+    assert (dict(declared.env)["LEVEL"], declared.volumes) == ("3", ("/azureml-share",))
+    document = json.loads(run(str(root), "--from", "aml_config", "--json", "--dry-run")[0])
+    assert {"what": "variable LEVEL", "why": "env"} in document["azure"]["kept"]
+    with pytest.raises(UsageError, match="two ways"):
+        run(str(root), "--from", "aml_config", "--from-env", ".venv")
 
 
 def test_the_folder_may_follow_the_prefix(tmp_path: Path) -> None:
