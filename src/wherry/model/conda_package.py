@@ -31,10 +31,25 @@ class LinkScript:
     path: str
     text: str  # its beginning
 
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The lines of it that do something, as they stand there: what its author means to happen."""
+        lines = (line.strip() for line in self.text.splitlines())
+        noise = ("#", "::", "rem ", "@echo", "set -", "exit 0")
+        return tuple(line for line in lines if line and not line.lower().startswith(noise))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageScripts:
+    """What would run of a package beside the programs in it. `activation` are the scripts that `conda activate` would source."""
+
+    scripts: tuple[LinkScript, ...] = ()
+    activation: tuple[str, ...] = ()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CondaPackage:
-    """`noarch` is ``python``, ``generic`` or empty. `activation` are the scripts that `conda activate` would source."""
+    """`noarch` is ``python``, ``generic`` or empty; `scripts` and `activation` as in `PackageScripts`."""
 
     name: str
     version: str

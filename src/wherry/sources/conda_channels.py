@@ -3,7 +3,8 @@
 An index decides nothing but what to lock (`conda_repodata`). An archive is looked for by its sha256: in the cache; in the
 folders given by `--find`; in its channel, at each of the addresses that this machine's conda configuration names. It is
 believed only when its sha256 and size are the locked ones, also from a local folder; one that lies in the cache is hashed
-again each time it is wanted, because whoever unpacks it trusts it blindly.
+again each time it is wanted, because whoever unpacks it trusts it blindly. Then it is inspected: an archive that is not sound
+inside (`formats.conda_package`) is given to nobody.
 
 No message holds a login or a channel's token, and no file in the cache does. Thread-safe.
 """
@@ -20,11 +21,13 @@ from urllib.parse import quote
 
 from wherry.errors import FormatError, LockError, StoreError, TransferError, TrustError, WherryError
 from wherry.formats.urls import strip_channel_credentials
+from wherry.model.conda_package import PackageScripts
 from wherry.model.digest import Digest
 from wherry.model.lock import LockedRecord
 from wherry.model.progress import Progress, be_silent
 from wherry.sources.conda_addresses import ChannelAddresses
 from wherry.sources.conda_configuration import read_conda_configuration
+from wherry.sources.conda_inspection import inspect_archive
 from wherry.sources.conda_repodata import RepodataCache
 from wherry.sources.index_credentials import CredentialBook
 from wherry.sources.transport import MissingError, Transport
@@ -87,7 +90,11 @@ class CondaChannels:
         return self._repodata.fetch(self._addresses.addresses_of(channel), subdir)
 
     def fetch_all(self, records: Sequence[LockedRecord]) -> list[Path]:
-        """The verified archives in the cache, in the order of `records`. The first error, or Ctrl-C, ends all of them."""
+        """The verified, inspected archives in the cache, in the order of `records`.
+
+        The first error, or Ctrl-C, ends all of them. `TrustError`: other bytes than were locked, from wherever they come, or an
+        archive altered in the cache. `FormatError`: an archive that is damaged, hostile, or of another package.
+        """
         stopped = threading.Event()
 
         def tell(file: str, done: int, total: int) -> None:
@@ -107,8 +114,12 @@ class CondaChannels:
                 raise
         return [self.path_of(record) for record in records]
 
-    def measure(self, channel: str, subdir: str, file: str, md5: str | None) -> tuple[int, Digest]:
-        """Size and sha256 of an archive that no index tells them of: it is fetched, and stays in the cache."""
+    def scripts_of(self, record: LockedRecord) -> PackageScripts:
+        """What would run of a fetched record if conda installed it; wherry runs none of it."""
+        return inspect_archive(self.path_of(record), record)
+
+    def measure(self, channel: str, subdir: str, file: str, md5: str | None) -> tuple[int, Digest, Path]:
+        """Size, sha256 and place of an archive that no index tells them of: it is fetched, and stays in the cache."""
         urls = [f"{address}/{subdir}/{quote(file, safe='!+=~')}" for address in self._addresses.addresses_of(channel)]
         return measure_archive(urls, file, md5, self._transport, self._cache, self._progress)
 
@@ -124,6 +135,7 @@ class CondaChannels:
             _verify_cached(target, record)
         else:
             self._fetch_missing(record, target, progress)
+        inspect_archive(target, record)
 
     def _fetch_missing(self, record: LockedRecord, target: Path, progress: Progress) -> None:
         problems: list[WherryError] = []

@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from backports import zstd
+from tools.conda_channel.evil import evil_packages
+from tools.conda_channel.packages import CondaPackage, write_package
+from tools.conda_channel.samples import talker
 
 from tests.simulators.web import WebSimulator
 from wherry.errors import FormatError, LockError, TransferError, TrustError
@@ -13,14 +17,19 @@ from wherry.model.lock import LockedRecord
 from wherry.sources.conda_channels import CondaChannels
 
 REPODATA = json.dumps({"info": {"subdir": "noarch"}, "packages": {}, "packages.conda": {}}).encode()
-ARCHIVE = b"stands for an archive"
 
 
-def record(data: bytes = ARCHIVE, *, channel: str = "team", file: str = "pkg-1.0-0.conda") -> LockedRecord:
-    digest = Digest.of(data)
-    return LockedRecord(
-        name="pkg", version="1.0", build="0", subdir="noarch", channel=channel, file=file, size=len(data), sha256=digest
-    )
+def make(package: CondaPackage) -> bytes:
+    with TemporaryDirectory() as folder:
+        return write_package(Path(folder), package).read_bytes()
+
+
+ARCHIVE = make(CondaPackage(name="pkg", noarch="generic", files={"share/pkg": b"data\n"}))
+
+
+def record(data: bytes = ARCHIVE, **other: str) -> LockedRecord:
+    named = {"name": "pkg", "version": "1.0", "build": "0", "subdir": "noarch", "channel": "team", "file": "pkg-1.0-0.conda"}
+    return LockedRecord(**(named | other), size=len(data), sha256=Digest.of(data))
 
 
 def channels(cache: Path, *declared: str, env: dict[str, str] | None = None, **options) -> CondaChannels:
@@ -108,9 +117,41 @@ def test_a_cache_that_was_altered_is_refused(tmp_path: Path):
     folder.mkdir()
     (folder / "pkg-1.0-0.conda").write_bytes(ARCHIVE)
     (path,) = channels(tmp_path, find=[folder]).fetch_all([record()])
-    path.write_bytes(ARCHIVE[::-1])
-    with pytest.raises(TrustError, match="altered in the cache"):
-        channels(tmp_path, find=[folder]).fetch_all([record()])
+    for other in (ARCHIVE[::-1], ARCHIVE[:-1], b"", ARCHIVE + b"x"):
+        path.write_bytes(other)
+        with pytest.raises(TrustError, match="altered in the cache"):
+            channels(tmp_path, find=[folder]).fetch_all([record()])
+
+
+@pytest.mark.parametrize("what", ["absolute path", "link above", "digest wrong"])
+def test_an_evil_archive_is_given_to_nobody_even_if_it_is_the_locked_one(tmp_path: Path, what: str):
+    data = make(evil_packages()[what])
+    folder = tmp_path / "find"
+    folder.mkdir()
+    (folder / "evil-1.0-0.conda").write_bytes(data)
+    for _ in range(2):  # the second time it lies in the cache
+        with pytest.raises(FormatError, match=r"evil-1\.0-0\.conda"):
+            channels(tmp_path, find=[folder]).fetch_all([record(data, name="evil", file="evil-1.0-0.conda")])
+
+
+@pytest.mark.parametrize("other", [{"name": "other"}, {"version": "2"}, {"build": "1"}, {"subdir": "linux-64"}])
+def test_an_archive_of_another_package_is_refused(tmp_path: Path, other: dict[str, str]):
+    (tmp_path / "pkg-1.0-0.conda").write_bytes(ARCHIVE)
+    with pytest.raises(FormatError, match=r"is of pkg 1\.0 0"):
+        channels(tmp_path / "cache", find=[tmp_path]).fetch_all([record(**other)])
+
+
+def test_link_scripts_are_told_and_an_archive_is_inspected_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    data = make(talker())
+    (tmp_path / "talker-1.0-0.conda").write_bytes(data)
+    wanted = record(data, name="talker", file="talker-1.0-0.conda")
+    asked = channels(tmp_path / "cache", find=[tmp_path])
+    asked.fetch_all([wanted])
+    monkeypatch.setattr("wherry.sources.conda_inspection.inspect_conda_package", None)
+    asked.fetch_all([wanted])
+    scripts = {script.kind: script.commands for script in asked.scripts_of(wanted).scripts}
+    assert scripts["post-link"] == ('echo "ahoy" >> "$PREFIX/.messages.txt"', 'touch "$PREFIX/share/talker/registered"')
+    assert scripts["pre-link"] == ()
 
 
 def test_a_file_name_that_leaves_the_cache_is_refused(tmp_path: Path):
