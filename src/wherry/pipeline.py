@@ -21,6 +21,7 @@ from wherry.assemble.layer_search import LayerSearch
 from wherry.assemble.recipe import PlatformRecipe, Recipe
 from wherry.bases import Bases, open_bases
 from wherry.building import Building, find_stale_folders, refuse_stale
+from wherry.conda_side import conda_source, open_conda_side
 from wherry.declare.code import find_secrets
 from wherry.declare.fingerprint import declaration_digest
 from wherry.declare.project import read_declaration
@@ -80,13 +81,16 @@ class Project:
         self._say = say
         self._told: set[str] = set()  # one build may read the declaration several times
 
+    def _say_once(self, note: str) -> None:
+        if note not in self._told:
+            self._told.add(note)
+            self._say(note)
+
     def declare(self, wishes: Wishes = Wishes()) -> Declaration:
         """Read what the author asks for."""
         declared = read_declaration(self.root, self.env)
         for note in declared.notes:
-            if note not in self._told:
-                self._told.add(note)
-                self._say(note)
+            self._say_once(note)
         return replace(declared, platforms=tuple(sorted(set(wishes.platforms or declared.platforms))))
 
     def lock(self, wishes: Wishes = Wishes(), *, write: bool = True) -> LockedProject:
@@ -116,6 +120,8 @@ class Project:
                 lock_base=bases.lock_base,
                 open_yard=self._building(declared, bases, wishes).open_yard,
                 stale=bool(stale),
+                progress=self._progress,
+                say=self._say_once,
             )
         if write and write_lock(self.root, lock):
             self._say(f"wrote {self.root / LOCKFILE}")
@@ -200,14 +206,20 @@ class Project:
         images = () if wishes.offline else declared.layers_from
         search = LayerSearch(self.store, images, declared.compression, self.env, self.cache, self._progress, self._say)
         opened = self._finder(declared, lock, wishes)
-        with self._bases(declared, wishes) as bases, opened as finder, search, self.store.in_use():
+        side = open_conda_side(
+            declared, lock, self.env, self.cache, offline=wishes.offline, find=wishes.find, progress=self._progress
+        )
+        with self._bases(declared, wishes) as bases, opened as finder, side as conda, search, self.store.in_use():
             for platform in declared.platforms:
                 locked = lock.for_platform(platform)
                 inputs = bases.inputs(locked, lock, finder, search.find)
+                source = conda_source(conda, locked, lock)
                 with self._forgetting_damage(finder, locked):
-                    made = assemble_layers(locked, inputs, self.store, self.cache, declared.compression, self._progress)
+                    made = assemble_layers(locked, inputs, self.store, self.cache, declared.compression, self._progress, source)
                 for clash in made.clashes:
                     self._say(f"{clash.path} is in {clash.kept} and in {clash.dropped}: that of {clash.kept} is in the image")
+                for note in made.notes:
+                    self._say_once(note)
                 recipes.append(bases.recipe(locked, made.layers))
                 lock = with_layers(lock, replace(locked, layers=made.learned))
         return lock, tuple(recipes)

@@ -99,6 +99,7 @@ records = st.builds(
     size=sizes,
     sha256=digests,
     noarch_python=st.booleans(),
+    provides=st.none() | st.lists(names, max_size=2).map(tuple),
     requires=st.lists(record_names, max_size=3).map(tuple),
     requested=st.booleans(),
 )

@@ -192,7 +192,7 @@ def _read_deb(table: Table) -> LockedDeb:
 
 def _read_record(table: Table) -> LockedRecord:
     needed = {"name", "version", "build", "subdir", "channel", "file", "size", "sha256"}
-    _only(table, needed, {"noarch_python", "requires", "requested"})
+    _only(table, needed, {"noarch_python", "provides", "requires", "requested"})
     return LockedRecord(
         name=_text(table, "name", _RECORD),
         version=_text(table, "version", _VERSION),
@@ -203,6 +203,7 @@ def _read_record(table: Table) -> LockedRecord:
         size=_size(table),
         sha256=Digest(_text(table, "sha256", _HEX)),
         noarch_python=_flag(table, "noarch_python"),
+        provides=_texts(table, "provides", _NAME) if "provides" in table else None,
         requires=_texts(table, "requires", _RECORD) if "requires" in table else (),
         requested=_flag(table, "requested"),
     )

@@ -65,6 +65,8 @@ def _record_lines(record: LockedRecord) -> Iterator[str]:
     yield from (f"file = {quote(record.file)}", f"size = {record.size}", f"sha256 = {quote(record.sha256.hex)}")
     if record.noarch_python:
         yield "noarch_python = true"
+    if record.provides is not None:
+        yield f"provides = [{', '.join(map(quote, record.provides))}]"
     if record.requires:
         yield f"requires = [{', '.join(map(quote, record.requires))}]"
     if record.requested:

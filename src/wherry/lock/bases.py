@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 
 from wherry.errors import LockError
 from wherry.lock.debian import lock_base_alone, lock_debian
-from wherry.lock.resolution import BaseLock, LockPython, glibc_of
+from wherry.lock.resolution import BaseLock, LockPython, await_conda, glibc_of
 from wherry.model.declaration import DebianBase, Declaration
 from wherry.model.lock import LockedDeb, LockedInterpreter, PlatformLock
 from wherry.model.platform import Platform
@@ -21,7 +21,7 @@ from wherry.sources.debian import DebianArchive
 class DebianBases:
     """The `LockBase` of a Debian base. `upgrade` is true for all packages, or names those to be locked anew.
 
-    `lock_python` gives a Python that is not Debian's.
+    `lock_python` gives a Python that is neither Debian's nor conda's.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class DebianBases:
         self._suite = base.suite
         self._archive = archive
         self._upgrade = upgrade
-        self._lock_python = lock_python
+        self._lock_python = await_conda if declaration.environment.kind.is_conda else lock_python
         self._turn: AbstractContextManager[object] = threading.Lock()
 
     def __call__(self, platform: Platform, former: PlatformLock | None) -> BaseLock:

@@ -88,10 +88,7 @@ class _Packages:
 
 
 def _may_hold_python(package: _Package) -> bool:
-    """A record that does not ask for Python has nothing where Python looks."""
-    if isinstance(package, LockedRecord):
-        return package.noarch_python or not {"python", "python_abi"}.isdisjoint(package.requires)
-    return True
+    return package.may_hold_python if isinstance(package, LockedRecord) else True
 
 
 def _choose_alone(ours: _Packages, compiled: bool, former: PlatformLock | None, unlocked_layers: int) -> frozenset[_Package]:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from wherry.errors import LockError
 from wherry.formats.debian_index import read_status
 from wherry.lock.debian import lock_over_base, upstream_version
-from wherry.lock.resolution import BaseLock, LockPython
+from wherry.lock.resolution import BaseLock, LockPython, await_conda
 from wherry.model.declaration import Declaration
 from wherry.model.lock import LockedBase, LockedDeb, LockedInterpreter, PlatformLock
 from wherry.model.oci import ImageConfig
@@ -50,7 +50,7 @@ class ReferenceBases:
         self._find_base = find_base
         self._open_archive = open_archive
         self._upgrade = upgrade
-        self._lock_python = lock_python
+        self._lock_python = await_conda if declared.environment.kind.is_conda else lock_python
         self._turn: AbstractContextManager[object] = threading.Lock()
 
     def __call__(self, platform: Platform, former: PlatformLock | None) -> BaseLock:

@@ -1,4 +1,4 @@
-"""Resolves a declaration to a whole lock: per platform the base, then the wheels that fit it, then the layers.
+"""Resolves a declaration to a whole lock: per platform the base, conda's records, the wheels that fit them, then the layers.
 
 The base is somebody else's to lock and comes in as a function. Platforms are resolved in parallel. A former lock that
 answers the same declaration is the answer, unless an upgrade is asked for; else what it pins stays where it can.
@@ -16,13 +16,17 @@ from packaging.utils import canonicalize_name
 
 from wherry.errors import LockError
 from wherry.lock.built_wheels import Yard, lock_built_wheels
+from wherry.lock.conda_environment import CondaEnvironment, open_conda
+from wherry.lock.conda_names import list_distributions
 from wherry.lock.plan import plan_layers
+from wherry.lock.provided import constrain_to_provided, divide_provided, keep_besides, without_provided
 from wherry.lock.target import WheelTarget
-from wherry.lock.wheels import LockOptions, lock_wheels
+from wherry.lock.wheels import LockOptions, lock_candidates, lock_wheels
 from wherry.model.declaration import Bytecode, Declaration
 from wherry.model.digest import Digest
-from wherry.model.lock import Lock, LockedBase, LockedBuild, LockedDeb, LockedInterpreter, LockedWheel, PlatformLock
+from wherry.model.lock import Lock, LockedBase, LockedBuild, LockedDeb, LockedInterpreter, LockedRecord, LockedWheel, PlatformLock
 from wherry.model.platform import Platform
+from wherry.model.progress import Progress, be_silent
 from wherry.sources.package_sources import PackageSources
 
 _GLIBC = re.compile(r"(?:\d+:)?(\d+)\.(\d+)")
@@ -66,6 +70,8 @@ def resolve_lock(
     lock_base: LockBase,
     open_yard: OpenYard | None = None,
     stale: bool = False,
+    progress: Progress = be_silent,
+    say: Callable[[str], None] = lambda _text: None,
 ) -> Lock:
     """Lock every platform of the declaration, whose digest is `digest`. `lock_base` may be called from several threads.
 
@@ -74,8 +80,6 @@ def resolve_lock(
     """
     if former is not None and not upgrade and not upgrade_packages and not stale and is_answered(declaration, digest, former):
         return former
-    if declaration.environment.kind.is_conda:
-        raise LockError("conda environments are read, but not locked yet", where=declaration.environment.files[0])
     options = LockOptions(
         upgrade=upgrade, upgrade_packages=frozenset(canonicalize_name(name) for name in upgrade_packages), offline=offline
     )
@@ -84,16 +88,17 @@ def resolve_lock(
 
     fresh = stale or upgrade or bool(upgrade_packages) or former is None or former.declaration != digest
 
-    def resolve(platform: Platform) -> PlatformLock:
-        own = _find_platform(former, platform)
-        if own is not None and not fresh:
-            return own
-        base = lock_base(platform, own)
-        yard = open_yard(platform, base) if open_yard is not None and declaration.allow_build else None
-        return _resolve_platform(declaration, platform, base, own or _any_platform(former), own, sources, options, yard)
+    with open_conda(declaration, environment, cache, options, progress) as conda:
+        way = _Way(declaration, sources, options, conda, open_yard if declaration.allow_build else None, say)
 
-    with ThreadPoolExecutor(max(1, min(4, len(platforms))), thread_name_prefix="lock") as pool:
-        locked = tuple(pool.map(resolve, platforms))
+        def resolve(platform: Platform) -> PlatformLock:
+            own = _find_platform(former, platform)
+            if own is not None and not fresh:
+                return own
+            return way.resolve(platform, lock_base(platform, own), own or _any_platform(former), own)
+
+        with ThreadPoolExecutor(max(1, min(4, len(platforms))), thread_name_prefix="lock") as pool:
+            locked = tuple(pool.map(resolve, platforms))
     _check_upgraded(upgrade_packages, former, locked)
     return Lock(declaration=digest, platforms=locked)
 
@@ -112,6 +117,10 @@ def require_answered(declaration: Declaration, digest: Digest, lock: Lock | None
     return lock
 
 
+def await_conda(_platform: Platform, _former: PlatformLock | None) -> None:
+    """The `LockPython` of an environment of conda's, whose records bring Python once they are resolved."""
+
+
 def glibc_of(debs: Sequence[LockedDeb]) -> tuple[int, int] | None:
     """The glibc that Debian packages bring, from libc6's version."""
     for deb in debs:
@@ -121,37 +130,59 @@ def glibc_of(debs: Sequence[LockedDeb]) -> tuple[int, int] | None:
     return None
 
 
-def _resolve_platform(
-    declaration: Declaration,
-    platform: Platform,
-    base: BaseLock,
-    keep: PlatformLock | None,
-    former: PlatformLock | None,
-    sources: PackageSources,
-    options: LockOptions,
-    yard: Yard | None,
-) -> PlatformLock:
-    """`keep` is where versions are kept from, maybe another platform's lock; `former` is this platform's own."""
-    target = WheelTarget(platform=platform, glibc=base.glibc, python=base.interpreter.version)
-    builds: tuple[LockedBuild, ...] = ()
-    if yard is None:
-        wheels = lock_wheels(declaration, target, sources, keep=keep, options=options)
-    else:
-        wheels, builds = lock_built_wheels(declaration, target, sources, keep=keep, options=options, yard=yard)
-    return replan(
-        PlatformLock(
-            platform=platform,
-            base=base.base,
-            interpreter=base.interpreter,
-            debs=base.debs,
-            wheels=wheels,
-            layers=(),
-            builds=builds,
-        ),
-        declaration.bytecode,
-        models=len(declaration.models),
-        former=former,
-    )
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How every platform of one declaration is resolved."""
+
+    declaration: Declaration
+    sources: PackageSources
+    options: LockOptions
+    conda: CondaEnvironment | None
+    open_yard: OpenYard | None
+    say: Callable[[str], None]
+
+    def resolve(self, platform: Platform, base: BaseLock, keep: PlatformLock | None, former: PlatformLock | None) -> PlatformLock:
+        """`keep` is where versions are kept from, maybe another platform's lock; `former` is this platform's own."""
+        records: tuple[LockedRecord, ...] = ()
+        if self.conda is not None:
+            records, python = self.conda.lock_records(platform, base.glibc, keep)
+            base = replace(base, python=python)
+        target = WheelTarget(platform=platform, glibc=base.glibc, python=base.interpreter.version)
+        wheels, builds = self._lock_wheels(target, base, records, keep)
+        return replan(
+            PlatformLock(
+                platform=platform,
+                base=base.base,
+                interpreter=base.interpreter,
+                debs=base.debs,
+                wheels=wheels,
+                layers=(),
+                records=records,
+                builds=builds,
+            ),
+            self.declaration.bytecode,
+            models=len(self.declaration.models),
+            former=former,
+        )
+
+    def _lock_wheels(
+        self, target: WheelTarget, base: BaseLock, records: tuple[LockedRecord, ...], keep: PlatformLock | None
+    ) -> tuple[tuple[LockedWheel, ...], tuple[LockedBuild, ...]]:
+        foreign = self.conda.foreign_wheels(target) if self.conda is not None else None
+        if foreign is not None:
+            return lock_candidates(foreign, keep, self.sources), ()
+        provided = divide_provided(list_distributions(records), self.declaration.environment.requirements, target)
+        for note in provided.replaced:
+            self.say(note)
+        kept = keep_besides(keep, provided)
+        yard = self.open_yard(target.platform, base) if self.open_yard is not None else None
+        builds: tuple[LockedBuild, ...] = ()
+        with constrain_to_provided(self.declaration, provided) as declaration:
+            if yard is None:
+                wheels = lock_wheels(declaration, target, self.sources, keep=kept, options=self.options)
+            else:
+                wheels, builds = lock_built_wheels(declaration, target, self.sources, keep=kept, options=self.options, yard=yard)
+        return without_provided(wheels, provided), builds
 
 
 def replan(locked: PlatformLock, bytecode: Bytecode, *, models: int, former: PlatformLock | None) -> PlatformLock:
@@ -181,8 +212,9 @@ def _check_upgraded(names: frozenset[str], former: Lock | None, locked: Sequence
     """A name that is nowhere is a typing error, not a wish that is granted."""
     everything: set[str] = set()
     for platform in (*locked, *(former.platforms if former is not None else ())):
-        packages: tuple[LockedWheel | LockedDeb, ...] = (*platform.wheels, *platform.debs)
+        packages: tuple[LockedWheel | LockedRecord | LockedDeb, ...] = (*platform.wheels, *platform.records, *platform.debs)
         everything.update(package.name for package in packages)
+    everything |= {canonicalize_name(name) for name in everything}
     unknown = sorted(name for name in names if canonicalize_name(name) not in everything and name not in everything)
     if unknown:
         raise LockError(f"nothing named {unknown[0]} is locked", where="--upgrade-package", hint="a name that wherry.lock has")

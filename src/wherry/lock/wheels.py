@@ -22,6 +22,7 @@ from packaging.utils import canonicalize_name
 from wherry.errors import DeclarationError, LockError
 from wherry.lock.annotations import Pin, parse_pins
 from wherry.lock.candidates import Candidate, rank_of, select_candidates
+from wherry.lock.provided import is_stand_in
 from wherry.lock.refusals import explain_missing_wheels, honour_hashes
 from wherry.lock.sizes import complete_candidates
 from wherry.lock.target import WheelTarget, tags_of
@@ -52,7 +53,7 @@ def lock_wheels(
 ) -> tuple[LockedWheel, ...]:
     """The wheels of one platform, sorted by name, each with its true size."""
     kind = declaration.environment.kind
-    if kind is EnvironmentKind.EMPTY:
+    if kind is EnvironmentKind.EMPTY or (kind is EnvironmentKind.CONDA and not declaration.environment.requirements):
         return ()
     pins: Mapping[str, Pin] = {}
     if kind is EnvironmentKind.PYLOCK:
@@ -66,6 +67,12 @@ def lock_wheels(
     candidates = honour_hashes(candidates, declaration.environment, target, sources)
     kept = {} if options.upgrade or keep is None else {wheel.name: wheel for wheel in keep.wheels}
     return _as_wheels(complete_candidates(candidates, kept, sources), pins)
+
+
+def lock_candidates(candidates: Sequence[Candidate], keep: PlatformLock | None, sources: PackageSources) -> tuple[LockedWheel, ...]:
+    """Wheels that another tool has chosen, each with its true size."""
+    kept = {wheel.name: wheel for wheel in keep.wheels} if keep is not None else {}
+    return _as_wheels(complete_candidates(candidates, kept, sources), {})
 
 
 def _select_author_lock(declaration: Declaration, target: WheelTarget) -> tuple[Candidate, ...]:
@@ -103,7 +110,8 @@ def resolve_candidates(
         try:
             _pin_versions(asked, former, pins_file, declaration.root, sources, options)
             pylock = run_uv([*asked, *second], sources.settings, declaration.root, offline=options.offline)
-            candidates = select_candidates(pylock, declaration.root, _where(declaration), target)
+            chosen = select_candidates(pylock, declaration.root, _where(declaration), target)
+            candidates = tuple(candidate for candidate in chosen if not is_stand_in(candidate.file))
         except LockError as error:
             raise explain_missing_wheels(error, declaration.environment, target, sources) from None
         pins = parse_pins(pins_file.read_text(encoding="utf-8"))

@@ -58,6 +58,7 @@ class LockedRecord:
     """A package of conda's. `channel` is its name, such as ``conda-forge``: never an address, never a token.
 
     `requires` are the names of the locked records that it depends on. A `noarch_python` one lies where Python looks.
+    `provides` are the normalised names of the Python distributions in its archive; None: nobody has looked.
     """
 
     name: str
@@ -71,6 +72,12 @@ class LockedRecord:
     noarch_python: bool = False
     requires: tuple[str, ...] = ()
     requested: bool = False
+    provides: tuple[str, ...] | None = None
+
+    @property
+    def may_hold_python(self) -> bool:
+        """A record that does not ask for Python has nothing where Python looks."""
+        return self.noarch_python or not {"python", "python_abi"}.isdisjoint(self.requires)
 
 
 class BuildKind(Enum):

@@ -17,6 +17,7 @@ from typing import Any
 from wherry.errors import UsageError, WherryError
 
 _COMMANDS = {
+    "find": ("wherry.sources.rattler_solve", "find_records"),
     "solve": ("wherry.sources.rattler_solve", "solve_records"),
     "stage": ("wherry.sources.rattler_stage", "stage_records"),
 }

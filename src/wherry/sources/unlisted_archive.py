@@ -23,8 +23,8 @@ _LARGEST = 8 << 30  # bytes; conda's greatest packages have less than 4 GiB
 
 def measure_archive(
     urls: Sequence[str], file: str, md5: str | None, transport: Transport, cache: Path, progress: Progress
-) -> tuple[int, Digest]:
-    """Size and sha256 of the archive, which lies at the first of `urls` that has it. Raises what the last one said."""
+) -> tuple[int, Digest, Path]:
+    """Size, sha256 and place of the archive, which lay at the first of `urls` that has it. Raises what the last one said."""
     if file != Path(file).name or not file.endswith((".conda", ".tar.bz2")):
         raise FormatError(f"no name of a conda package: {file[:120]!r}")
     problem = TransferError("there is no address to fetch it from", where=file)
@@ -36,7 +36,9 @@ def measure_archive(
     raise problem
 
 
-def _measure(url: str, file: str, md5: str | None, transport: Transport, folder: Path, progress: Progress) -> tuple[int, Digest]:
+def _measure(
+    url: str, file: str, md5: str | None, transport: Transport, folder: Path, progress: Progress
+) -> tuple[int, Digest, Path]:
     beside = folder / f".{file[:100]}.{os.urandom(8).hex()}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,4 +63,4 @@ def _measure(url: str, file: str, md5: str | None, transport: Transport, folder:
     finally:
         with suppress(OSError):
             beside.unlink()
-    return size, digest
+    return size, digest, target

@@ -31,7 +31,7 @@ def lock_base(platform: Platform, keep: PlatformLock | None) -> BaseLock:
 
     debs = (deb("libc6", "2.36-9+deb12u10", LayerKind.BASE), deb("python3.11", "3.11.2-6+deb12u6", LayerKind.INTERPRETER))
     interpreter = LockedInterpreter(source="debian", version="3.11.2", path="/usr/bin/python3.11")
-    return BaseLock(base=None, interpreter=interpreter, debs=debs, glibc=glibc_of(debs) or (2, 36))
+    return BaseLock(base=None, python=interpreter, debs=debs, glibc=glibc_of(debs) or (2, 36))
 
 
 def declare(root: Path, *lines: str, platforms: tuple[Platform, ...] = (AMD64, ARM64)) -> Declaration:
