@@ -14,15 +14,15 @@ from wherry.cli.epilog import render_examples
 from wherry.cli.fleet_options import Devices, PricePerGb, TariffFile, read_fleet
 from wherry.cli.options import AsJson
 from wherry.cli.talk import print_json, show_progress
-from wherry.declare.environment import kind_of_file, read_environment
+from wherry.declare.environment import FoundEnvironment, read_environment
 from wherry.declare.grammar import WrittenEnvironment
-from wherry.deliver.changes import diff_environments
+from wherry.deliver.changes import compare_versions, diff_environments
 from wherry.deliver.difference import Difference, diff_images
 from wherry.deliver.difference_json import render_environment_changes, render_image_differences, render_lock_differences
 from wherry.deliver.ends import GIT, ImageEnd, is_lock, read_lock_end, read_stored_ends
 from wherry.deliver.lock_difference import diff_locks
 from wherry.errors import StoreError, UsageError
-from wherry.model.declaration import Environment, EnvironmentKind
+from wherry.model.declaration import EnvironmentKind
 from wherry.model.platform import Platform
 from wherry.model.reference import HUB, Reference
 from wherry.store.disk import DiskStore
@@ -37,7 +37,10 @@ EXAMPLES = render_examples(
     ("wherry diff anomaly:7 anomaly:8 --update", "for devices"),
     ("wherry diff git:HEAD~1 wherry.lock", "two locks"),
     ("wherry diff requirements.txt new/requirements.txt", "two environments"),
+    ("wherry diff environment.yml new/environment.yml", "conda's too"),
 )
+
+_COMPARED = (EnvironmentKind.REQUIREMENTS, EnvironmentKind.PYPROJECT, EnvironmentKind.CONDA)
 
 
 def register(app: typer.Typer) -> None:
@@ -46,7 +49,8 @@ def register(app: typer.Typer) -> None:
 
 def show_difference(
     base: Annotated[
-        str, typer.Argument(metavar="BASE", help="An image (name, digest, ID, registry reference), a lock or a requirements file.")
+        str,
+        typer.Argument(metavar="BASE", help="An image (name, digest, ID, registry reference), a lock or a file of requirements."),
     ],
     target: Annotated[str, typer.Argument(metavar="TARGET", help="What it is compared with, of the same kind.")],
     platform: Annotated[str | None, typer.Option(metavar="OS/ARCH", help="Only this platform, such as linux/arm64.")] = None,
@@ -71,7 +75,9 @@ def show_difference(
         else:
             report.print_locks(locks, fleet)
     elif _is_environment(base) and _is_environment(target):
-        changes = diff_environments(_read_environment(Path(base)), _read_environment(Path(target)))
+        before, after = _read_environment(Path(base)), _read_environment(Path(target))
+        variables = compare_versions(_name_variables(before), _name_variables(after))
+        changes = (*diff_environments(before.environment, after.environment), *variables)
         if as_json:
             print_json(render_environment_changes(changes))
         else:
@@ -107,16 +113,21 @@ def _refuse_mixture(base: str, target: str) -> None:
         if is_lock(text) or _is_environment(text):
             other = target if text is base else base
             kind = "a lock" if is_lock(text) else "an environment file"
-            if Path(other).suffix in (".txt", ".toml", ".lock") and not Path(other).exists():
+            if Path(other).suffix in (".txt", ".toml", ".lock", ".yml", ".yaml") and not Path(other).exists():
                 raise UsageError("there is no such file", where=other)
             raise UsageError(f"{text} is {kind}, {other} is not", hint="compare two images, two locks or two environment files")
 
 
-def _read_environment(path: Path) -> Environment:
-    if kind_of_file(path.name) in (EnvironmentKind.UV_LOCK, EnvironmentKind.PYLOCK):
+def _read_environment(path: Path) -> FoundEnvironment:
+    found = read_environment(path.parent, WrittenEnvironment(file=path.name), os.environ)
+    if found.environment.kind not in _COMPARED:
         hint = "lock both projects (wherry lock) and compare the locks"
         raise UsageError(f"{path} is resolved already and not compared", hint=hint)
-    return read_environment(path.parent, WrittenEnvironment(file=path.name), os.environ).environment
+    return found
+
+
+def _name_variables(found: FoundEnvironment) -> dict[str, str]:
+    return {f"variable {name}": value for name, value in found.variables}
 
 
 def _read_images(text: str, platform: Platform | None) -> tuple[ImageEnd, ...]:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from wherry.model.declaration import Environment
+from wherry.model.declaration import CondaRequest, CondaSpec, Environment
 from wherry.model.lock import LayerKind
 
 # Kinds whose members are packages; the same package may move from one of these layers to another.
@@ -92,19 +92,40 @@ def merge_causes(causes: Iterable[Cause]) -> tuple[Cause, ...]:
 
 
 def diff_environments(base: Environment, target: Environment) -> tuple[Change, ...]:
-    """The requirements that are asked for otherwise; constraints count as ``constraint NAME``.
+    """What is asked for otherwise: requirements, constraints as ``constraint NAME``; of conda also specs and channels.
 
-    A `Change`'s versions are what stands behind the name: ``>=2,<3``, extras and markers included.
+    A `Change`'s versions are what stands behind the name: ``>=2,<3``, extras and markers included. Where an environment is
+    conda's, the requirements of its pip section are ``pip NAME``, for a package may move from the one to the other.
     """
-    return compare_versions(_asked(base), _asked(target))
+    return (*_compare_channels(base.conda, target.conda), *compare_versions(_asked(base), _asked(target)))
+
+
+def _compare_channels(base: CondaRequest | None, target: CondaRequest | None) -> tuple[Change, ...]:
+    if base is None or target is None:
+        return ()
+    pairs = [
+        ("channels", ", ".join(base.channels), ", ".join(target.channels)),
+        ("channel priority", base.priority.value, target.priority.value),
+    ]
+    return tuple(Change(name=name, base=before, target=after) for name, before, after in pairs if before != after)
 
 
 def _asked(environment: Environment) -> dict[str, str]:
     asked: dict[str, list[str]] = defaultdict(list)
-    for prefix, group in (("", environment.requirements), ("constraint ", environment.constraints)):
+    of_pip = "" if environment.conda is None else "pip "
+    for prefix, group in ((of_pip, environment.requirements), ("constraint ", environment.constraints)):
         for requirement in group:
             asked[prefix + requirement.name].append(_behind_name(requirement.text))
+    for spec in environment.conda.specs if environment.conda else ():
+        asked[spec.name].append(_describe_spec(spec))
     return {name: " or ".join(sorted(texts)) for name, texts in asked.items()}
+
+
+def _describe_spec(spec: CondaSpec) -> str:
+    """Version and build of a spec, the channel it is bound to, and the platforms it is for."""
+    channel, bound, plain = spec.text.rpartition("::")
+    parts = [_behind_name(plain), f"from {channel}" if bound else "", f"for {', '.join(spec.subdirs)}" if spec.subdirs else ""]
+    return " ".join(part for part in parts if part)
 
 
 def _behind_name(text: str) -> str:

@@ -117,11 +117,12 @@ def _end(manifest: Manifest, config: ImageConfig, index_size: int) -> ImageEnd:
 
 
 def is_lock(text: str) -> bool:
-    """Whether an end names a lock: ``git:REV:PATH``, a file ``*.lock`` other than uv's, or a folder with a wherry.lock."""
+    """Whether an end names a lock: ``git:REV:PATH``, a file ``*.lock`` (not uv's or pixi's), a folder with a wherry.lock."""
     path = Path(text)
     if text.startswith(GIT):
         return True
-    return (path.is_file() and path.suffix == ".lock" and path.name != "uv.lock") or (path / "wherry.lock").is_file()
+    is_foreign = path.name == "uv.lock" or path.name.endswith("pixi.lock")
+    return (path.is_file() and path.suffix == ".lock" and not is_foreign) or (path / "wherry.lock").is_file()
 
 
 def read_lock_end(text: str) -> Lock:

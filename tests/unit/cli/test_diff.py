@@ -211,6 +211,57 @@ def test_requirements(app: typer.Typer, tmp_path: Path) -> None:
         diff(app, str(base), "anomaly")
 
 
+OLD_CONDA = """\
+channels: [pytorch, defaults]
+dependencies:
+- python=3.10
+- numpy=1.26
+- pywin32 # [win]
+- scipy
+- pip:
+  - requests==2.31
+  - flask
+variables: {LEVEL: 1}
+"""
+NEW_CONDA = """\
+channels: [conda-forge]
+dependencies:
+- python=3.11
+- conda-forge::numpy=1.26
+- pandas >=2
+- pip:
+  - requests==2.32
+  - scipy
+variables: {LEVEL: 2, PORT: 80}
+"""
+
+
+def test_two_environments_of_conda(app: typer.Typer, tmp_path: Path) -> None:
+    base, target = tmp_path / "a.yml", tmp_path / "b.yml"
+    base.write_text(OLD_CONDA)
+    target.write_text(NEW_CONDA)
+    assert diff(app, str(base), str(target)).splitlines() == [
+        "channels pytorch, defaults → conda-forge",
+        "numpy =1.26 → =1.26 from conda-forge",
+        "pandas >=2 added",
+        "pip flask removed",
+        "pip requests ==2.31 → ==2.32",
+        "pip scipy added",
+        "python =3.10 → =3.11",
+        "pywin32 removed",
+        "scipy removed",
+        "variable LEVEL 1 → 2",
+        "variable PORT 80 added",
+    ]
+    assert diff(app, str(base), str(base)).splitlines() == ["nothing changed"]
+    assert diff_json(app, str(base), str(target))["changes"][0]["name"] == "channels"
+    (tmp_path / "pixi.lock").write_text("version: 6\n")
+    with pytest.raises(UsageError, match="resolved already"):
+        diff(app, str(base), str(tmp_path / "pixi.lock"))
+    with pytest.raises(UsageError, match="no such file"):
+        diff(app, str(base), str(tmp_path / "c.yml"))
+
+
 def write_lock(path: Path, pandas: str) -> None:
     wheel = LockedWheel(
         name="pandas", version=pandas, file=f"pandas-{pandas}-py3-none-any.whl", size=12_000_000, sha256=Digest(hex_of(pandas))
