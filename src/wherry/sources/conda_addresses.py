@@ -62,6 +62,14 @@ class ChannelAddresses:
         found = mirrors.get(name) or mirrors.get(strip_channel_credentials(here)) or (here,)
         return tuple(self._as_address(address) for address in found)
 
+    def hosts(self, channels: Iterable[str]) -> tuple[str, ...]:
+        """The hosts of channels, and of all that the configuration knows an address of."""
+        configuration = self._configuration
+        known = [configuration.alias, *configuration.custom_channels.values(), *configuration.default_channels]
+        known += [address for addresses in configuration.mirrors.values() for address in addresses]
+        known += [address for channel in channels for name in self.expand(channel) for address in self.addresses_of(name)]
+        return tuple(dict.fromkeys(host for address in known if (host := urlsplit(address).hostname)))
+
     def _member_address(self, name: str) -> str | None:
         """A member of a multichannel may be given by an address."""
         configuration = self._configuration

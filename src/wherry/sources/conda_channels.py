@@ -28,8 +28,8 @@ from wherry.model.progress import Progress, be_silent
 from wherry.sources.conda_addresses import ChannelAddresses
 from wherry.sources.conda_configuration import read_conda_configuration
 from wherry.sources.conda_inspection import inspect_archive
+from wherry.sources.conda_logins import ChannelLogins
 from wherry.sources.conda_repodata import RepodataCache
-from wherry.sources.index_credentials import CredentialBook
 from wherry.sources.transport import MissingError, Transport
 from wherry.sources.unlisted_archive import measure_archive
 
@@ -54,13 +54,15 @@ class CondaChannels:
         configuration = read_conda_configuration(env)
         offline = offline or configuration.offline
         self._addresses = ChannelAddresses(configuration, declared, root)
+        self._logins = ChannelLogins(env, adds_tokens=configuration.adds_tokens)
         self._cache = cache
         self._find = tuple(find)
         self._progress = progress
         self._transport = Transport(
-            env,
-            CredentialBook((address for name in declared for address in self._addresses.addresses_of(name)), env),
+            {**{f"{scheme}_proxy": proxy for scheme, proxy in configuration.proxies.items()}, **env},
+            self._logins,
             certificates=configuration.certificates,
+            trusted_hosts=() if configuration.checks_certificates else self._addresses.hosts(declared),
             offline=offline,
             show=strip_channel_credentials,
             pause=pause,
@@ -87,7 +89,7 @@ class CondaChannels:
 
         Raises `TransferError` where no address of the channel answers, `FormatError` for what is no index.
         """
-        return self._repodata.fetch(self._addresses.addresses_of(channel), subdir)
+        return self._repodata.fetch(self._places_of(channel), subdir)
 
     def fetch_all(self, records: Sequence[LockedRecord]) -> list[Path]:
         """The verified, inspected archives in the cache, in the order of `records`.
@@ -120,7 +122,7 @@ class CondaChannels:
 
     def measure(self, channel: str, subdir: str, file: str, md5: str | None) -> tuple[int, Digest, Path]:
         """Size, sha256 and place of an archive that no index tells them of: it is fetched, and stays in the cache."""
-        urls = [f"{address}/{subdir}/{quote(file, safe='!+=~')}" for address in self._addresses.addresses_of(channel)]
+        urls = [f"{address}/{subdir}/{quote(file, safe='!+=~')}" for address in self._places_of(channel)]
         return measure_archive(urls, file, md5, self._transport, self._cache, self._progress)
 
     def path_of(self, record: LockedRecord) -> Path:
@@ -153,12 +155,16 @@ class CondaChannels:
             hint=f"wherry lock --upgrade-package {record.name}, or --find DIR with a folder that has the file",
         )
 
+    def _places_of(self, channel: str) -> list[str]:
+        """The addresses of a channel as they are asked: with the token that is kept for them."""
+        return [self._logins.add_token(address) for address in self._addresses.addresses_of(channel)]
+
     def _places(self, record: LockedRecord) -> Iterator[str]:
         for folder in self._find:
             for path in (folder / record.file, folder / record.subdir / record.file, folder / record.sha256.hex / record.file):
                 if path.is_file():
                     yield path.resolve().as_uri()
-        for address in self._addresses.addresses_of(record.channel):
+        for address in self._places_of(record.channel):
             yield f"{address}/{record.subdir}/{quote(record.file, safe='!+=~')}"
 
 
