@@ -150,14 +150,14 @@ def open_workshop(root: Path, source: Path) -> Iterator[Workshop]:
         yield Workshop(root=root, index=index, tools=wherry.parents[1])
 
 
-def install_wherry(root: Path, source: Path) -> Path:
-    """The program, in an environment of its own below `root`."""
+def install_wherry(root: Path, source: Path, extra: str = "") -> Path:
+    """The program, in an environment of its own below `root`; with the packages of one of its extras, where one is named."""
     tell("installing wherry")
     root.mkdir(parents=True, exist_ok=True)
     tools = root / "tools"
     run_process([find_uv_bin(), "venv", "-q", "--clear", "--python", sys.executable, tools])
     into = ("--python", tools / "bin" / "python", "--reinstall-package", "wherry", "--compile-bytecode")
-    run_process([find_uv_bin(), "pip", "install", "-q", *into, source], env=os.environ)
+    run_process([find_uv_bin(), "pip", "install", "-q", *into, f"{source}[{extra}]" if extra else source], env=os.environ)
     return tools / "bin" / "wherry"
 
 

@@ -1,0 +1,111 @@
+"""The bench `conda-read`: what of people's environments is read.
+
+`corpus` reads every real file that is at hand, each in a process of its own, and counts: *read*, *refused* (the message has
+the file, a line of it and a remedy), *vague* (refused without one of these), *crashed*. A table of all files is printed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.harness import NotMeasured, tell
+from bench.results import Figure, Results, Target, figure, not_run, print_case
+from bench.workshop import install_wherry
+
+CASES = ("corpus",)
+TITLES = {"corpus": "environment.yml, conda_dependencies.yml, requirements.txt, .runconfig and .compute of public projects"}
+TARGETS = {
+    "corpus": (Target(metric="read_or_refused", limit=100, at_least=True), Target(metric="crashed", limit=0)),
+}
+_FILES = Path(__file__).resolve().parents[2] / "shared" / "data" / "env"
+# Reads the file that is its argument, in the folder where it lies alone, as a project's environment or as one of Azure ML's.
+_PROBE = """
+import json, sys
+from pathlib import Path
+from wherry.errors import WherryError
+path = Path(sys.argv[1])
+try:
+    if path.suffix in (".runconfig", ".compute"):
+        from wherry.declare.azure_draft import read_azure_folder
+        draft = read_azure_folder(path.parent.parent, path.parent, {})
+        said = f"{len(draft.carried)} settings"
+    else:
+        from wherry.declare.environment import read_environment
+        from wherry.declare.grammar import WrittenEnvironment
+        found = read_environment(path.parent, WrittenEnvironment(file=path.name), {}).environment
+        specs = f"{len(found.conda.specs)} specs, " if found.conda else ""
+        said = f"{specs}{len(found.requirements)} requirements"
+    print(json.dumps(["read", said]))
+except WherryError as error:
+    print(json.dumps(["refused", str(error)]))
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one file. `kind` is read, refused, vague or crashed."""
+
+    file: str
+    kind: str
+    said: str
+
+
+def run(work: Path, source: Path, results: Results, cases: tuple[str, ...]) -> None:
+    """Measure the cases with the wherry of `source`; each is printed and kept as soon as it is done."""
+    wherry = install_wherry(work, source, "conda")
+    for case in cases:
+        tell(f"{case}: {TITLES[case]}")
+        try:
+            figures = list(_measure_corpus(work / "corpus", wherry.parent / "python"))
+        except NotMeasured as error:
+            figures = [not_run(case, "wherry", str(error))]
+        results.replace_case("conda-read", case, figures)
+        print_case(case, TITLES[case], figures, TARGETS[case])
+
+
+def _measure_corpus(work: Path, python: Path) -> Iterator[Figure]:
+    if not _FILES.is_dir():
+        raise NotMeasured(f"the files are not here: {_FILES}")
+    files = sorted(path for folder in _FILES.iterdir() if folder.is_dir() for path in folder.iterdir())
+    outcomes = [_read_file(work, python, file) for file in files]
+    _print_outcomes(outcomes)
+    counts = Counter(outcome.kind for outcome in outcomes)
+    known = counts["read"] + counts["refused"]
+    yield figure("corpus", "wherry", "read_or_refused", [100 * known / len(outcomes)], "%")
+    for kind in ("read", "refused", "vague", "crashed"):
+        yield figure("corpus", "wherry", kind, [counts[kind]], "files")
+
+
+def _read_file(work: Path, python: Path, file: Path) -> Outcome:
+    """Each file alone, where its kind is looked for: what lay beside it is not at hand."""
+    place = work / ("aml_config" if file.parent.name == "runconfig" else "project")
+    shutil.rmtree(work, ignore_errors=True)
+    place.mkdir(parents=True)
+    shutil.copy(file, place)
+    words = [python, "-I", "-c", _PROBE, place / file.name]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, env={**os.environ})
+    name = f"{file.parent.name}/{file.name}"
+    if done.returncode != 0:
+        return Outcome(file=name, kind="crashed", said=(done.stderr.strip().splitlines() or ["?"])[-1])
+    kind, said = json.loads(done.stdout)
+    told = re.search(rf"{re.escape(file.name)}:\d+: ", said) and "try: " in said
+    return Outcome(file=name, kind=kind if kind == "read" or told else "vague", said=said)
+
+
+def _print_outcomes(outcomes: Sequence[Outcome]) -> None:
+    table = Table("file", "", "", header_style="bold", title="corpus", title_justify="left")
+    for outcome in outcomes:
+        first, *more = outcome.said.splitlines() or [""]
+        table.add_row(outcome.file, outcome.kind, f"{first} …" if more else first)
+    Console(width=None if os.isatty(1) else 150).print(table, markup=False)
