@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from wherry.errors import StoreError
-from wherry.formats.conda_package import inspect_conda_package
 from wherry.model.conda_package import LinkScript
 from wherry.model.lock import LockedRecord
+from wherry.sources.conda_inspection import inspect_archive
 
 _LONGEST = 200  # characters of a script that are shown
 _IDLE = ("exit", "set", "true", ":", "fi", "done", "else")
@@ -24,18 +23,14 @@ def has_scripts(paths: Iterator[str]) -> bool:
 
 def describe_scripts(archive: Path, record: LockedRecord) -> Iterator[str]:
     """A sentence for each script of a package, with a way on."""
-    try:
-        with archive.open("rb") as stream:
-            package = inspect_conda_package(stream, record.file)
-    except OSError as error:
-        raise StoreError(f"cannot be read: {error.strerror}", where=str(archive)) from error
-    for script in package.scripts:
+    found = inspect_archive(archive, record)
+    for script in found.scripts:
         if script.kind in ("pre-link", "post-link") and script.path.endswith(".sh"):
             yield (
                 f"{record.name} {record.version}: its {script.kind} script is not run; it would: {summarise_script(script)}; "
                 f"what of that the image needs, do in the project (the script lies in the image: {script.path})"
             )
-    activated = [path for path in package.activation if path.startswith("etc/conda/activate.d/")]
+    activated = [path for path in found.activation if path.startswith("etc/conda/activate.d/")]
     if activated:
         yield (
             f"{record.name} {record.version}: nobody activates an environment in an image, so {', '.join(activated)} is not run; "
