@@ -35,6 +35,7 @@ from wherry.model.reference import Reference
 SUITES = {"bookworm": "3.11", "trixie": "3.13"}  # Debian release: the Python that it brings
 _NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _PYTHON = re.compile(r"3\.[0-9]{1,2}")
+_CUDA = re.compile(r"[0-9]{1,2}\.[0-9]{1,2}")
 _USER = re.compile(r"(?:[0-9]{1,10}|[a-z_][a-z0-9_-]{0,31})(?::(?:[0-9]{1,10}|[a-z_][a-z0-9_-]{0,31}))?")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9.+-]+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
@@ -85,6 +86,7 @@ class _Document(_Table, frozen=True, kw_only=True):
     workdir: str = "/app"
     layers_from: list[str] = []
     allow_build: list[str] = []
+    cuda: str | None = None
     debian: _Debian = _Debian()
     targets: dict[str, dict[str, Any]] = {}
 
@@ -125,6 +127,7 @@ class Written:
     workdir: str = "/app"
     layers_from: tuple[str, ...] = ()
     allow_build: tuple[str, ...] = ()
+    cuda: str | None = None
     debian_mirror: str | None = None
     targets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # reserved: accepted, not read yet
 
@@ -157,6 +160,7 @@ def parse_written(table: Mapping[str, Any], origin: str) -> Written:
         workdir=_absolute(document.workdir, f"{origin}: workdir"),
         layers_from=tuple(_layers_from(text, origin) for text in document.layers_from),
         allow_build=_parse_builds(document.allow_build, origin),
+        cuda=_parse_cuda(document.cuda, origin),
         debian_mirror=_parse_mirror(document.debian.mirror, origin),
         targets=document.targets,
     )
@@ -366,6 +370,12 @@ def _layers_from(text: str, origin: str) -> str:
         Reference.parse(text)
     except WherryError as error:
         raise DeclarationError(f"{text!r} is not an image reference", where=f"{origin}: layers-from") from error
+    return text
+
+
+def _parse_cuda(text: str | None, origin: str) -> str | None:
+    if text is not None and not _CUDA.fullmatch(text):
+        raise DeclarationError(f"{text!r} is not a version of CUDA", where=f"{origin}: cuda", hint='cuda = "12.4"')
     return text
 
 

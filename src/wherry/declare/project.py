@@ -99,6 +99,7 @@ def _declare(
         workdir=written.workdir,
         debian_mirror=written.debian_mirror,
         layers_from=written.layers_from,
+        cuda=written.cuda,
         allow_build=written.allow_build,
         notes=notes + found.notes + model_notes,
     )

@@ -132,6 +132,14 @@ def test_a_python_written_elsewhere_is_asked_of_conda(tmp_path: Path) -> None:
         declare(tmp_path)
 
 
+def test_cuda_of_the_target(tmp_path: Path) -> None:
+    write_files(tmp_path, {"environment.yml": "dependencies: [numpy]", "wherry.toml": 'cuda = "12.4"'})
+    assert declare(tmp_path).cuda == "12.4"
+    (tmp_path / "wherry.toml").write_text('cuda = "cu124"')
+    with pytest.raises(DeclarationError, match="not a version of CUDA"):
+        declare(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("channels", "found"),
     [
