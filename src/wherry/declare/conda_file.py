@@ -44,8 +44,8 @@ class CondaFile:
     notes: tuple[str, ...]
 
 
-def read_conda_file(root: Path, file: str, env: Mapping[str, str]) -> CondaFile:
-    """Read ``root/file``, and the requirements files that its pip section names."""
+def read_conda_file(root: Path, file: str, env: Mapping[str, str], builds: frozenset[str] = frozenset()) -> CondaFile:
+    """Read ``root/file``, and the requirements files that its pip section names. `builds` are the names of what may be built."""
     text = _read_text(root / file, file)
     try:
         document = parse_yaml(text, file)
@@ -54,7 +54,7 @@ def read_conda_file(root: Path, file: str, env: Mapping[str, str]) -> CondaFile:
     if not isinstance(document, YamlMap):
         raise DeclarationError("not an environment of conda: a list or a text alone", where=f"{file}:{document.line}", hint=_LISTED)
     reader = _Reader(file=file, lines=re.split(r"\r\n|\r|\n", text), env=env)
-    return reader.read(document, root)
+    return reader.read(document, root, builds)
 
 
 def _read_text(path: Path, file: str) -> str:
@@ -75,12 +75,12 @@ class _Reader:
     pip: list[tuple[int, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def read(self, document: YamlMap, root: Path) -> CondaFile:
+    def read(self, document: YamlMap, root: Path, builds: frozenset[str]) -> CondaFile:
         self.check_keys(document)
         for entry in self.entries(document.get("dependencies"), "dependencies"):
             self.take_dependency(entry)
         python = self.find_python()
-        pip = read_embedded_requirements(root, self.file, self.pip, self.env)
+        pip = read_embedded_requirements(root, self.file, self.pip, self.env, builds)
         request = CondaRequest(
             channels=self.read_channels(document.get("channels")),
             specs=tuple(dict.fromkeys(self.specs)),

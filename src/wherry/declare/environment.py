@@ -15,10 +15,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from wherry.declare.build_lines import AllowedBuilds
 from wherry.declare.conda import LOCK_NAMES, NAMES, find_conda_files, is_explicit_list, kind_of_conda_file
 from wherry.declare.conda_file import read_conda_file
 from wherry.declare.grammar import WrittenEnvironment
-from wherry.declare.pyproject import has_dependencies, read_pyproject_requirements, read_toml, table_at
+from wherry.declare.pyproject import (
+    has_dependencies,
+    read_group_requirements,
+    read_own_package,
+    read_pyproject_requirements,
+    read_toml,
+    table_at,
+)
 from wherry.declare.requirements import read_requirements
 from wherry.errors import DeclarationError
 from wherry.formats.pixi_lock import VERSIONS
@@ -45,16 +53,19 @@ class FoundEnvironment:
     python: str | None = None
 
 
-def read_environment(root: Path, written: WrittenEnvironment | None, env: Mapping[str, str]) -> FoundEnvironment:
-    """What the author named, else the first file of the default order."""
+def read_environment(
+    root: Path, written: WrittenEnvironment | None, env: Mapping[str, str], builds: frozenset[str] = frozenset()
+) -> FoundEnvironment:
+    """What the author named, else the first file of the default order. `builds` are the names of what may be built."""
+    allowed = AllowedBuilds(root=root, names=builds)
     if written is not None and written.file is None:
         return FoundEnvironment(environment=Environment(kind=EnvironmentKind.EMPTY))
     if written is not None and written.file is not None:
-        return _read_file(root, written.file, written.extras, written.groups, env)
+        return _read_file(root, written.file, written.extras, written.groups, env, allowed)
     file = find_environment_file(root)
     if file is None:
         return FoundEnvironment(environment=Environment(kind=EnvironmentKind.EMPTY), notes=_explain_empty(root))
-    found = _read_file(root, file, (), (), env)
+    found = _read_file(root, file, (), (), env, allowed)
     others = tuple(f"{name} is conda's and not read, {file} is" for name in find_conda_files(root) if name != file)
     return replace(found, notes=found.notes + others)
 
@@ -82,7 +93,9 @@ def kind_of_file(file: str) -> EnvironmentKind:
     return kind_of_conda_file(file) or EnvironmentKind.REQUIREMENTS
 
 
-def _read_file(root: Path, file: str, extras: Sequence[str], groups: Sequence[str], env: Mapping[str, str]) -> FoundEnvironment:
+def _read_file(
+    root: Path, file: str, extras: Sequence[str], groups: Sequence[str], env: Mapping[str, str], allowed: AllowedBuilds
+) -> FoundEnvironment:
     kind = kind_of_file(file)
     if (other := _UNREAD.get(file.rpartition("/")[2])) is not None:
         raise DeclarationError("this file is not read", where=file, hint=other)
@@ -91,31 +104,46 @@ def _read_file(root: Path, file: str, extras: Sequence[str], groups: Sequence[st
             f"{file}: there is no such file", where="environment", hint="name a file of the project, or environment = false"
         )
     if kind is EnvironmentKind.REQUIREMENTS:
-        return _read_requirements(root, file, extras, groups, env)
+        return _read_requirements(root, file, extras, groups, env, allowed)
     if kind.is_conda:
-        return _read_conda(root, file, kind, extras, groups, env)
+        return _read_conda(root, file, kind, extras, groups, env, allowed)
     document = read_toml(root / file, file)
     files: tuple[str, ...] = (file,)
     requirements: tuple[Requirement, ...] = ()
+    own: Requirement | None = None
     if kind is EnvironmentKind.PYPROJECT:
-        requirements = read_pyproject_requirements(document, file, extras, groups)
+        own, is_dynamic = read_own_package(document, file, extras, allowed)
+        if own is not None and is_dynamic:
+            return _read_dynamic(document, file, own, groups, allowed)
+        requirements = read_pyproject_requirements(document, file, extras, groups, allowed)
     elif kind is EnvironmentKind.PYLOCK:
         _check_pylock(document, file)
     else:
         _check_uv_lock(document, file)
         files = _with_pyproject(root, file)
-    environment = Environment(kind=kind, files=files, requirements=requirements, extras=tuple(extras), groups=tuple(groups))
+        own, _ = read_own_package(read_toml(root / files[1], files[1]), files[1], extras, allowed)
+    environment = Environment(
+        kind=kind, files=files, requirements=requirements, extras=tuple(extras), groups=tuple(groups), own=own
+    )
     return FoundEnvironment(environment=environment)
 
 
+def _read_dynamic(
+    document: Mapping[str, Any], file: str, own: Requirement, groups: Sequence[str], allowed: AllowedBuilds
+) -> FoundEnvironment:
+    """What the project requires only its build tells: it is asked for like any package, and the groups beside it."""
+    requirements = (own, *read_group_requirements(document, file, groups, allowed))
+    return FoundEnvironment(environment=Environment(kind=EnvironmentKind.REQUIREMENTS, files=(file,), requirements=requirements))
+
+
 def _read_requirements(
-    root: Path, file: str, extras: Sequence[str], groups: Sequence[str], env: Mapping[str, str]
+    root: Path, file: str, extras: Sequence[str], groups: Sequence[str], env: Mapping[str, str], allowed: AllowedBuilds
 ) -> FoundEnvironment:
     if extras or groups:
         raise DeclarationError("a requirements file has no extras and no groups", where=file)
     if is_explicit_list(_read_head(root / file, file)):
         return FoundEnvironment(environment=Environment(kind=EnvironmentKind.CONDA_EXPLICIT, files=(file,)))
-    found = read_requirements(root, file, env)
+    found = read_requirements(root, file, env, allowed.names)
     environment = Environment(
         kind=EnvironmentKind.REQUIREMENTS,
         files=found.files,
@@ -127,14 +155,20 @@ def _read_requirements(
 
 
 def _read_conda(
-    root: Path, file: str, kind: EnvironmentKind, extras: Sequence[str], groups: Sequence[str], env: Mapping[str, str]
+    root: Path,
+    file: str,
+    kind: EnvironmentKind,
+    extras: Sequence[str],
+    groups: Sequence[str],
+    env: Mapping[str, str],
+    allowed: AllowedBuilds,
 ) -> FoundEnvironment:
     """`groups` name the environment of a pixi.lock, and categories of a conda-lock.yml besides main."""
     if extras or (groups and kind is EnvironmentKind.CONDA) or (len(groups) > 1 and kind is EnvironmentKind.PIXI_LOCK):
         what = {EnvironmentKind.PIXI_LOCK: "one group, the environment's name"}.get(kind, "no extras and no groups")
         raise DeclarationError(f"this file has {what}", where=file)
     if kind is EnvironmentKind.CONDA:
-        found = read_conda_file(root, file, env)
+        found = read_conda_file(root, file, env, allowed.names)
         return FoundEnvironment(
             environment=found.environment,
             notes=found.notes,

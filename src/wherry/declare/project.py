@@ -66,7 +66,7 @@ def _declare(
     env: Mapping[str, str],
     host: Host,
 ) -> Declaration:
-    found = read_environment(root, written.environment, env)
+    found = read_environment(root, written.environment, env, frozenset(written.allow_build))
     if found.environment.kind.is_conda:
         if written.interpreter is not None:
             raise DeclarationError("Python is one of conda's packages here", where=f"{origin}: interpreter", hint="leave it away")

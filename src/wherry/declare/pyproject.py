@@ -2,13 +2,15 @@
 
 uv reads the file itself when it resolves (so indexes of ``tool.uv.sources`` work); here the requirements are read to be
 shown, checked and fingerprinted. What it refuses, by name and all at once: dynamic dependencies, and sources of
-``tool.uv.sources`` that no digest fixes (git, path, workspace, an unpinned URL).
+``tool.uv.sources`` that no digest fixes (git, path, workspace, an unpinned URL) and that may not be built.
 """
 
 from __future__ import annotations
 
+import posixpath
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,15 @@ from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Pep508
 from packaging.utils import canonicalize_name
 
+from wherry.declare.build_lines import AllowedBuilds, Refused, parse_commit, say_allowed, take_folder
 from wherry.declare.redaction import redact
 from wherry.declare.refusals import Refusal, refuse
-from wherry.declare.requirement import Refused, parse_requirement_line
+from wherry.declare.requirement import parse_requirement_line
 from wherry.errors import DeclarationError
 from wherry.model.declaration import Requirement
 
 _SIZE_LIMIT = 16 << 20
+_NOTHING = AllowedBuilds()
 
 
 def read_toml(path: Path, where: str) -> dict[str, Any]:
@@ -53,11 +57,40 @@ def has_dependencies(document: Mapping[str, Any]) -> bool:
     return "dependencies" in project or "dependencies" in (project.get("dynamic") or ())
 
 
+def read_own_package(
+    document: Mapping[str, Any], file: str, extras: Sequence[str], allowed: AllowedBuilds
+) -> tuple[Requirement | None, bool]:
+    """The project's own package where it may be built, and whether only its build tells what it requires."""
+    project = table_at(document, "project")
+    name = project.get("name")
+    if not isinstance(name, str) or canonicalize_name(name) not in allowed.names or allowed.root is None:
+        return None, False
+    chosen = f"[{','.join(sorted(extras))}]" if extras else ""
+    own = take_folder(file.rpartition("/")[0] or ".", chosen, "", f"{file}: project", allowed)
+    dynamic = project.get("dynamic")
+    return own, isinstance(dynamic, list) and "dependencies" in dynamic
+
+
+def read_group_requirements(
+    document: Mapping[str, Any], file: str, groups: Sequence[str], allowed: AllowedBuilds
+) -> tuple[Requirement, ...]:
+    """Those of `groups` alone."""
+    reader = _Reader(document, file, allowed)
+    for group in groups:
+        reader.take_group(group, ())
+    refuse(reader.refusals)
+    return tuple(dict.fromkeys(reader.requirements))
+
+
 def read_pyproject_requirements(
-    document: Mapping[str, Any], file: str, extras: Sequence[str], groups: Sequence[str]
+    document: Mapping[str, Any],
+    file: str,
+    extras: Sequence[str],
+    groups: Sequence[str],
+    allowed: AllowedBuilds = _NOTHING,
 ) -> tuple[Requirement, ...]:
     """``[project].dependencies``, then those of `extras` and `groups`, as written and without repetition."""
-    reader = _Reader(document, file)
+    reader = _Reader(document, file, allowed)
     reader.take_list(table_at(document, "project").get("dependencies", []), f"{file}: project.dependencies")
     for extra in extras:
         reader.take_extra(extra)
@@ -72,8 +105,9 @@ def read_pyproject_requirements(
 class _Reader:
     """Follows extras of the project itself (``name[extra]``) and groups that include groups."""
 
-    def __init__(self, document: Mapping[str, Any], file: str) -> None:
+    def __init__(self, document: Mapping[str, Any], file: str, allowed: AllowedBuilds) -> None:
         project = table_at(document, "project")
+        self.allowed = allowed
         self.file = file
         self.project = project
         name = project.get("name")
@@ -95,7 +129,7 @@ class _Reader:
         if self.take_self(text):
             return
         try:
-            self.requirements.append(parse_requirement_line(" ".join(text.split()), where))
+            self.requirements.append(parse_requirement_line(" ".join(text.split()), where, self.allowed))
         except Refused as refused:
             self.refusals.append(refused.refusal)
 
@@ -154,8 +188,32 @@ class _Reader:
         for name, value in self.sources.items():
             if canonicalize_name(name) not in asked:
                 continue
+            built = self.take_source(name, value)
+            if built is not None:
+                self.requirements = [
+                    replace(entry, source=built.source) if entry.name == built.name else entry for entry in self.requirements
+                ]
+                continue
             for source in value if isinstance(value, list) else [value]:
                 self.check_source(name, source)
+
+    def take_source(self, name: str, source: object) -> Requirement | None:
+        """A source that may be built: a commit of git's, or a folder. None for what `check_source` judges."""
+        where = f"{self.file}: tool.uv.sources.{redact(name)}"
+        if not isinstance(source, Mapping) or canonicalize_name(name) not in self.allowed.names:
+            return None
+        git, path, below = source.get("git"), source.get("path"), source.get("subdirectory")
+        try:
+            if isinstance(git, str) and isinstance(source.get("rev"), str):
+                fragment = f"#subdirectory={below}" if isinstance(below, str) else ""
+                return parse_commit(name, "", f"git+{git}@{source['rev']}{fragment}", "", where, self.allowed)
+            if isinstance(path, str) and not path.endswith((".whl", ".tar.gz", ".zip")):
+                return take_folder(
+                    posixpath.normpath(posixpath.join(posixpath.dirname(self.file), path)), "", "", where, self.allowed
+                )
+        except Refused as refused:
+            self.refusals.append(refused.refusal)
+        return None
 
     def check_source(self, name: str, source: object) -> None:
         kind = next((key for key in ("git", "path", "workspace", "url") if isinstance(source, Mapping) and key in source), None)
@@ -166,6 +224,6 @@ class _Reader:
                 where=f"{self.file}: tool.uv.sources.{redact(name)}",
                 subject=name,
                 reason=f"a {kind} source is not fixed by a digest",
-                remedy=f"a released version ({name}==1.2.3), or {name} @ https://…/….whl#sha256=… in the dependencies",
+                remedy=f"a commit (rev = its 40 hex digits) or a path, {say_allowed(name)}; or a released version ({name}==1.2.3)",
             )
         )

@@ -1,26 +1,29 @@
 """One requirement line, PEP 508 with pip's extensions, to a `Requirement`.
 
 A URL is taken when it names a wheel and a sha256 pins it (``#sha256=…`` or ``--hash=sha256:…``); its text becomes
-``name @ url#sha256=…``. Version control, folders, source archives and URLs without a digest are `Refused`.
+``name @ url#sha256=…``. What has to be built (a commit, a folder, a source archive) is taken where the author allows it
+(build_lines.py); URLs without a digest and local files are `Refused`.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import replace
 from urllib.parse import unquote
 
 from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Pep508
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from wherry.declare.build_lines import AllowedBuilds, Refused, is_folder_line, parse_archive, parse_commit, parse_folder
 from wherry.declare.redaction import redact
 from wherry.declare.refusals import Refusal
 from wherry.errors import DeclarationError
 from wherry.formats.urls import strip_login
 from wherry.model.declaration import Requirement
 
-_VCS = re.compile(r"(?:git|hg|svn|bzr)\+[a-z+]+:|git@", re.IGNORECASE)
+_VCS = re.compile(r"(?:git|hg|svn|bzr)\+|git@", re.IGNORECASE)
 _SCHEME = re.compile(r"(?:https?|file|ftp|ssh|s3|gs)://|file:", re.IGNORECASE)
 _NAMED_URL = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?\s*@\s*(\S.*)", re.DOTALL)
 _ARCHIVE = re.compile(r"\.(?:whl|zip|tar\.(?:gz|bz2|xz)|tgz)(?:$|[#;\s?\[])", re.IGNORECASE)
@@ -29,30 +32,33 @@ _EGG = re.compile(r"[#&]egg=([A-Za-z0-9][A-Za-z0-9._-]*)")
 _HASH = re.compile(r"sha256:[0-9a-fA-F]{64}")
 _OPTION = re.compile(r"(?:^|\s)-")
 _PER_REQUIREMENT = ("--hash", "--config-settings", "--config-setting", "--global-option", "--install-option")
+_NOTHING = AllowedBuilds()
 _RELEASED = "a released version (name==1.2.3), or a wheel pinned by its digest: name @ https://…/name-1.2.3-….whl#sha256=…"
 
 
-class Refused(Exception):
-    """A line that is understood and not taken."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.subject)
-        self.refusal = refusal
-
-
-def parse_requirement_line(line: str, where: str) -> Requirement:
+def parse_requirement_line(line: str, where: str, allowed: AllowedBuilds = _NOTHING) -> Requirement:
     """Read one logical line without comments. `Refused` for what no digest can fix, `DeclarationError` for nonsense."""
     text, hashes = _split_hashes(line, where)
     if _VCS.match(text):
-        raise Refused(_refusal(text, where, "version control is not fixed by a digest", _RELEASED))
+        url, marker = _split_marker(text, spaced=True)
+        return _checked_source(parse_commit(None, "", url, marker, where, allowed))
     named = _NAMED_URL.match(text)
     if named and not text.lstrip().startswith((".", "/")):
-        return _parse_url(text, named.group(1), named.group(2) or "", named.group(3), hashes, where)
+        return _parse_url(text, named.group(1), named.group(2) or "", named.group(3), hashes, where, allowed)
     if _SCHEME.match(text):
-        return _parse_url(text, None, "", text, hashes, where)
+        return _parse_url(text, None, "", text, hashes, where, allowed)
+    if is_folder_line(text) and not _ARCHIVE.search(text):
+        return _checked_source(parse_folder(text, where, allowed))
     if text.startswith((".", "/", "~", "\\")) or _ARCHIVE.search(text) or re.match(r"[^\s;\[<>=!~(]+[/\\]", text):
         raise Refused(_refusal(text, where, "a path is not fixed by a digest", _RELEASED))
     return _parse_named(text, hashes, where)
+
+
+def parse_editable(value: str, where: str, allowed: AllowedBuilds) -> Requirement:
+    """What stands behind ``-e``: it is built as it is now, like anything else."""
+    if _VCS.match(value):
+        return parse_requirement_line(value, where, allowed)
+    return _checked_source(parse_folder(value.removeprefix("file:"), where, allowed))
 
 
 def name_in_url(text: str) -> str | None:
@@ -103,13 +109,18 @@ def _split_hashes(line: str, where: str) -> tuple[str, tuple[str, ...]]:
     return text, known
 
 
-def _parse_url(text: str, name: str | None, extras: str, rest: str, hashes: tuple[str, ...], where: str) -> Requirement:
+def _parse_url(
+    text: str, name: str | None, extras: str, rest: str, hashes: tuple[str, ...], where: str, allowed: AllowedBuilds
+) -> Requirement:
     url, marker = _split_marker(rest, spaced=True)
     if _VCS.match(url):
-        raise Refused(_refusal(text, where, "version control is not fixed by a digest", _RELEASED))
+        return _checked_source(parse_commit(name, extras, url, marker, where, allowed))
     if not url.lower().startswith(("https://", "http://")):
         raise Refused(_refusal(text, where, "a local file is not found on other machines", _RELEASED))
     file = unquote(re.split(r"[#?]", url)[0].rpartition("/")[2])
+    sha256 = _sole_digest(url, hashes)
+    if file.endswith((".tar.gz", ".zip")) and sha256 is not None:
+        return _checked_source(parse_archive(name, extras, url, marker, sha256, where, allowed))
     if not file.endswith(".whl"):
         reason = "only wheels are taken from a URL: anything else would have to run code to be installed"
         raise Refused(_refusal(text, where, reason, _RELEASED))
@@ -117,16 +128,25 @@ def _parse_url(text: str, name: str | None, extras: str, rest: str, hashes: tupl
         wheel_name = parse_wheel_filename(file)[0]
     except InvalidWheelFilename:
         raise Refused(_refusal(text, where, "not the file name of a wheel", _RELEASED)) from None
-    pin = _PIN.search(url)
-    digests = {pin.group(1).lower()} if pin else {value.removeprefix("sha256:") for value in hashes}
-    if len(digests) != 1:
+    if sha256 is None:
         remedy = f"append the wheel's digest to the URL: #sha256=…, or name a released version ({wheel_name}==1.2.3)"
         raise Refused(_refusal(text, where, "a URL that no sha256 pins", remedy))
     if name is not None and canonicalize_name(name) != wheel_name:
         raise DeclarationError(f"{redact(name)} is asked for, but the URL's wheel is {wheel_name}", where=where)
-    digest = digests.pop()
-    pinned = f"{name or wheel_name}{extras} @ {url.partition('#')[0]}#sha256={digest}{f' ; {marker}' if marker else ''}"
-    return _checked(pinned, (f"sha256:{digest}",), where)
+    pinned = f"{name or wheel_name}{extras} @ {url.partition('#')[0]}#sha256={sha256}{f' ; {marker}' if marker else ''}"
+    return _checked(pinned, (f"sha256:{sha256}",), where)
+
+
+def _sole_digest(url: str, hashes: tuple[str, ...]) -> str | None:
+    """The one sha256 that a URL's fragment, or else ``--hash``, gives."""
+    pin = _PIN.search(url)
+    digests = {pin.group(1).lower()} if pin else {value.removeprefix("sha256:") for value in hashes}
+    return digests.pop() if len(digests) == 1 else None
+
+
+def _checked_source(requirement: Requirement) -> Requirement:
+    """With its extras and marker read as PEP 508."""
+    return replace(_checked(requirement.text, requirement.hashes, requirement.where), source=requirement.source)
 
 
 def _parse_named(text: str, hashes: tuple[str, ...], where: str) -> Requirement:

@@ -2,7 +2,7 @@
 
 The grammar is pip's: hashes, markers, extras, nested ``-r`` and ``-c`` (relative to the file that names them), index
 options, options of a single requirement. What it refuses, by name and all at once: editable installs, folders, archives
-and version control (their content is not fixed by a digest), URLs without a sha256, ``-r`` of a URL. Lines are never
+and version control, unless they may be built (build_lines.py), URLs without a sha256, ``-r`` of a URL. Lines are never
 shown with credentials.
 """
 
@@ -14,10 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from wherry.declare.build_lines import AllowedBuilds, Refused
 from wherry.declare.conda import is_explicit_list
 from wherry.declare.redaction import redact
 from wherry.declare.refusals import Refusal, refuse
-from wherry.declare.requirement import Refused, name_in_url, parse_requirement_line
+from wherry.declare.requirement import parse_editable, parse_requirement_line
 from wherry.declare.requirement_lines import decode_requirements, logical_lines
 from wherry.errors import DeclarationError
 from wherry.model.declaration import IndexOptions, Requirement
@@ -72,18 +73,25 @@ class RequirementsFile:
     notes: tuple[str, ...] = ()
 
 
-def read_requirements(root: Path, file: str, env: Mapping[str, str]) -> RequirementsFile:
-    """Read ``root/file`` and what it names. Every problem of content is in one `DeclarationError`."""
-    reader = _Reader(root=root, env=env)
+def read_requirements(root: Path, file: str, env: Mapping[str, str], builds: frozenset[str] = frozenset()) -> RequirementsFile:
+    """Read ``root/file`` and what it names. Every problem of content is in one `DeclarationError`.
+
+    `builds` are the names of what may be built.
+    """
+    reader = _Reader(root=root, env=env, allowed=AllowedBuilds(root=root, names=builds))
     reader.read_file(file, asked_by=None, constraint=False, chain=())
     return reader.finish()
 
 
 def read_embedded_requirements(
-    root: Path, file: str, entries: Sequence[tuple[int, str]], env: Mapping[str, str]
+    root: Path,
+    file: str,
+    entries: Sequence[tuple[int, str]],
+    env: Mapping[str, str],
+    builds: frozenset[str] = frozenset(),
 ) -> RequirementsFile:
     """The same for lines that stand in another file, each with its number there: conda's ``pip:`` section."""
-    reader = _Reader(root=root, env=env, files=[file])
+    reader = _Reader(root=root, env=env, allowed=AllowedBuilds(root=root, names=builds), files=[file])
     for number, text in entries:
         for _, line in logical_lines(text, env):
             reader.read_line(line, f"{file}:{number}", file=file, constraint=False, chain=(file,))
@@ -94,6 +102,7 @@ def read_embedded_requirements(
 class _Reader:
     root: Path
     env: Mapping[str, str]
+    allowed: AllowedBuilds
     files: list[str] = field(default_factory=list)
     done: set[tuple[str, bool]] = field(default_factory=set)
     requirements: list[Requirement] = field(default_factory=list)
@@ -154,15 +163,21 @@ class _Reader:
                     self.take_option(option, value, where, file)
             return
         try:
-            requirement = parse_requirement_line(line, where)
+            requirement = parse_requirement_line(line, where, self.allowed)
         except Refused as refused:
             self.refusals.append(refused.refusal)
             return
         (self.constraints if constraint else self.requirements).append(requirement)
 
+    def take_editable(self, value: str, where: str) -> None:
+        try:
+            self.requirements.append(parse_editable(value, where, self.allowed))
+        except Refused as refused:
+            self.refusals.append(refused.refusal)
+
     def take_option(self, option: str, value: str, where: str, file: str) -> None:
         if option == "--editable":
-            self.refusals.append(refuse_editable(value, where))
+            self.take_editable(value, where)
         elif option == "--index-url":
             self.index_url = value
         elif option == "--extra-index-url":
@@ -179,24 +194,6 @@ class _Reader:
             self.notes.append(f"{where}: {option} has no meaning here and is not followed")
 
 
-def refuse_editable(value: str, where: str) -> Refusal:
-    """An ``-e`` line, named as well as it can be."""
-    name = name_in_url(value) or redact(value)
-    if value in (".", "./", "file:.") or value.startswith((".[", "file:.[")):
-        return Refusal(
-            where=where,
-            subject=f"-e {redact(value)}",
-            reason="the project's own folder is not installed",
-            remedy="remove the line: the folder's code goes into the image as it is (set PYTHONPATH in [env] for a src/ folder)",
-        )
-    return Refusal(
-        where=where,
-        subject=name,
-        reason="an editable install is not fixed by a digest",
-        remedy=f"a released version ({name}==1.2.3), or a wheel: name @ https://…/name-1.2.3-py3-none-any.whl#sha256=…",
-    )
-
-
 def _refuse_remote(value: str, where: str) -> Refusal:
     return Refusal(
         where=where,
@@ -211,7 +208,7 @@ def _read_bytes(root: Path, file: str, asked_by: str | None) -> bytes:
     try:
         if not path.is_file():
             what = "is not a file" if path.exists() else "there is no such file"
-            raise DeclarationError(f"{redact(file)}: {what}", where=asked_by)
+            raise DeclarationError(f"{redact(file)}: {what}", where=asked_by, hint="put the file there, or remove the line")
         if path.stat().st_size > _SIZE_LIMIT:
             raise DeclarationError(f"{redact(file)}: larger than {_SIZE_LIMIT >> 20} MiB", where=asked_by)
         return path.read_bytes()

@@ -168,7 +168,7 @@ def test_a_url_is_taken_when_a_sha256_pins_its_wheel(tmp_path: Path, line: str, 
     [
         (WHEEL, "tool"),
         (f"{WHEEL}#sha256=00", "tool"),
-        (f"https://files.example/tool-1.0.tar.gz#sha256={ONE}", "tool-1.0"),
+        (f"https://files.example/tool-1.0.tar.gz#sha256={ONE}", "tool"),
         ("git+https://git.example/team/tool.git@v1#egg=tool", "tool"),
         ("tool @ git+ssh://git@git.example/team/tool.git@v1", "tool"),
         ("git+https://git.example/team/tool.git@v1", "tool"),
@@ -220,8 +220,8 @@ def test_files_of_real_projects(shared_data: Path, name: str) -> None:
     folder = shared_data / "env" / "requirements"
     said = {
         "bentoml-http": "nested/requirements.txt: there is no such file",
-        "flytekit-dev": "-e file:.",
-        "heroku-editable-git": "extension.dist: an editable install",
+        "flytekit-dev": ".: the project's own folder",
+        "heroku-editable-git": "extension-dist: version control",
         "text-generation-webui.cpu_only": "6 lines cannot be taken",
     }
     if name not in said:
