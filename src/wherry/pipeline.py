@@ -31,7 +31,7 @@ from wherry.lock.resolution import is_answered, require_answered, resolve_lock
 from wherry.lock.storage import LOCKFILE, read_lock, write_lock
 from wherry.model.declaration import DebianBase, Declaration
 from wherry.model.image import BuildResult
-from wherry.model.lock import Lock, PlatformLock
+from wherry.model.lock import BuildKind, Lock, PlatformLock
 from wherry.model.platform import Platform
 from wherry.model.progress import Progress, be_silent
 from wherry.rebuild import ProjectFiles, finish_build, known_blobs
@@ -260,7 +260,9 @@ class LockedProject:
         )
 
     def _is_usual(self, name: str, declared: Declaration) -> bool:
-        """Whether a build without options would make the same."""
+        """Whether a build without options would make the same. A folder that something is built from is always looked at."""
+        if any(build.kind is BuildKind.FOLDER for locked in self.value.platforms for build in locked.builds):
+            return False
         asked = read_declaration(self.project.root, self.project.env)
         same = (name, declared.platforms) == (f"{asked.name}:latest", tuple(sorted(asked.platforms)))
         return same and not self.wishes.frozen
