@@ -65,7 +65,8 @@ def render_environment(python: str, channels: Sequence[str], packages: Sequence[
     of_pip = [package for package in packages if not package.of_conda]
     if any(package.requirement for package in of_pip):
         lines.append("  - pip:")
-    lines += [_line("      " if package.requirement else "  ", package) for package in of_pip]
+    lines += [_line("      ", package) for package in of_pip if package.requirement]
+    lines += [_line("  ", package) for package in of_pip if not package.requirement]
     return "\n".join(lines) + "\n"
 
 
