@@ -29,6 +29,7 @@ from wherry.sources.rattler_program import run_rattler
 _TIMEOUT = 300.0
 _NAME = re.compile(r"(?:[^\s:]+::)?([A-Za-z0-9_][A-Za-z0-9_.-]*)")
 _CHANNEL = re.compile(r"(?P<channel>(?:[a-z]+://)?[^\s:\[]+)::(?P<rest>\S.*)", re.DOTALL)
+_SUBDIR = re.compile(r"/((?:linux|osx|win)-[a-z0-9_]+|noarch)(?=::)")
 _BRACKETED = re.compile(r"\[(?P<before>[^\]]*?)\bchannel\s*=\s*(?P<quote>['\"]?)(?P<channel>[^'\",\]]+)(?P=quote)\s*,?\s*")
 
 
@@ -119,13 +120,19 @@ def _choose_specs(request: CondaRequest, target: CondaTarget) -> Iterator[CondaS
 
 def _describe_spec(spec: CondaSpec, channels: Channels) -> dict[str, Any]:
     channel, text = _split_channel(spec)
-    return {"text": text, "where": spec.where, "channels": list(channels.expand(channel)) if channel else []}
+    subdir = _SUBDIR.search(spec.text)
+    return {
+        "text": text,
+        "where": spec.where,
+        "channels": list(channels.expand(channel)) if channel else [],
+        "subdir": subdir[1] if channel and subdir is not None else "",
+    }
 
 
 def _split_channel(spec: CondaSpec) -> tuple[str, str]:
     """The channel that a spec names, or "", and the spec without it: the solver knows channels by our names for them."""
     if (found := _CHANNEL.fullmatch(spec.text.strip())) is not None:
-        return found["channel"], found["rest"]
+        return _SUBDIR.sub("", f"{found['channel']}::").removesuffix("::"), found["rest"]
     if (found := _BRACKETED.search(spec.text)) is not None:
         rest = f"{spec.text[: found.start()]}[{found['before']}{spec.text[found.end() :]}".replace("[]", "").replace(", ]", "]")
         return found["channel"], rest.replace(",]", "]")
@@ -155,7 +162,7 @@ def _fetch_indexes(names: Sequence[str], platform: Platform, channels: Channels)
 
 
 def _remember(keep: PlatformLock | None, platform: Platform, options: LockOptions) -> dict[str, Any]:
-    """What the former lock has, as the solver is to hold to it."""
+    """What the former lock has, as the solver is to hold to it: all of it, else what was asked for, else what it can."""
     if keep is None or options.upgrade:
         return {"favoured": [], "wishes": [[]]}
     kept = [record for record in keep.records if canonicalize_name(record.name) not in options.upgrade_packages]
@@ -164,11 +171,11 @@ def _remember(keep: PlatformLock | None, platform: Platform, options: LockOption
         for record in kept
         if record.subdir in (platform.subdir, "noarch")
     ]
+    wishes = {record: f"{record.name} =={record.version}" for record in kept}
     if keep.platform == platform:
-        return {"favoured": favoured, "wishes": [[]]}
-    every = [f"{record.name} =={record.version}" for record in kept]
-    asked = [f"{record.name} =={record.version}" for record in kept if record.requested or record.name == "python"]
-    return {"favoured": favoured, "wishes": [every, asked, []]}
+        wishes = {record: f"{wish} {record.build}" for record, wish in wishes.items()}
+    asked = [wish for record, wish in wishes.items() if record.requested or record.name == "python"]
+    return {"favoured": favoured, "wishes": [list(wishes.values()), asked, []]}
 
 
 def _as_records(

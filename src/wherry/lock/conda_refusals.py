@@ -163,8 +163,8 @@ def _tell_absent(spec: str, unsolved: Unsolved) -> str:
     there = f"for {unsolved.platform.subdir} in {', '.join(unsolved.channels)}"
     if not versions:
         return f"there is no {name} {there}"
-    older = f"{len(versions) - _SHOWN} older ones, " if len(versions) > _SHOWN else ""
-    return f"there is no {spec.removesuffix(' *')} {there}; there are {older}{', '.join(versions[-_SHOWN:])}"
+    older = f", and {len(versions) - _SHOWN} older" if len(versions) > _SHOWN else ""
+    return f"there is no {spec.removesuffix(' *')} {there}; there are {', '.join(versions[-_SHOWN:])}{older}"
 
 
 def _hint_for_absent(spec: str, unsolved: Unsolved) -> str | None:

@@ -6,8 +6,9 @@ credential comes near the solver. Specs are sorted, so that their order in a fil
 
 Requests and answers are plain JSON:
 
-    specs      [{"text": "numpy >=2", "where": "environment.yml:7", "channels": [those it must come from, if that was said]}]
-    wishes     [["numpy ==2.1.0"], []]  constraints on what is needed: the first list that can be met is
+    specs      [{"text": "numpy >=2", "where": "environment.yml:7", "subdir": "",
+                 "channels": [those it must come from, if that was said]}]
+    wishes     [["numpy ==2.1.0"], []]  constraints on what is needed, where the specs allow it: the first list that can be met is
     channels   [{"name": "conda-forge", "indexes": {"linux-64": PATH, "noarch": PATH}}]    the first one first
     virtual    [["__glibc", "2.36", "0"]]
     priority   "strict", "flexible" or "disabled"
@@ -57,7 +58,7 @@ def solve_records(request: dict[str, Any]) -> dict[str, Any]:
     began = time.perf_counter()
     index = _Index(request["channels"])
     specs = [_parse_spec(spec, index) for spec in sorted(request["specs"], key=lambda spec: str(spec["text"]))]
-    wishes = [[MatchSpec(text, strict=False) for text in sorted(texts)] for texts in request["wishes"]]
+    wishes = [list(index.allowed(sorted(texts), specs)) for texts in request["wishes"]]
     virtual = [_virtual_package(*given) for given in request["virtual"]]
     favoured = [record for wanted in request["favoured"] if (record := index.find(wanted)) is not None]
     loaded = time.perf_counter()
@@ -126,6 +127,18 @@ class _Index:
     def has(self, channel: str, name: str) -> bool:
         return any(self._load(opened, name) for (known, _), opened in self._by_place.items() if known == channel)
 
+    def allowed(self, wishes: Sequence[str], specs: Sequence[MatchSpec]) -> Iterator[MatchSpec]:
+        """Those of the wishes that some record meets together with the specs of its name."""
+        by_name: dict[str, list[MatchSpec]] = {}
+        for spec in specs:
+            by_name.setdefault(spec.name.normalized, []).append(spec)
+        for wish in (MatchSpec(text, strict=False) for text in wishes):
+            name = wish.name.normalized
+            records = (record for opened in self.loaded for record in self._load(opened, name))
+            asked = [wish, *by_name.get(name, ())]
+            if any(all(spec.matches(record) for spec in asked) for record in records):
+                yield wish
+
     def describe(self, record: RepoDataRecord) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(record.to_json())
         return {**document, "channel": self._names[record.channel.rstrip("/")], "file": record.file_name}
@@ -151,7 +164,8 @@ def _parse_spec(spec: Mapping[str, Any], index: _Index) -> MatchSpec:
         if not spec["channels"]:
             return parsed
         having = next((name for name in spec["channels"] if index.has(name, parsed.name.normalized)), spec["channels"][0])
-        return MatchSpec(f"{having}::{spec['text']}", strict=False)
+        place = f"{having}/{spec['subdir']}" if spec["subdir"] else having
+        return MatchSpec(f"{place}::{spec['text']}", strict=False)
     except InvalidMatchSpecError as error:
         reason = str(error).partition("\n")[0][:200]
         raise DeclarationError(
