@@ -277,7 +277,7 @@ def with_layers(lock: Lock, built: PlatformLock) -> Lock:
 def watched_files(declared: Declaration) -> tuple[str, ...]:
     """The files that say what the project is: those read, and those that would be read if they were there."""
     usual = ("wherry.toml", "pyproject.toml", "uv.lock", "pylock.toml", "requirements.txt", ".python-version", LOCKFILE)
-    return tuple(dict.fromkeys((*usual, *declared.environment.files)))
+    return tuple(dict.fromkeys((*usual, *LOCK_NAMES, *NAMES, *declared.environment.files)))
 
 
 def _write_recipe(declared: Declaration, made: tuple[PlatformRecipe, ...]) -> Recipe:
