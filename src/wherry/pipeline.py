@@ -23,6 +23,7 @@ from wherry.bases import Bases, open_bases
 from wherry.building import Building, find_stale_folders, refuse_stale
 from wherry.conda_side import conda_source, open_conda_side
 from wherry.declare.code import find_secrets
+from wherry.declare.conda import LOCK_NAMES, NAMES
 from wherry.declare.fingerprint import declaration_digest
 from wherry.declare.project import read_declaration
 from wherry.environments import EnvironmentWish, make_environment
