@@ -10,7 +10,8 @@ Addresses may hold credentials; names never do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -18,6 +19,7 @@ from wherry.formats.urls import strip_channel_credentials
 from wherry.sources.conda_configuration import ALIAS, CondaConfiguration
 
 _PUBLIC = (f"{ALIAS}/", "https://repo.anaconda.com/")
+_ODD = re.compile(r"[^A-Za-z0-9._+-]+")  # what no solver would have in a channel's name
 _SUBDIRS = ("noarch", "linux-", "osx-", "win-", "emscripten-", "wasi-", "freebsd-", "zos-")
 
 
@@ -111,9 +113,9 @@ def _public_name(address: str) -> str | None:
 def _choose_name(address: str, taken: Iterable[str]) -> str:
     """The shortest end of the path that is not taken; with the host before it, if nothing else tells two apart."""
     parts = urlsplit(strip_channel_credentials(address))
-    path: Sequence[str] = [part for part in unquote(parts.path).split("/") if part]
-    for length in range(1, len(path) + 1):
-        name = "/".join(path[-length:])
+    words = [_ODD.sub("-", part) for part in unquote(parts.path).split("/") if part]
+    for length in range(1, len(words) + 1):
+        name = "/".join(words[-length:])
         if name not in taken:
             return name
-    return "/".join([parts.netloc or "local", *path])
+    return "/".join([_ODD.sub("-", parts.netloc) or "local", *words])

@@ -61,7 +61,8 @@ def test_later_files_win_and_lists_are_joined(tmp_path: Path):
         ("https://repo.anaconda.com/pkgs/main/linux-64", "pkgs/main"),
         ("https://u:p@host.example/t/SECRET/get/team", "team"),
         ("./channel", "channel"),
-        ("file:///srv/my%20channel", "my channel"),
+        ("file:///srv/my%20channel", "my-channel"),
+        ("http://127.0.0.1:8080/", "127.0.0.1-8080"),
     ],
 )
 def test_a_channel_has_one_name_without_credentials(channel: str, name: str):
