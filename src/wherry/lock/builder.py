@@ -90,10 +90,11 @@ class Builder:
         built = self._build(source, tree, python, tools)
         again = self._build(source, tree, python, tools)
         if again.sha256 != built.sha256:
+            difference = _find_difference(built, again)
             again.path.unlink(missing_ok=True)
             built.path.unlink(missing_ok=True)
             raise LockError(
-                f"{source.name} does not build to the same wheel twice: {_find_difference(built, again)}",
+                f"{source.name} does not build to the same wheel twice: {difference}",
                 hint="a release that has a wheel, or tell its authors: reproducible-builds.org",
             )
         self._remember(built, python)

@@ -1,0 +1,355 @@
+"""Wheels built from source in a real sandbox of bubblewrap, with this machine's Python and an index on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import require_tool
+from tests.simulators.python_index import PythonIndex, make_wheel
+from tests.simulators.shipyard import make_sdist, make_zip_sdist, source_files
+from wherry.errors import FormatError, LockError, TrustError
+from wherry.formats.tar import add_parents, file_entry, stream_tar
+from wherry.lock.build_sandbox import BuildPython, BuildSandbox
+from wherry.lock.build_sources import BuildSources
+from wherry.lock.builder import Builder
+from wherry.lock.built_wheels import Yard, lock_built_wheels, make_again
+from wherry.lock.target import WheelTarget
+from wherry.lock.wheels import LockOptions
+from wherry.model.declaration import DebianBase, Declaration, Environment, EnvironmentKind, IndexOptions, Requirement, SourceOrigin
+from wherry.model.lock import BuildKind, LockedBuild, LockedInterpreter, LockedWheel, PlatformLock
+from wherry.model.platform import Platform
+from wherry.sources.package_sources import PackageSources
+from wherry.store.host import read_host_platform
+
+pytestmark = pytest.mark.engine
+
+AMD64 = Platform("linux", "amd64")
+VERSION = ".".join(map(str, sys.version_info[:3]))
+Locked = tuple[tuple[LockedWheel, ...], tuple[LockedBuild, ...]]
+
+
+class Place:
+    """A project with an index; `others` are further machines with caches of their own."""
+
+    def __init__(self, folder: Path, index: PythonIndex) -> None:
+        self.folder = folder
+        self.index = index
+        self.root = folder / "project"
+        self.root.mkdir(parents=True)
+        self.said: list[str] = []
+        self.environment = {
+            "HOME": str(folder),
+            "PATH": os.environ["PATH"],
+            "PIP_CONFIG_FILE": os.devnull,
+            "XDG_CONFIG_DIRS": str(folder / "none"),
+            "UV_CACHE_DIR": str(folder / "uv-cache"),
+            "UV_DEFAULT_INDEX": index.url,
+        }
+
+    def declare(self, *lines: str | Requirement, allow: tuple[str, ...] = ("hull",)) -> Declaration:
+        entries = (
+            line if isinstance(line, Requirement) else Requirement(text=line, name=line.split("=")[0].split("<")[0].strip())
+            for line in lines
+        )
+        environment = Environment(kind=EnvironmentKind.REQUIREMENTS, files=("requirements.txt",), requirements=tuple(entries))
+        return Declaration(
+            root=self.root,
+            origin="wherry.toml",
+            name="project",
+            python=None,
+            base=DebianBase(suite="bookworm"),
+            platforms=(AMD64,),
+            environment=environment,
+            allow_build=allow,
+        )
+
+    def yard(self, declaration: Declaration) -> tuple[Yard, PackageSources]:
+        sources = PackageSources(self.root, IndexOptions(), self.environment, self.folder / "cache", pause=lambda _: None)
+        python = BuildPython(root=Path("/"), path=os.path.realpath(sys.executable), version=VERSION)
+        sandbox = BuildSandbox(sources.finder().fetch_all, self.environment)
+        builder = Builder(sources.cache, lambda: python, sandbox, self.said.append)
+
+        def archive_folder(folder: str, sink: object) -> None:
+            files = sorted(path for path in (self.root / folder).rglob("*") if path.is_file())
+            entries = (file_entry(f"source/{path.relative_to(self.root / folder)}", path.read_bytes()) for path in files)
+            for piece in stream_tar(add_parents(entries)):
+                sink.write(piece)  # type: ignore[attr-defined]
+
+        return Yard(
+            builder=builder,
+            sources=BuildSources(declaration, sources, archive_folder, self.environment),
+            host=read_host_platform(),
+        ), sources
+
+    def lock(self, declaration: Declaration, keep: PlatformLock | None = None, **options: object) -> Locked:
+        yard, sources = self.yard(declaration)
+        target = WheelTarget(platform=AMD64, glibc=(2, 36), python=VERSION)
+        chosen = LockOptions(**options)  # type: ignore[arg-type]
+        return lock_built_wheels(declaration, target, sources, keep=keep, options=chosen, yard=yard)
+
+    def fetch(self, wheel: LockedWheel) -> zipfile.ZipFile:
+        declaration = self.declare()
+        return zipfile.ZipFile(self.yard(declaration)[1].finder().path_of(wheel.file, wheel.sha256))
+
+
+def keep(locked: Locked) -> PlatformLock:
+    interpreter = LockedInterpreter(source="base", version=VERSION, path="/usr/bin/python3")
+    return PlatformLock(platform=AMD64, base=None, interpreter=interpreter, debs=(), wheels=locked[0], layers=(), builds=locked[1])
+
+
+@pytest.fixture
+def index() -> Iterator[PythonIndex]:
+    require_tool("bwrap")
+    with PythonIndex() as running:
+        yield running
+
+
+@pytest.fixture
+def place(tmp_path: Path, index: PythonIndex) -> Place:
+    return Place(tmp_path / "here", index)
+
+
+def test_an_sdist_is_built_where_no_wheel_is_wanted(place: Place, index: PythonIndex) -> None:
+    index.add(make_sdist("hull", "1.0", requires=("rope",)), make_wheel("rope", "1.0"), make_wheel("hull", "2.0"))
+    index.add(make_wheel("ship", "1.0", requires=["hull<2"]))
+    wheels, builds = place.lock(place.declare("ship"))
+    assert [(wheel.name, wheel.version, wheel.requires) for wheel in wheels] == [
+        ("hull", "1.0", ("rope",)),
+        ("rope", "1.0", ()),
+        ("ship", "1.0", ("hull",)),
+    ]
+    assert [(build.name, build.version, build.kind, build.file, build.tools) for build in builds] == [
+        ("hull", "1.0", BuildKind.SDIST, "hull-1.0.tar.gz", ())
+    ]
+    assert place.fetch(wheels[0]).read("hull/__init__.py") == b"VERSION = '1.0'\n"
+
+
+def test_every_machine_builds_the_same_bytes(
+    tmp_path: Path, place: Place, index: PythonIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = "files['hull/order.py'] = repr(list({str(n) for n in range(50)})).encode()\nrequires.append('rope')"
+    index.add(make_sdist("hull", "1.0", body), make_wheel("rope", "1.0"))
+    here = place.lock(place.declare("hull"))
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    monkeypatch.setenv("LANG", "tr_TR.UTF-8")
+    former = os.umask(0o077)
+    try:
+        there = Place(tmp_path / "a long way from there", index)
+        there.environment["PYTHONHASHSEED"] = "7"
+        assert there.lock(there.declare("hull")) == here
+        third = Place(tmp_path / "third", index)
+        yard, _ = third.yard(third.declare("hull"))
+        assert make_again(yard, here[1][0], here[0][0]).parent.name == here[0][0].sha256.hex
+        with pytest.raises(TrustError, match=r"hull 1.0 was built again and is another wheel"):
+            make_again(yard, here[1][0], replace(here[0][0], sha256=here[1][0].sha256))
+    finally:
+        os.umask(former)
+
+
+def test_versions_taken_back_or_for_other_pythons_are_not_built(place: Place, index: PythonIndex) -> None:
+    sdists = [make_sdist("hull", version) for version in ("1.0", "1.1", "1.2", "2.0")]
+    marks = {"1.1": 'data-yanked="broken"', "1.2": 'data-requires-python="&gt;=3.99"'}
+    index.add(*sdists)
+    links = (f'<a href="../../files/{one.file}#sha256={one.sha256}" {marks.get(one.version, "")}>{one.file}</a>' for one in sdists)
+    index.extra_pages["/simple/hull/"] = "".join(links).encode()
+    assert place.lock(place.declare("hull<2"))[1][0].version == "1.0"
+
+
+def test_a_zip_is_a_source_archive_too(place: Place, index: PythonIndex) -> None:
+    index.add(make_zip_sdist("hull", "1.0"))
+    wheels, builds = place.lock(place.declare("hull"))
+    assert (builds[0].file, wheels[0].file) == ("hull-1.0.zip", "hull-1.0-py3-none-any.whl")
+
+
+def test_tools_are_locked_and_kept(tmp_path: Path, place: Place, index: PythonIndex) -> None:
+    files = source_files("hull", "1.0", "import plane\nfiles['hull/plane.py'] = plane.VERSION.encode()")
+    asks = "\ndef get_requires_for_build_wheel(settings=None):\n    return ['plane']\n"
+    files |= {"backend.py": files["backend.py"] + asks}
+    index.add(make_sdist("hull", "1.0", files=files), make_wheel("plane", "1.0"))
+    first = place.lock(place.declare("hull"))
+    assert [(tool.name, tool.version) for tool in first[1][0].tools] == [("plane", "1.0")]
+    index.add(make_wheel("plane", "2.0"))
+    said = len(place.said)
+    assert place.lock(place.declare("hull"), keep(first)) == first
+    there = Place(tmp_path / "there", index)
+    assert there.lock(there.declare("hull"), keep(first)) == first, "built again with the locked tools"
+    assert len(place.said) == said
+    assert there.said == ["building hull 1.0 again, in a sandbox without network"]
+
+
+def test_what_the_sandbox_shows(place: Place, index: PythonIndex, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("mine")
+    body = f"""
+import socket, json
+seen = {{"env": sorted(os.environ), "host": socket.gethostname(), "user": os.getuid(), "umask": os.umask(0o022)}}
+seen["links"] = socket.if_nameindex()
+try:
+    socket.create_connection(("127.0.0.1", {index.url.rpartition(":")[2].split("/")[0]}), 2)
+    seen["network"] = True
+except OSError:
+    seen["network"] = False
+seen["times"] = sorted({{int(path.stat().st_mtime) for path in Path(".").rglob("*.py")}})
+for place in ("/usr", "/opt/env", "/"):
+    try:
+        Path(place, "mark").write_text("x")
+        seen["wrote"] = place
+    except OSError:
+        pass
+seen["processes"] = sum(name.isdigit() for name in os.listdir("/proc"))
+files["hull/seen.json"] = json.dumps(seen, sort_keys=True).encode()
+"""
+    index.add(make_sdist("hull", "1.0", body))
+    wheels, _ = place.lock(place.declare("hull"))
+    seen = json.loads(place.fetch(wheels[0]).read("hull/seen.json"))
+    assert seen["network"] is False
+    assert [name for _, name in seen["links"]] == ["lo"]
+    assert (seen["host"], seen["user"], seen["umask"]) == ("build", 1000, 0o022)
+    assert seen["times"] == [315532800]
+    assert "wrote" not in seen
+    assert seen["processes"] <= 3
+    assert set(seen["env"]) >= {"SOURCE_DATE_EPOCH", "PYTHONHASHSEED"}
+    assert "UV_DEFAULT_INDEX" not in seen["env"]
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "said"),
+    [
+        ("files['hull/now.py'] = str(time.time_ns()).encode()", LockError, "does not build to the same wheel twice: hull/now.py"),
+        ("tag = 'cp311-cp311-linux_x86_64'", LockError, "hull cannot be built here: .* for some platforms only"),
+        (
+            "raise FileNotFoundError(2, 'No such file or directory', 'cc')",
+            LockError,
+            "hull cannot be built here: it needs a compiler",
+        ),
+        ("raise SystemExit('no such thing')", LockError, "building hull failed"),
+        ("name = 'mast'", LockError, "builds mast, not hull"),
+        (
+            "os.symlink('/etc/passwd', os.path.join(folder, 'answer.json')); os._exit(0)",
+            FormatError,
+            "the build wrote no answer.json",
+        ),
+        ("os.mkfifo(folder + '/answer.json'); os._exit(0)", FormatError, "is no file of at most"),
+        ("files['../../evil.py'] = b''", FormatError, "not a sound wheel|leaves the wheel"),
+        ("os._exit(0)", FormatError, "the build wrote no answer.json"),
+    ],
+)
+def test_what_is_refused(place: Place, index: PythonIndex, body: str, error: type[Exception], said: str) -> None:
+    index.add(make_sdist("hull", "1.0", body))
+    with pytest.raises(error, match=said):
+        place.lock(place.declare("hull"))
+    assert not list((place.folder / "cache" / "building").iterdir())
+
+
+def test_a_build_without_end_is_ended(place: Place, index: PythonIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wherry.lock.build_sandbox._TIMEOUT", 2.0)
+    index.add(make_sdist("hull", "1.0", "print('x' * 100_000, flush=True)\nwhile True: pass"))
+    with pytest.raises(LockError, match=r"took more than 2 s and was ended"):
+        place.lock(place.declare("hull"))
+
+
+def test_a_tool_that_has_no_wheel_is_named(place: Place, index: PythonIndex) -> None:
+    files = {"pyproject.toml": '[build-system]\nrequires = ["plane"]\nbuild-backend = "plane"\n'}
+    index.add(make_sdist("hull", "1.0", files=files), make_sdist("plane", "1.0"))
+    with pytest.raises(LockError, match=r"hull cannot be built: plane has no wheel at all"):
+        place.lock(place.declare("hull"))
+
+
+def test_digests_given_for_the_source(place: Place, index: PythonIndex) -> None:
+    sdist, rope = make_sdist("hull", "1.0", requires=("rope",)), make_wheel("rope", "1.0")
+    index.add(sdist, rope)
+    pinned = [
+        Requirement(text="hull==1.0", name="hull", hashes=(f"sha256:{sdist.sha256}",)),
+        Requirement(text="rope", name="rope", hashes=(f"sha256:{rope.sha256}",)),
+    ]
+    assert len(place.lock(place.declare(*pinned))[0]) == 2
+    pinned[0] = replace(pinned[0], hashes=(f"sha256:{rope.sha256}",))
+    with pytest.raises(LockError, match=r"none of the digests given for hull is of hull-1.0.tar.gz"):
+        place.lock(place.declare(*pinned))
+
+
+def git(folder: Path, *arguments: str) -> str:
+    options = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main", "-c", "commit.gpgsign=false")
+    done = subprocess.run(["git", *options, *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def make_repository(folder: Path) -> str:
+    require_tool("git")
+    for path, text in source_files("hull", "1.0", requires=("rope",)).items():
+        (folder / "py" / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "py" / path).write_text(text)
+    (folder / "py" / "run.sh").write_text("#!/bin/sh\n")
+    (folder / "py" / "run.sh").chmod(0o755)
+    (folder / ".gitattributes").write_text("py/module.py export-ignore export-subst\n")
+    (folder / "link").symlink_to("py/module.py")
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "first")
+    return git(folder, "rev-parse", "HEAD")
+
+
+def ask_git(folder: Path, commit: str, subfolder: str = "py") -> Requirement:
+    origin = SourceOrigin(kind=BuildKind.GIT, url=folder.as_uri(), commit=commit, subfolder=subfolder)
+    return Requirement(text="hull", name="hull", where="requirements.txt:1", source=origin)
+
+
+def test_a_commit_is_built_and_found_again(tmp_path: Path, place: Place, index: PythonIndex) -> None:
+    index.add(make_wheel("rope", "1.0"), make_wheel("hull", "1.0", build="another"))
+    commit = make_repository(tmp_path / "repository")
+    asked = place.declare(ask_git(tmp_path / "repository", commit))
+    wheels, builds = place.lock(asked)
+    assert [(wheel.name, wheel.requested) for wheel in wheels] == [("hull", True), ("rope", False)]
+    assert (builds[0].kind, builds[0].commit, builds[0].file) == (BuildKind.GIT, commit, "hull.tar")
+    assert place.fetch(wheels[0]).read("hull/__init__.py") == b"VERSION = '1.0'\n", "no filter, nothing left out"
+    (tmp_path / "repository" / "py" / "module.py").write_text("VERSION = '9'\n")
+    git(tmp_path / "repository", "commit", "-qam", "second")
+    there = Place(tmp_path / "there", index)
+    yard, _ = there.yard(asked)
+    assert make_again(yard, builds[0], wheels[0]).is_file()
+    with pytest.raises(TrustError, match="instead of"):
+        make_again(there.yard(asked)[0], replace(builds[0], sha256=wheels[0].sha256), wheels[0])
+
+
+def test_commits_that_are_refused(tmp_path: Path, place: Place) -> None:
+    commit = make_repository(tmp_path / "repository")
+    with pytest.raises(LockError, match=r"git: |has no commit"):
+        place.lock(place.declare(ask_git(tmp_path / "repository", "0" * 40)))
+    with pytest.raises(FormatError, match="has no folder elsewhere"):
+        place.lock(place.declare(ask_git(tmp_path / "repository", commit, "elsewhere")))
+    with pytest.raises(LockError, match="git: "):
+        place.lock(place.declare(ask_git(tmp_path / "nothing here", commit)))
+    git(tmp_path / "repository", "update-index", "--add", "--cacheinfo", f"160000,{commit},sub")
+    git(tmp_path / "repository", "commit", "-q", "-m", "submodule")
+    with pytest.raises(LockError, match="sub is a submodule"):
+        place.lock(place.declare(ask_git(tmp_path / "repository", git(tmp_path / "repository", "rev-parse", "HEAD"))))
+
+
+def test_a_folder_is_built_anew_when_its_files_change(place: Place, index: PythonIndex) -> None:
+    index.add(make_wheel("rope", "1.0"))
+    for path, text in source_files("hull", "1.0", requires=("rope",)).items():
+        (place.root / "libs").mkdir(exist_ok=True)
+        (place.root / "libs" / path).write_text(text)
+    origin = SourceOrigin(kind=BuildKind.FOLDER, folder="libs")
+    asked = place.declare(Requirement(text="hull", name="hull", source=origin))
+    first = place.lock(asked)
+    said = len(place.said)
+    assert place.lock(asked, keep(first)) == first
+    assert len(place.said) == said
+    (place.root / "libs" / "module.py").write_text("VERSION = 'other'\n")
+    second = place.lock(asked, keep(first))
+    assert second[1][0].sha256 != first[1][0].sha256
+    assert place.fetch(second[0][0]).read("hull/__init__.py") == b"VERSION = 'other'\n"
+    yard, sources = place.yard(asked)
+    sources.finder().path_of(first[1][0].file, first[1][0].sha256).unlink()
+    with pytest.raises(LockError, match="hull was built from other files than libs has now"):
+        make_again(yard, first[1][0], first[0][0])
