@@ -95,6 +95,7 @@ class Archive:
     key: pysequoia.Tsk = field(default_factory=lambda: pysequoia.Tsk.generate("Archive <archive@example.org>"))
     date: datetime = NOW
     valid_until: datetime | None = NOW + timedelta(days=7)
+    more: dict[tuple[str, str], bytes] = field(default_factory=dict)  # (suite, path in it) → other files that its Release names
 
     @property
     def uri(self) -> str:
@@ -128,6 +129,11 @@ class Archive:
                 ).encode()
                 data = compress(text, suffix)
                 name = f"main/binary-{architecture}/Packages.{suffix}".rstrip(".")
+                path = self.root / "dists" / suite / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+                listed.append(f" {hashlib.sha256(data).hexdigest()} {len(data)} {name}")
+            for name, data in ((name, data) for (of, name), data in self.more.items() if of == suite):
                 path = self.root / "dists" / suite / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)

@@ -34,4 +34,11 @@ def examine_tree(tree: Tree, subject: str, platform: Platform | None, *, env: Se
         modules=sum(len(site.modules) for site in sites),
         distributions=sum(len(site.distributions) for site in sites),
     )
-    return Report(subject=subject, platform=platform, findings=order_findings(findings), seen=seen)
+    return Report(subject=subject, platform=platform, findings=order_findings(findings), seen=seen, release=_read_release(tree))
+
+
+def _read_release(tree: Tree) -> str:
+    """ID and VERSION_CODENAME of os-release (os-release(5))."""
+    text = tree.read_text("etc/os-release") or tree.read_text("usr/lib/os-release") or ""
+    fields = {name: value.strip("\"' ") for line in text.splitlines() for name, mark, value in (line.partition("="),) if mark}
+    return f"{fields['ID']}:{fields['VERSION_CODENAME']}" if fields.keys() >= {"ID", "VERSION_CODENAME"} else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +20,7 @@ from wherry.cli.options import AsJson, PlainHttp, parse_platforms, platform_opti
 from wherry.cli.pull import names_a_registry
 from wherry.cli.talk import print_json, say, show_progress
 from wherry.declare.project import read_declaration
-from wherry.errors import CheckError, StoreError, UsageError
+from wherry.errors import CheckError, StoreError, UsageError, WherryError
 from wherry.model.platform import Platform
 from wherry.model.progress import Progress
 from wherry.model.reference import Reference
@@ -53,6 +53,8 @@ def check_subject(
     ] = None,
     platform: Annotated[list[str] | None, platform_option("Of an image, only this platform")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Of a project: write the remedies into its declaration, and lock.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask Debian's index only if it is here.")] = False,
     explain: Annotated[str | None, typer.Option(metavar="RULE", help="Say what a rule means, and check nothing.")] = None,
     plain_http: PlainHttp = False,
     as_json: AsJson = False,
@@ -64,15 +66,42 @@ def check_subject(
     if explain is not None:
         _explain(explain, as_json)
         return
+    root = Path(subject or ".")
+    if fix and (not root.is_dir() or is_environment(root) or is_root(root)):
+        raise UsageError("only a project can be mended", where="--fix", hint="its folder, or no SUBJECT at all")
     with show_progress() as progress:
         reports = _examine(subject, parse_platforms(platform), plain_http, progress)
+    reports = tuple(_find_remedies(one, offline=offline) for one in reports)
     if as_json:
         print_json(report.render_reports(reports))
     else:
         report.print_reports(reports)
     grave = (Severity.ERROR, Severity.WARNING) if strict else (Severity.ERROR,)
-    if any(one.count(severity) for one in reports for severity in grave):
+    if fix:
+        # Only here: locking loads a resolver, and all that goes with it.
+        from wherry.cli.check_fix import fix_project
+
+        mended = fix_project(root, reports, grave)
+    else:
+        mended = not any(one.count(severity) for one in reports for severity in grave)
+    if not mended:
         raise typer.Exit(CheckError.exit_code)
+
+
+def _find_remedies(one: Report, *, offline: bool) -> Report:
+    """Debian's index is asked only where it may help, and is no reason to fail."""
+    if not one.findings:
+        return one
+    # Only here: most images are well, and reading an archive loads an HTTP client.
+    from wherry.check.remedies import add_remedies, lacks_package, read_library_packages
+
+    packages: Mapping[str, tuple[str, ...]] = {}
+    if lacks_package(one):
+        try:
+            packages = read_library_packages(one, os.environ, cache_path(os.environ), offline=offline)
+        except WherryError as error:
+            say(f"no remedies out of Debian's index: {error.what}")
+    return add_remedies(one, packages)
 
 
 def _explain(rule: str, as_json: bool) -> None:

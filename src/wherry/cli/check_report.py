@@ -24,18 +24,19 @@ def _print_report(one: Report) -> None:
     name = f"{one.subject}  {one.platform}" if one.platform else one.subject
     looked = f"{seen.modules:,} modules and {seen.libraries:,} libraries of {seen.distributions:,} distributions"
     print(f"{name}: {looked}, {seen.files:,} files")
-    for finding in one.findings:
-        _print_finding(finding)
+    for finding, following in zip(one.findings, (*one.findings[1:], None), strict=False):
+        _print_finding(finding, with_remedy=following is None or following.remedy != finding.remedy)
     counts = [f"{count} {severity.value}{'' if count == 1 else 's'}" for severity in SEVERITIES if (count := one.count(severity))]
     print(f"  {', '.join(counts) or 'nothing found'}")
 
 
-def _print_finding(finding: Finding) -> None:
+def _print_finding(finding: Finding, *, with_remedy: bool) -> None:
+    """One remedy for several findings in a row stands under the last of them."""
     owner = f" [{finding.owner}]" if finding.owner and finding.owner not in finding.what else ""
     _print_wrapped(f"  {finding.severity.value:<8}{finding.rule:<19}", f"{finding.what}{owner}")
     if finding.where:
         print(f"{'':29}in {finding.where[0]}{f' and {len(finding.where) - 1} more' if len(finding.where) > 1 else ''}")
-    if finding.remedy:
+    if finding.remedy and with_remedy:
         _print_wrapped(f"{'':29}try: ", finding.remedy)
 
 
@@ -57,6 +58,7 @@ def _render_report(one: Report) -> dict[str, Any]:
     return {
         "subject": one.subject,
         "platform": str(one.platform) if one.platform else None,
+        "release": one.release or None,
         "seen": {
             "files": one.seen.files,
             "libraries": one.seen.libraries,
@@ -77,4 +79,10 @@ def _render_finding(finding: Finding) -> dict[str, Any]:
         "where": list(finding.where),
         "owner": finding.owner or None,
         "remedy": finding.remedy or None,
+        "fix": {
+            "system_packages": list(finding.fix.system_packages),
+            "replacements": dict(finding.fix.replacements),
+        }
+        if finding.fix
+        else None,
     }

@@ -20,10 +20,19 @@ SEVERITIES = tuple(Severity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fix:
+    """What in a declaration would mend it: Debian packages to add, requirements to put in the place of others."""
+
+    system_packages: tuple[str, ...] = ()
+    replacements: tuple[tuple[str, str], ...] = ()  # names: what is asked for now, what to ask for instead
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """`rule` is its name, such as ``missing-library``; `subject` what it is about, such as ``libGL.so.1``.
 
     `where` are the files that show it, and `owner` is the distribution that they came with, ``name version``, if known.
+    `remedy` says what to try; `fix` is the part of it that `wherry check --fix` can write.
     """
 
     rule: str
@@ -33,6 +42,7 @@ class Finding:
     where: tuple[str, ...] = ()
     owner: str = ""
     remedy: str = ""
+    fix: Fix | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +57,16 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """`subject` is what was checked, as its owner calls it; `platform` None where it is for any."""
+    """`subject` is what was checked, as its owner calls it; `platform` None where it is for any.
+
+    `release` is the distribution's, such as ``debian:bookworm``; empty where os-release does not tell.
+    """
 
     subject: str
     platform: Platform | None
     findings: tuple[Finding, ...]
     seen: Seen
+    release: str = ""
 
     def count(self, severity: Severity) -> int:
         return sum(finding.severity is severity for finding in self.findings)

@@ -158,6 +158,17 @@ class DebianArchive:
             paths = list(pool.map(lambda deb: self.fetch(deb, suite=suite, platform=platform), debs))
         return tuple(zip(debs, paths, strict=True))
 
+    def name_file(self, suite: str, platform: Platform, *paths: str) -> IndexFile | None:
+        """The first of some files that a suite's signed Release names; None where it names none of them."""
+        found = self._release(suite, platform)
+        return next((found[1].files[path] for path in paths if path in found[1].files), None) if found else None
+
+    def fetch_file(self, suite: str, platform: Platform, file: IndexFile) -> Path:
+        """A file that `name_file` gave, in the cache now; `read_verified` reads it."""
+        found = self._release(suite, platform)
+        assert found is not None  # noqa: S101 - it named the file
+        return self._fetch_named(*found, suite, file, Path(file.path).suffix.lstrip("."), f"{suite} {file.path}")
+
     def remember(self, package: BinaryPackage) -> None:
         """Keep where in the pool a package lies, so that fetching it needs no index."""
         if package.sha256 is not None:
@@ -258,7 +269,7 @@ class DebianArchive:
         where = f"{strip_login(uri)} {suite} Packages"
         for component in self.distribution.components:
             path, file, suffix = self._index_file(uri, release, suite, f"{component}/binary-{platform.debian}", where)
-            index.add(_verified_chunks(path, file, suffix, where), uri, where)
+            index.add(read_verified(path, file, suffix, where), uri, where)
 
     def _index_file(self, uri: str, release: Release, suite: str, folder: str, where: str) -> tuple[Path, IndexFile, str]:
         """The Packages file of a folder such as ``main/binary-arm64``, in the cache now; with its compression."""
@@ -268,16 +279,20 @@ class DebianArchive:
                 break
         else:
             raise LockError(f"{suite} has no {folder}", where=where)
+        return self._fetch_named(uri, release, suite, file, suffix, where), file, suffix
+
+    def _fetch_named(self, uri: str, release: Release, suite: str, file: IndexFile, suffix: str, where: str) -> Path:
         path = self._cache / "debian" / "indexes" / f"{file.sha256.hex}.{suffix or 'plain'}"
         if path.is_file() and path.stat().st_size == file.size:
-            return path, file, suffix
+            return path
         if self._offline:
             raise LockError("is not in the cache", where=where, hint="lock once without --offline")
-        names = [f"{folder}/by-hash/SHA256/{file.sha256.hex}"] if release.by_hash else []
+        folder = file.path.rpartition("/")[0]
+        names = [f"{folder}/by-hash/SHA256/{file.sha256.hex}".lstrip("/")] if release.by_hash else []
         for name in (*names, file.path):
             url = f"{uri}/dists/{suite}/{name}"
             if self._fetcher.fetch(url, path, size=file.size, sha256=file.sha256, progress=self._progress):
-                return path, file, suffix
+                return path
         raise TransferError(
             "the index that the suite names is not there", where=where, hint="the mirror is being updated: try again"
         )
@@ -291,7 +306,7 @@ class DebianArchive:
         text = unverified.partition(b"\n\n")[2].partition(b"-----BEGIN PGP SIGNATURE")[0]
         release = parse_release(text, where)
         path, file, suffix = self._index_file(uri, release, release.codename, "main/binary-amd64", where)
-        for paragraph in split_paragraphs(_verified_chunks(path, file, suffix, where), where):
+        for paragraph in split_paragraphs(read_verified(path, file, suffix, where), where):
             if paragraph.startswith(f"Package: {self.distribution.keyring}\n".encode()):
                 package = parse_package(paragraph, where)
                 break
@@ -308,8 +323,8 @@ class DebianArchive:
                     self._keyring.add(b"".join(member.content))
 
 
-def _verified_chunks(path: Path, file: IndexFile, suffix: str, where: str) -> Iterator[bytes]:
-    """Unpack an index, hashing what is read; a cache that was altered is a `TrustError` at the end."""
+def read_verified(path: Path, file: IndexFile, suffix: str, where: str) -> Iterator[bytes]:
+    """An index unpacked, hashing what is read; a cache that was altered is a `TrustError` at the end."""
     digest = hashlib.sha256()
 
     def read() -> Iterator[bytes]:
