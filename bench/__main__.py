@@ -15,7 +15,14 @@ from bench.results import Results, describe_commit, describe_host
 
 ROOT = Path(__file__).resolve().parents[1]
 # Name → the module whose `run(work, source, results, cases)` measures it and whose CASES names what it can measure.
-BENCHES = {"build": "bench.build", "check": "bench.check", "conda-read": "bench.conda_read", "deliver": "bench.deliver"}
+BENCHES = {
+    "build": "bench.build",
+    "check": "bench.check",
+    "conda": "bench.conda",
+    "conda-channel": "bench.conda_channel",
+    "conda-read": "bench.conda_read",
+    "deliver": "bench.deliver",
+}
 
 
 def main() -> int:

@@ -15,6 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 from wherry.errors import UsageError, WherryError
+from wherry.formats.urls import scrub_text
+
+_LAST_WORDS = 300  # characters
 
 _COMMANDS = {
     "find": ("wherry.sources.rattler_solve", "find_records"),
@@ -24,11 +27,18 @@ _COMMANDS = {
 
 
 def answer_request(command: str, request: dict[str, Any]) -> dict[str, Any]:
-    """`{"result": …}`, or `{"error": …}` with the kind of a `WherryError` and its three texts."""
+    """`{"result": …}`, or `{"error": …}` with the kind of a `WherryError` and its three texts.
+
+    What py-rattler raises and the command did not expect is told in its words: it comes of what was read.
+    """
     try:
         return {"result": _find_command(command)(request)}
     except WherryError as error:
         return {"error": {"kind": type(error).__name__, "what": error.what, "where": error.where, "hint": error.hint}}
+    except Exception as error:  # noqa: BLE001 - py-rattler's own have no common root but this
+        said = scrub_text(" ".join(str(error).split()))[:_LAST_WORDS]
+        what = f"py-rattler cannot {command}: {type(error).__name__}: {said}"
+        return {"error": {"kind": "FormatError", "what": what, "where": None, "hint": None}}
 
 
 def _find_command(command: str) -> Callable[[dict[str, Any]], dict[str, Any]]:

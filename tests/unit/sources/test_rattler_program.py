@@ -77,6 +77,15 @@ def test_the_worker_loads_a_command_only_when_asked(tmp_path: Path, monkeypatch:
     assert run_rattler("solve", {"n": 4}, timeout=20) == {"twice": 8}
 
 
+def test_what_a_library_raises_is_told_without_credentials(monkeypatch: pytest.MonkeyPatch):
+    def fail(_request: dict[str, object]) -> dict[str, object]:
+        raise OSError("failed to parse https://u:SECRET@host/t/SECRET/noarch/repodata.json at line 9")
+
+    monkeypatch.setattr(rattler_worker, "_find_command", lambda _command: fail)
+    problem = rattler_worker.answer_request("solve", {})["error"]
+    assert problem["what"] == "py-rattler cannot solve: OSError: failed to parse https://host/noarch/repodata.json at line 9"
+
+
 def test_an_unknown_command_is_told():
     assert "no such command" in rattler_worker.answer_request("dance", {})["error"]["what"]
 
