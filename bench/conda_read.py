@@ -2,6 +2,10 @@
 
 `corpus` reads every real file that is at hand, each in a process of its own, and counts: *read*, *refused* (the message has
 the file, a line of it and a remedy), *vague* (refused without one of these), *crashed*. A table of all files is printed.
+
+`live-env` makes a conda environment in which somebody worked (conda_live.py), lets `wherry init --from-env`, `lock` and `build`
+make an image of it, and asks both Pythons what they have. *named* is the share of the differences, in distributions and in
+conda's packages, that init had named as changed or impossible; *same* the share of what is equal.
 """
 
 from __future__ import annotations
@@ -11,22 +15,29 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from bench.harness import NotMeasured, tell
+from bench.conda_live import LIST, PACKAGES, list_distributions, make_live_environment
+from bench.harness import NotMeasured, run_process, tell
+from bench.mirror import serve_wheels
 from bench.results import Figure, Results, Target, figure, not_run, print_case
 from bench.workshop import install_wherry
 
-CASES = ("corpus",)
-TITLES = {"corpus": "environment.yml, conda_dependencies.yml, requirements.txt, .runconfig and .compute of public projects"}
+CASES = ("corpus", "live-env")
+TITLES = {
+    "corpus": "environment.yml, conda_dependencies.yml, requirements.txt, .runconfig and .compute of public projects",
+    "live-env": f"a live conda environment of {PACKAGES} packages, pip over conda: init --from-env, lock, build",
+}
 TARGETS = {
     "corpus": (Target(metric="read_or_refused", limit=100, at_least=True), Target(metric="crashed", limit=0)),
+    "live-env": (Target(metric="named", limit=100, at_least=True),),
 }
 _FILES = Path(__file__).resolve().parents[2] / "shared" / "data" / "env"
 # Reads the file that is its argument, in the folder where it lies alone, as a project's environment or as one of Azure ML's.
@@ -67,7 +78,10 @@ def run(work: Path, source: Path, results: Results, cases: tuple[str, ...]) -> N
     for case in cases:
         tell(f"{case}: {TITLES[case]}")
         try:
-            figures = list(_measure_corpus(work / "corpus", wherry.parent / "python"))
+            if case == "corpus":
+                figures = list(_measure_corpus(work / "corpus", wherry.parent / "python"))
+            else:
+                figures = list(_measure_live(work / "live-env", work / "cache", wherry))
         except NotMeasured as error:
             figures = [not_run(case, "wherry", str(error))]
         results.replace_case("conda-read", case, figures)
@@ -101,6 +115,44 @@ def _read_file(work: Path, python: Path, file: Path) -> Outcome:
     kind, said = json.loads(done.stdout)
     told = re.search(rf"{re.escape(file.name)}:\d+: ", said) and "try: " in said
     return Outcome(file=name, kind=kind if kind == "read" or told else "vague", said=said)
+
+
+def _measure_live(work: Path, cache: Path, wherry: Path) -> Iterator[Figure]:
+    live = make_live_environment(work, cache)
+    project = work / "project"
+    project.mkdir()
+    (project / "wherry.toml").write_text("")
+    places = {"WHERRY_STORE": str(work / "store"), "WHERRY_CACHE": str(work / "cache"), "HOME": str(live.home)}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PIP_", "UV_", "WHERRY_", "PYTHON"))}
+    with serve_wheels(live.wheels) as index:
+        env = {**kept, **places, "UV_DEFAULT_INDEX": index, "PIP_INDEX_URL": index, "PIP_CONFIG_FILE": os.devnull}
+        told = json.loads(run_process([wherry, "init", project, "--from-env", live.prefix, "--force", "--json"], env=env).output)
+        (project / "wherry.toml").write_text((project / "wherry.toml").read_text() + 'bytecode = "none"\n')
+        run_process([wherry, "lock", project], env=env)
+        run_process([wherry, "build", project, "--tag", "live"], env=env)
+        words = ["run", "--on", "bubblewrap", "--image", "live", "--", "python", "-c", LIST]
+        image = dict(list_distributions(run_process([wherry, *words], cwd=project, env=env).output))
+    before = dict(list_distributions(run_process([live.prefix / "bin" / "python", "-c", LIST], env=env).output))
+    locked = tomllib.loads((project / "wherry.lock").read_text())["platform"][0]
+    records = {record["name"]: record["version"] for record in locked["record"]}
+    installed = dict(_installed_records(live.prefix))
+    named = {one["name"].lower().replace("_", "-") for fate in ("changed", "impossible") for one in told["environment"][fate]}
+    differences = _differing(before, image) | _differing(installed, records)
+    both = len(before.keys() | image.keys()) + len(installed.keys() | records.keys())
+    yield figure("live-env", "wherry", "packages", [len(installed) + len(before.keys() - installed.keys())], "packages")
+    yield figure("live-env", "wherry", "same", [100 * (both - len(differences)) / both], "%")
+    yield figure("live-env", "wherry", "differences", [len(differences)], "packages")
+    yield figure("live-env", "wherry", "named", [100 * len(differences & named) / max(1, len(differences))], "%")
+
+
+def _installed_records(prefix: Path) -> Iterator[tuple[str, str]]:
+    for path in (prefix / "conda-meta").glob("*.json"):
+        record = json.loads(path.read_bytes())
+        yield record["name"], record["version"]
+
+
+def _differing(one: Mapping[str, str], other: Mapping[str, str]) -> set[str]:
+    return {name for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
 
 
 def _print_outcomes(outcomes: Sequence[Outcome]) -> None:
