@@ -68,9 +68,10 @@ def open_bases(
     upgrade: bool | Collection[str],
     offline: bool,
     progress: Progress,
+    find: tuple[Path, ...] = (),
 ) -> Iterator[Bases]:
-    """The base that is declared, with connections that close at the end."""
-    managed = open_managed(declared, env, cache, upgrade, offline, progress)
+    """The base that is declared, with connections that close at the end. `find` are folders to look in for a locked Python."""
+    managed = open_managed(declared, env, cache, upgrade, offline, progress, find)
     if isinstance(declared.base, ReferenceBase):
         with closing(access_registries(env, cache=cache)) as access, ExitStack() as stack:
 

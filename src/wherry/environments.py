@@ -28,16 +28,20 @@ from wherry.run.environments import (
     create_environment,
     list_environments,
     named_place,
+    own_python,
     project_place,
     refuse_strangers,
 )
-from wherry.run.interpreters import LocalPython, find_python, require_glibc
+from wherry.run.interpreters import LocalPython, find_python, probe_python, require_glibc
 from wherry.run.kernels import kernel_place, register_kernel
 from wherry.run.wheel_trees import PlannedWheel, open_trees
 from wherry.sources.artefacts import ArtefactFinder
 from wherry.store.places import environments_path
 
 _LOCKFILE = "wherry.lock"
+
+# A Python that is brought along: its folder, and its program in there.
+BringPython = Callable[[], tuple[Path, Path]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +68,17 @@ def make_environment(
     cache: Path,
     progress: Progress,
     say: Callable[[str], None],
+    bring_python: BringPython | None = None,
 ) -> FoundEnvironment:
-    """Make the environment, or make it anew; `locked` is the lock of this machine's platform."""
+    """Make the environment, or make it anew; `locked` is the lock of this machine's platform.
+
+    `bring_python` gives the locked Python where it is one that can be had here, unpacked.
+    """
     prefix = find_place(declared.root, wish.name, env)
     refuse_strangers(prefix)
     name = wish.name or declared.name
     kernel = _plan_kernel(locked, name, prefix, env) if wish.kernel else None
-    python = find_python(locked.interpreter.version, env, wish.python)
+    python, brought = _find_python(locked, wish, prefix, env, bring_python)
     require_glibc(python, [wheel.file for wheel in locked.wheels])
     if python.version != locked.interpreter.version:
         say(f"Python {python.version} here, {locked.interpreter.version} in the image: only the minor version is the same")
@@ -85,10 +93,22 @@ def make_environment(
             say(f"{clash.path} is in {clash.kept} and in {clash.dropped}: that of {clash.kept} is in the environment")
         trees = stack.enter_context(open_trees(cache, python.minor, copy=wish.copy))
         wheels = [_plan_wheel(wheel, planned, layout) for wheel in locked.wheels]
-        create_environment(prefix, record, python, wheels, trees, progress)
+        create_environment(prefix, record, python, wheels, trees, progress, brought)
     if kernel is not None:
         register_kernel(kernel, name, prefix, environment_values(prefix, record.variables))
     return FoundEnvironment(prefix=prefix, record=record, state="ok")
+
+
+def _find_python(
+    locked: PlatformLock, wish: EnvironmentWish, prefix: Path, env: Mapping[str, str], bring_python: BringPython | None
+) -> tuple[LocalPython, Path | None]:
+    """The Python to build around, and where it lies if it has to be brought along."""
+    if bring_python is None:
+        return find_python(locked.interpreter.version, env, wish.python), None
+    if wish.python is not None:
+        raise UsageError("the lock brings a Python of its own", where="--python", hint="leave it away")
+    brought, program = bring_python()
+    return own_python(prefix, brought, probe_python(program)), brought
 
 
 def survey_environments(root: Path | None, env: Mapping[str, str], platform: Platform) -> tuple[FoundEnvironment, ...]:

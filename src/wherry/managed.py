@@ -40,6 +40,11 @@ class ManagedPython:
         found = next((one for one in known if one.archive is not None), None) or self.lock_python.lock(wanted.version, host)
         return unpack_managed(self._fetch(found, host), found, self._cache)
 
+    def bring(self, wanted: LockedInterpreter, lock: Lock) -> tuple[Path, Path]:
+        """The folder of the host's variant, and the program in it."""
+        program = Path(self.unpack(wanted, lock).command[0])
+        return program.parent.parent, program
+
     def _fetch(self, interpreter: LockedInterpreter, platform: Platform) -> Path:
         assert interpreter.archive is not None  # noqa: S101 - tells the type checker
         return self._pythons.fetch(interpreter.archive, interpreter.version, platform)

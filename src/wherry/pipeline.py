@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from wherry.assemble.build import assemble_layers
@@ -30,6 +31,7 @@ from wherry.environments import EnvironmentWish, make_environment
 from wherry.errors import FormatError, LockError, StoreError
 from wherry.lock.resolution import is_answered, require_answered, resolve_lock
 from wherry.lock.storage import LOCKFILE, read_lock, write_lock
+from wherry.managed import open_managed
 from wherry.model.declaration import DebianBase, Declaration
 from wherry.model.image import BuildResult
 from wherry.model.lock import BuildKind, Lock, PlatformLock
@@ -138,8 +140,10 @@ class Project:
         platform = read_host_platform()
         project = self._locked(replace(wishes, platforms=(platform,)))
         locked, declared = project.value.for_platform(platform), project.declaration
+        managed = open_managed(declared, self.env, self.cache, False, wishes.offline, self._progress, wishes.find)
+        bring = partial(managed.bring, locked.interpreter, project.value) if managed else None
         with self._finder(declared, project.value, wishes) as finder, self._forgetting_damage(finder, locked):
-            return make_environment(declared, locked, wish, finder, self.env, self.cache, self._progress, self._say)
+            return make_environment(declared, locked, wish, finder, self.env, self.cache, self._progress, self._say, bring)
 
     def _locked(self, wishes: Wishes) -> LockedProject:
         """The project with its lock, which is made when there is none and extended by platforms it lacks."""
@@ -198,7 +202,7 @@ class Project:
     @contextmanager
     def _bases(self, declared: Declaration, wishes: Wishes) -> Iterator[Bases]:
         upgrade = wishes.upgrade or wishes.upgrade_packages
-        with open_bases(declared, self.env, self.store, self.cache, upgrade, wishes.offline, self._progress) as bases:
+        with open_bases(declared, self.env, self.store, self.cache, upgrade, wishes.offline, self._progress, wishes.find) as bases:
             yield bases
 
     def _assemble(self, declared: Declaration, lock: Lock, wishes: Wishes) -> tuple[Lock, tuple[PlatformRecipe, ...]]:

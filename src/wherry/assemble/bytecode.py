@@ -47,7 +47,9 @@ def check_interpreter(root: Path, command: tuple[str, ...], path: str, version: 
     """Start the image's interpreter by `command`: it must be of exactly this version. `path` is where in `root` it lies."""
     probe = "import sys; print('.'.join(map(str, sys.version_info[:3])), sys.implementation.cache_tag)"
     try:
-        told = subprocess.run((*command, "-I", "-S", "-c", probe), capture_output=True, text=True, check=True, timeout=60, env={})
+        told = subprocess.run(
+            (*command, "-I", "-S", "-B", "-c", probe), capture_output=True, text=True, check=True, timeout=60, env={}
+        )
         found, tag = told.stdout.split()
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         detail = getattr(error, "stderr", "") or str(error)

@@ -214,6 +214,8 @@ def _check_upgraded(names: frozenset[str], former: Lock | None, locked: Sequence
     for platform in (*locked, *(former.platforms if former is not None else ())):
         packages: tuple[LockedWheel | LockedRecord | LockedDeb, ...] = (*platform.wheels, *platform.records, *platform.debs)
         everything.update(package.name for package in packages)
+        if platform.interpreter.archive is not None:
+            everything.add("python")
     everything |= {canonicalize_name(name) for name in everything}
     unknown = sorted(name for name in names if canonicalize_name(name) not in everything and name not in everything)
     if unknown:

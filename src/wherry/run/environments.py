@@ -21,11 +21,12 @@ from wherry.run.activation import render_hook
 from wherry.run.interpreters import LocalPython
 from wherry.run.wheel_trees import PlannedWheel, WheelTrees
 from wherry.store.folders import replace_folder
-from wherry.store.posix import explain_os_errors
+from wherry.store.posix import clone_file, explain_os_errors
 
 RECORD = "wherry.json"
 SCHEMA = 1
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+_OWN = "python"  # where an environment keeps a Python of its own
 _MAKE_ROOM = "free some space"
 
 
@@ -73,16 +74,30 @@ def create_environment(
     wheels: Sequence[PlannedWheel],
     trees: WheelTrees,
     progress: Progress,
+    brought: Path | None = None,
 ) -> None:
-    """Make a virtual environment at `prefix`, or make it anew. On an error what was there before stays."""
+    """Make a virtual environment at `prefix`, or make it anew. On an error what was there before stays.
+
+    `brought` is a Python of its own to copy into it, for which `python` is told as it will lie (`own_python`).
+    """
     refuse_strangers(prefix)
     with explain_os_errors(prefix, _MAKE_ROOM), replace_folder(prefix) as making:
         _write_skeleton(making, python)
+        if brought is not None:
+            shutil.copytree(
+                brought, making / _OWN, symlinks=True, copy_function=_copy_file, ignore=shutil.ignore_patterns("__pycache__")
+            )
         for number, planned in enumerate(wheels):
             trees.lay_out(planned, making)
             progress("environment", number + 1, len(wheels))
         write_activation(making, prefix, record)
         write_record(making, record)
+
+
+def own_python(prefix: Path, brought: Path, found: LocalPython) -> LocalPython:
+    """The Python below `brought` as it will lie in the environment; `found` is what it says of itself where it is."""
+    executable = Path(found.executable).relative_to(brought)
+    return LocalPython(executable=str(prefix / _OWN / executable), version=found.version, glibc=found.glibc)
 
 
 def refuse_strangers(prefix: Path) -> None:
@@ -176,3 +191,8 @@ def _write_skeleton(making: Path, python: LocalPython) -> None:
     (making / "bin/python").symlink_to(python.executable)
     for name in ("python3", f"python{python.minor}"):
         (making / "bin" / name).symlink_to("python")
+
+
+def _copy_file(source: str, target: str) -> None:
+    """Never a link: Python's library in the cache is what images are compiled with."""
+    clone_file(Path(source), Path(target), link=False)

@@ -71,7 +71,7 @@ def find_python(version: str, env: Mapping[str, str], asked: str | None = None) 
 def probe_python(program: Path) -> LocalPython:
     """Ask a program which Python it is."""
     try:
-        told = subprocess.run((program, "-I", "-S", "-c", _PROBE), capture_output=True, text=True, check=True, timeout=60)
+        told = subprocess.run((program, "-I", "-S", "-B", "-c", _PROBE), capture_output=True, text=True, check=True, timeout=60)
         name, version, executable, libc, free_threaded = json.loads(told.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         detail = (getattr(error, "stderr", "") or str(error)).strip()

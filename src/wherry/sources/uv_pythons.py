@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from wherry.errors import LockError, StoreError, TransferError
+from wherry.errors import LockError, StoreError, TransferError, TrustError
 from wherry.model.digest import Digest
 from wherry.model.lock import LockedArchive
 from wherry.model.platform import Platform
@@ -131,6 +131,9 @@ class UvPythons:
         done = subprocess.run(
             command, cwd=self._sources.root, env=env, capture_output=True, text=True, encoding="utf-8", errors="replace"
         )
+        if "Hash mismatch" in done.stderr:
+            what = f"{arguments[-1]} has another digest than uv's list of downloads names"
+            raise TrustError(what, where="python", hint="find out who serves other bytes before going on")
         if done.returncode != 0:
             raise explain_failure(done.stderr, offline=self._sources.offline)
         return done.stdout
