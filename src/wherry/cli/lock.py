@@ -49,7 +49,10 @@ def lock_project(
         print_json(render_lock_result(value))
         return
     for one in value.platforms:
-        print(f"{one.platform}  Python {one.interpreter.version}  {len(one.wheels)} wheels  {len(one.debs)} Debian packages")
+        records = f"  {len(one.records)} conda packages" if one.records else ""
+        print(
+            f"{one.platform}  Python {one.interpreter.version}{records}  {len(one.wheels)} wheels  {len(one.debs)} Debian packages"
+        )
 
 
 def render_lock_result(value: Lock) -> dict[str, Any]:
@@ -62,6 +65,16 @@ def render_lock_result(value: Lock) -> dict[str, Any]:
                 "platform": str(one.platform),
                 "python": one.interpreter.version,
                 "wheels": [{"name": wheel.name, "version": wheel.version, "size": wheel.size} for wheel in one.wheels],
+                "records": [
+                    {
+                        "name": record.name,
+                        "version": record.version,
+                        "build": record.build,
+                        "channel": record.channel,
+                        "size": record.size,
+                    }
+                    for record in one.records
+                ],
                 "debs": [{"name": deb.name, "version": deb.version, "size": deb.size} for deb in one.debs],
                 "layers": [{"name": layer.name, "members": list(layer.members)} for layer in one.layers],
             }

@@ -13,7 +13,9 @@ from wherry.model.declaration import CondaRequest, CondaSpec, Environment
 from wherry.model.lock import LayerKind
 
 # Kinds whose members are packages; the same package may move from one of these layers to another.
-PACKAGES = frozenset({LayerKind.BASE, LayerKind.INTERPRETER, LayerKind.WHEEL, LayerKind.WHEELS})
+PACKAGES = frozenset(
+    {LayerKind.BASE, LayerKind.INTERPRETER, LayerKind.RECORD, LayerKind.RECORDS, LayerKind.WHEEL, LayerKind.WHEELS}
+)
 _NAMED = 4  # so many changes stand in a cause; the rest is counted
 
 

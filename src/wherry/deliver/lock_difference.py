@@ -1,8 +1,8 @@
 """What changed between two locks, per platform, and about how many bytes that moves.
 
-Pure. A lock knows the sizes of the files that it names (wheels, Debian packages), not of the layers made from them: sizes here
-are sums of those files, an estimate. A changed layer moves as a whole, so all its members count. Bytecode has no file and is
-left out; `diff_images` of the built images is exact.
+Pure. A lock knows the sizes of the files that it names (wheels, conda's records, Debian packages), not of the layers made from
+them: sizes here are sums of those files, an estimate. A changed layer moves as a whole, so all its members count. Bytecode has
+no file and is left out; `diff_images` of the built images is exact.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from wherry.deliver.changes import PACKAGES, Cause, Change, compare_versions, join_changes, merge_causes, versions_of
 from wherry.model.digest import Digest
-from wherry.model.lock import LayerKind, Lock, LockedLayer, PlatformLock
+from wherry.model.lock import LayerKind, Lock, LockedDeb, LockedLayer, LockedRecord, LockedWheel, PlatformLock
 from wherry.model.platform import Platform
 
 _PYTHON = "python"
@@ -47,14 +47,20 @@ def diff_locks(base: Lock, target: Lock) -> tuple[LockDifference, ...]:
 def _diff_platform(platform: Platform, base: PlatformLock | None, target: PlatformLock | None) -> LockDifference:
     if base is None or target is None:
         return LockDifference(platform=platform, base_present=base is not None, target_present=target is not None)
-    before, after = _versions(base), _versions(target)
+    before, after = _versions(base, target), _versions(target, base)
     changes = compare_versions(before, after)
     causes = (_attribute(changes, target, layer) for layer in _find_moved(base, target))
     return LockDifference(platform=platform, base_present=True, target_present=True, changes=changes, causes=merge_causes(causes))
 
 
-def _versions(locked: PlatformLock) -> dict[str, str]:
-    named = {deb.name: deb.version for deb in locked.debs} | {wheel.name: wheel.version for wheel in locked.wheels}
+def _versions(locked: PlatformLock, other: PlatformLock) -> dict[str, str]:
+    """Of each package; with its build for a record of conda's that was only built anew."""
+    there = {(record.name, record.version): record.build for record in other.records}
+    named = {deb.name: deb.version for deb in locked.debs}
+    for record in locked.records:
+        rebuilt = there.get((record.name, record.version), record.build) != record.build
+        named[record.name] = f"{record.version} {record.build}" if rebuilt else record.version
+    named |= {wheel.name: wheel.version for wheel in locked.wheels}
     if locked.base is not None:
         named["base image"] = str(locked.base.manifest)[:19]
     return named | {_PYTHON: locked.interpreter.version}
@@ -87,8 +93,8 @@ def _content(locked: PlatformLock, files: Mapping[str, tuple[Digest, int]], laye
 
 def _files(locked: PlatformLock) -> dict[str, tuple[Digest, int]]:
     """Digest and size of each member's file, by ``name version``."""
-    debs = {f"{deb.name} {deb.version}": (deb.sha256, deb.size) for deb in locked.debs}
-    return debs | {f"{wheel.name} {wheel.version}": (wheel.sha256, wheel.size) for wheel in locked.wheels}
+    packages: tuple[LockedDeb | LockedRecord | LockedWheel, ...] = (*locked.debs, *locked.records, *locked.wheels)
+    return {f"{package.name} {package.version}": (package.sha256, package.size) for package in packages}
 
 
 def _attribute(changes: tuple[Change, ...], target: PlatformLock, layer: LockedLayer) -> Cause:

@@ -1,8 +1,9 @@
 """Which requirement brought which bytes: an image's layers told as a tree, pure.
 
-With the lock's edges the roots are what the author asked for, and below each stands what it brought. A wheel that several
-brought counts once, below the first of them; elsewhere it is named with `counted_above`. Wheels that share a layer share
-its stored bytes in proportion to their wheels' sizes: such a figure is `estimated`. The sum over the tree is the image.
+With the lock's edges the roots are what the author asked for, and below each stands what it brought. A wheel or a record of
+conda's that several brought counts once, below the first of them; elsewhere it is named with `counted_above`. Packages that
+share a layer share its stored bytes in proportion to their files' sizes: such a figure is `estimated`. The sum over the tree is
+the image.
 Without a lock, or with one of another image, the tree is flat: a cause a layer.
 """
 
@@ -12,9 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from wherry.model.image import BuiltLayer
-from wherry.model.lock import LayerKind, LockedWheel, PlatformLock
+from wherry.model.lock import LayerKind, LockedRecord, LockedWheel, PlatformLock
 
-_OF_WHEELS = (LayerKind.WHEEL, LayerKind.WHEELS, LayerKind.BYTECODE)
+_Package = LockedRecord | LockedWheel
+_Key = tuple[bool, str]  # whether it is a record, its name: the two worlds may have one name
+
+_OF_RECORDS = (LayerKind.INTERPRETER, LayerKind.RECORD, LayerKind.RECORDS)
+_OF_WHEELS = (LayerKind.WHEEL, LayerKind.WHEELS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,42 +38,49 @@ class Cause:
 
 
 def describes_image(locked: PlatformLock, layers: Sequence[BuiltLayer]) -> bool:
-    """Whether a lock is that of an image: the same wheels in the same versions."""
-    members = {member for layer in layers if layer.kind in _OF_WHEELS[:2] for member in layer.members}
-    return members == {_title(wheel) for wheel in locked.wheels}
+    """Whether a lock is that of an image: the same wheels and records in the same versions."""
+    wheels = {member for layer in layers if layer.kind in _OF_WHEELS for member in layer.members}
+    records = {member for layer in layers if layer.kind in _OF_RECORDS[1:] for member in layer.members}
+    small = (record for record in locked.records if record.name != "python")
+    return wheels == {_title(wheel) for wheel in locked.wheels} and records == {_title(record) for record in small}
 
 
 def requirement_tree(layers: Sequence[BuiltLayer], locked: PlatformLock | None = None) -> tuple[Cause, ...]:
     """The causes of all layers: first what was asked for, in the order of names, then the rest from the lowest layer up."""
     if locked is None or not describes_image(locked, layers):
         return tuple(_layer_cause(layer) for layer in layers)
-    wheels = {wheel.name: wheel for wheel in locked.wheels}
-    own, estimated, rest = _split_bytes(layers, wheels)
-    seen: set[str] = set()
-    asked = sorted(name for name, wheel in wheels.items() if wheel.requested)
-    roots = [_wheel_cause(wheels[name], wheels, own, estimated, seen) for name in asked]
-    # Whatever no requested wheel reaches, such as one that a lock of another tool lists alone.
-    roots += [_wheel_cause(wheels[name], wheels, own, estimated, seen) for name in sorted(wheels) if name not in seen]
+    packages: dict[_Key, _Package] = {(True, record.name): record for record in locked.records}
+    packages |= {(False, wheel.name): wheel for wheel in locked.wheels}
+    own, estimated, rest = _split_bytes(layers, packages)
+    seen: set[_Key] = set()
+    by_name = sorted(packages, key=lambda key: (key[1], key[0]))
+    asked = [key for key in by_name if packages[key].requested]
+    roots = [_package_cause(key, packages, own, estimated, seen) for key in asked]
+    # Whatever no requested package reaches, such as one that a lock of another tool lists alone.
+    roots += [_package_cause(key, packages, own, estimated, seen) for key in by_name if key not in seen]
     return (*roots, *(_layer_cause(layer) for layer in rest))
 
 
 def _split_bytes(
-    layers: Sequence[BuiltLayer], wheels: Mapping[str, LockedWheel]
-) -> tuple[dict[str, int], set[str], list[BuiltLayer]]:
-    """Each wheel's bytes, the names whose bytes are estimated, and the layers that hold no wheels."""
-    by_title = {_title(wheel): wheel for wheel in wheels.values()}
-    own = dict.fromkeys(wheels, 0)
-    estimated: set[str] = set()
+    layers: Sequence[BuiltLayer], packages: Mapping[_Key, _Package]
+) -> tuple[dict[_Key, int], set[_Key], list[BuiltLayer]]:
+    """Each package's bytes, those whose bytes are estimated, and the layers that hold no packages of ours."""
+    by_title = {(key[0], _title(package)): key for key, package in packages.items()}
+    kinds = {layer.name: layer.kind for layer in layers}
+    own = dict.fromkeys(packages, 0)
+    estimated: set[_Key] = set()
     rest = []
     for layer in layers:
-        inside = [by_title[member] for member in layer.members if member in by_title]
-        if layer.kind not in _OF_WHEELS or not inside or len(inside) != len(layer.members):
+        kind = kinds.get(layer.name.removeprefix("bytecode-"), layer.kind)
+        inside = [by_title[kind in _OF_RECORDS, member] for member in layer.members if (kind in _OF_RECORDS, member) in by_title]
+        of_packages = layer.kind is LayerKind.BYTECODE or layer.kind in (*_OF_RECORDS, *_OF_WHEELS)
+        if not of_packages or not inside or len(inside) != len(layer.members):
             rest.append(layer)
             continue
-        for wheel, share in zip(inside, _share(layer.size, [wheel.size for wheel in inside]), strict=True):
-            own[wheel.name] += share
+        for key, share in zip(inside, _share(layer.size, [packages[key].size for key in inside]), strict=True):
+            own[key] += share
         if len(inside) > 1:
-            estimated |= {wheel.name for wheel in inside}
+            estimated |= set(inside)
     return own, estimated, rest
 
 
@@ -84,18 +96,19 @@ def _share(size: int, weights: Sequence[int]) -> list[int]:
     return shares
 
 
-def _wheel_cause(
-    wheel: LockedWheel, wheels: Mapping[str, LockedWheel], own: Mapping[str, int], estimated: set[str], seen: set[str]
+def _package_cause(
+    key: _Key, packages: Mapping[_Key, _Package], own: Mapping[_Key, int], estimated: set[_Key], seen: set[_Key]
 ) -> Cause:
-    if wheel.name in seen:
-        return Cause(name=_title(wheel), size=0, counted_above=True)
-    seen.add(wheel.name)
-    required = [wheels[name] for name in sorted(wheel.requires) if name in wheels]
+    package = packages[key]
+    if key in seen:
+        return Cause(name=_title(package), size=0, counted_above=True)
+    seen.add(key)
+    required = [(key[0], name) for name in sorted(package.requires) if (key[0], name) in packages]
     return Cause(
-        name=_title(wheel),
-        size=own[wheel.name],
-        estimated=wheel.name in estimated,
-        children=tuple(_wheel_cause(other, wheels, own, estimated, seen) for other in required),
+        name=_title(package),
+        size=own[key],
+        estimated=key in estimated,
+        children=tuple(_package_cause(other, packages, own, estimated, seen) for other in required),
     )
 
 
@@ -105,5 +118,5 @@ def _layer_cause(layer: BuiltLayer) -> Cause:
     return Cause(name=name, size=layer.size, children=tuple(Cause(name=member, size=None) for member in members))
 
 
-def _title(wheel: LockedWheel) -> str:
-    return f"{wheel.name} {wheel.version}"
+def _title(package: _Package) -> str:
+    return f"{package.name} {package.version}"

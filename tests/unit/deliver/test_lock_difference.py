@@ -8,7 +8,7 @@ from tests.unit.deliver.images import AMD64, ARM64, hex_of
 from wherry.deliver.difference_json import render_lock_differences
 from wherry.deliver.lock_difference import LockDifference, diff_locks
 from wherry.model.digest import DiffId, Digest
-from wherry.model.lock import LayerKind, Lock, LockedDeb, LockedInterpreter, LockedLayer, LockedWheel, PlatformLock
+from wherry.model.lock import LayerKind, Lock, LockedDeb, LockedInterpreter, LockedLayer, LockedRecord, LockedWheel, PlatformLock
 from wherry.model.platform import Platform
 
 SIZES = {"pandas": 12_000_000, "pytz": 300_000, "six": 11_000}
@@ -85,6 +85,28 @@ def test_the_same_version_from_another_file() -> None:
     difference = diff(base, replace(base, wheels=(other, *base.wheels[1:])))
     assert difference.changes == ()
     assert difference.causes[0].text == "pandas: the same packages, from other files or laid out otherwise"
+
+
+def test_records_of_conda_with_their_builds_where_only_these_differ() -> None:
+    def with_record(version: str, build: str) -> PlatformLock:
+        record = LockedRecord(
+            name="numpy",
+            version=version,
+            build=build,
+            subdir="linux-64",
+            channel="conda-forge",
+            file=f"numpy-{version}-{build}.conda",
+            size=8_000_000,
+            sha256=Digest(hex_of(version + build)),
+        )
+        layer = LockedLayer(name="numpy", kind=LayerKind.RECORD, members=(f"numpy {version}",))
+        return replace(locked(), records=(record,), layers=(*locked().layers, layer))
+
+    bumped = diff(with_record("2.0", "py_0"), with_record("2.1", "py_0"))
+    assert [(cause.text, cause.size) for cause in bumped.causes] == [("numpy 2.0 → 2.1", 8_000_000)]
+    rebuilt = diff(with_record("2.0", "py_0"), with_record("2.0", "py_1"))
+    assert [cause.text for cause in rebuilt.causes] == ["numpy 2.0 py_0 → 2.0 py_1"]
+    assert diff(with_record("2.0", "py_0"), with_record("2.0", "py_0")).is_empty
 
 
 def test_platforms_that_only_one_end_has() -> None:

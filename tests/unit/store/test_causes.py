@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from wherry.model.digest import DiffId, Digest
 from wherry.model.image import BuiltLayer
-from wherry.model.lock import LayerKind, LockedInterpreter, LockedWheel, PlatformLock
+from wherry.model.lock import LayerKind, LockedInterpreter, LockedRecord, LockedWheel, PlatformLock
 from wherry.model.platform import Platform
 from wherry.store.causes import requirement_tree
 
@@ -55,6 +57,44 @@ def test_each_requirement_with_what_it_brought() -> None:
     assert six.total == 0
     assert [cause.name for cause in rest] == ["base", "code"]
     assert sum(cause.total for cause in causes) == sum(one.size for one in LAYERS)
+
+
+def test_conda_records_and_a_wheel_of_the_same_name() -> None:
+    def record(name: str, size: int, *requires: str, requested: bool = False) -> LockedRecord:
+        return LockedRecord(
+            name=name,
+            version="1",
+            build="0",
+            subdir="linux-64",
+            channel="conda-forge",
+            file=f"{name}-1-0.conda",
+            size=size,
+            sha256=DIGEST,
+            requires=requires,
+            requested=requested,
+        )
+
+    layers = (
+        layer("base", LayerKind.BASE, 1000, "libc6 2"),
+        layer("python", LayerKind.INTERPRETER, 300, "python 1"),
+        layer("numpy", LayerKind.RECORD, 500, "numpy 1"),
+        layer("records", LayerKind.RECORDS, 90, "six 1", "zlib 1"),
+        layer("wheels", LayerKind.WHEELS, 70, "numpy 1"),
+        layer("bytecode-python", LayerKind.BYTECODE, 30, "python 1"),
+        layer("bytecode-numpy", LayerKind.BYTECODE, 50, "numpy 1"),
+        layer("bytecode-wheels", LayerKind.BYTECODE, 7, "numpy 1"),
+    )
+    records = (
+        record("numpy", 400, "python", requested=True),
+        record("python", 200, "zlib"),
+        record("six", 10),
+        record("zlib", 20),
+    )
+    causes = requirement_tree(layers, replace(lock(wheel("numpy", 60, requested=True)), records=records))
+    assert [(cause.name, cause.total) for cause in causes] == [("numpy 1", 77), ("numpy 1", 940), ("six 1", 30), ("libc6 2", 1000)]
+    (python,) = causes[1].children
+    assert (python.name, python.size, [child.name for child in python.children]) == ("python 1", 330, ["zlib 1"])
+    assert sum(cause.total for cause in causes) == sum(one.size for one in layers)
 
 
 def test_wheels_that_need_each_other() -> None:
