@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from wherry.deliver.encode_patch import Patch
 from wherry.deliver.encode_plan import Choice
-from wherry.deliver.encode_sections import Packed, pack_group, pack_section, pack_spread
+from wherry.deliver.encode_sections import Packed, pack_group, pack_section, pack_spread, weigh_binary
 from wherry.deliver.encode_target import Target
 from wherry.formats.delta import MAX_PREFIX, Limits, Part, render_head
 from wherry.formats.delta_bytes import render_number
@@ -24,6 +24,8 @@ MAX_GROUP = 4 << 20  # bytes a group unpacks to: the window has to hold them all
 _SMALL_WINDOW = 20  # log2; for the streams that are short
 _MOST_SCOPES = 1 << 10
 _MAX_SPREAD = 256 << 20  # bytes of a difference with its zeros
+_SAMPLED_SPREAD = 8 << 20  # beyond this, some of the patches tell whether it is worth trying
+_SPREAD_SAMPLE, _SPREAD_GAIN = 4 << 20, 0.97
 _DENSE = 64  # bytes from the base for each byte of runs, at most, for this to be worth trying
 
 
@@ -95,10 +97,23 @@ def _spread_difference(plan: Sequence[Choice]) -> dict[Part, SpooledFile]:
     """Runs and difference with all zeros in the difference: smaller where they are many and short, since they keep its rhythm."""
     patches = [patch for patch in _patches(plan) if patch.added]
     added, runs_size = sum(patch.added for patch in patches), sum(len(patch.runs) for patch in patches)
-    if not 0 < added <= min(_MAX_SPREAD, runs_size * _DENSE):
+    if not 0 < added <= min(_MAX_SPREAD, runs_size * _DENSE) or (added > _SAMPLED_SPREAD and not _is_better_spread(patches)):
         return {}
     runs = (render_number(0) + render_number(patch.added) for patch in patches)
     return _spool({Part.RUNS: runs, Part.DIFFERENCE: (chunk for patch in patches for chunk in patch.spread())})
+
+
+def _is_better_spread(patches: Sequence[Patch]) -> bool:
+    """Whether it is for some patches: the smaller ones, for which looking is quick."""
+    chosen, added = [], 0
+    for patch in sorted(patches, key=lambda patch: patch.added):
+        added += patch.added
+        if added > _SPREAD_SAMPLE:
+            break
+        chosen.append(patch)
+    whole = b"".join(chunk for patch in chosen for chunk in patch.spread())
+    usual = b"".join(patch.runs for patch in chosen), b"".join(patch.difference for patch in chosen)
+    return bool(whole) and weigh_binary(whole) < _SPREAD_GAIN * sum(map(weigh_binary, usual))
 
 
 def _choose_difference(parts: dict[Part, Packed], spread: dict[Part, Packed]) -> dict[Part, Packed]:

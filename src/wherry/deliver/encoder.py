@@ -52,9 +52,9 @@ def encode_layers(
     layers: Sequence[Layer], base: Tree, progress: Progress = be_silent, *, threads: int | None = None
 ) -> tuple[LayerDelta, ...]:
     """The smallest body of each layer against a base, in the layers' order. All of them or, after an error, none."""
-    workers = threads or os.cpu_count() or 1
+    workers, matcher = threads or os.cpu_count() or 1, _make_matcher(base)
     with ThreadPoolExecutor(workers) as pool, ThreadPoolExecutor(min(_ABREAST, workers)) as abreast:
-        jobs = [abreast.submit(_encode_layer, layer, base, progress, pool) for layer in layers]
+        jobs = [abreast.submit(_encode_layer, layer, base, matcher, progress, pool) for layer in layers]
         try:
             return tuple(job.result() for job in jobs)
         except BaseException:
@@ -73,21 +73,27 @@ def _close_results(jobs: Iterable[Future[LayerDelta]]) -> None:
 def encode_delta(tar: SpooledFile, base: Tree, progress: Progress = be_silent, *, threads: int | None = None) -> LayerDelta:
     """The smallest body of one layer, whose tar stays open."""
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        return _encode_tar(tar, "", base, progress, pool)
+        return _encode_tar(tar, "", base, _make_matcher(base), progress, pool)
 
 
-def _encode_layer(layer: Layer, base: Tree, progress: Progress, pool: ThreadPoolExecutor) -> LayerDelta:
+def _make_matcher(base: Tree) -> Matcher:
+    return Matcher(base.files, {path: file.digest for path, file in base.files.items()}, base.read_file)
+
+
+def _encode_layer(layer: Layer, base: Tree, matcher: Matcher, progress: Progress, pool: ThreadPoolExecutor) -> LayerDelta:
     with SpooledFile(layer.chunks()) as tar:
         if tar.diff_id != layer.diff_id:
             raise TrustError(f"layer {layer.name or layer.diff_id} is {tar.diff_id}, its image says {layer.diff_id}")
-        return _encode_tar(tar, layer.name, base, progress, pool)
+        return _encode_tar(tar, layer.name, base, matcher, progress, pool)
 
 
-def _encode_tar(tar: SpooledFile, name: str, base: Tree, progress: Progress, pool: ThreadPoolExecutor) -> LayerDelta:
+def _encode_tar(
+    tar: SpooledFile, name: str, base: Tree, matcher: Matcher, progress: Progress, pool: ThreadPoolExecutor
+) -> LayerDelta:
     title = f"delta of {name}" if name else "delta"
     progress(title, 0, tar.size)
     target = Target(tar, name)
-    best = _encode_files(target, base, pool) if base.files and target.readable else None
+    best = _encode_files(target, base, matcher, pool) if base.files and target.readable else None
     try:
         packed = pack_full(tar, None if best is None else best.size)
         if packed is not None:
@@ -106,9 +112,8 @@ def _encode_tar(tar: SpooledFile, name: str, base: Tree, progress: Progress, poo
     return LayerDelta(diff_id=tar.diff_id, size=tar.size, form=form, body=made)
 
 
-def _encode_files(target: Target, base: Tree, pool: ThreadPoolExecutor) -> SpooledFile | None:
+def _encode_files(target: Target, base: Tree, matcher: Matcher, pool: ThreadPoolExecutor) -> SpooledFile | None:
     """The smallest of the plans' bodies, if there is one."""
-    matcher = Matcher(base.files, {path: file.digest for path, file in base.files.items()}, base.read_file)
     best: SpooledFile | None = None
     for plan in plan_sources(target, base, matcher, pool):
         try:

@@ -1,14 +1,16 @@
 """Which file of the base is most like a file of the target: the same bytes, the same path, the same path but for versions
-and wheel-repair suffixes, or the same pieces of content. Pure, but for reading the candidates' contents.
+and wheel-repair suffixes, or the same pieces of content. Only reads the candidates' contents; safe for threads.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from heapq import nsmallest
+from threading import Lock
+from zlib import crc32
 
 from wherry.formats.delta_index import BaseFile
 from wherry.model.digest import Digest
@@ -17,7 +19,7 @@ from wherry.model.digest import Digest
 _REPAIR = re.compile(r"-[0-9a-f]{8}(?=\.so|\.)|\.cpython-[0-9]+|-?cp[0-9]{2,3}")
 _DIGITS = re.compile(r"[0-9]+(?:[._+~-]?[0-9]+)*")
 _PIECE = re.compile(rb"[^\n\0]{8,}")
-_SKETCH = 48  # piece hashes kept of a file
+_SKETCH = 96  # piece hashes kept of a file
 _ENOUGH = 6  # common pieces that make two files alike
 MAX_SKETCHED = 8 << 20  # bytes of a file that is compared by its pieces
 
@@ -36,6 +38,8 @@ class Matcher:
 
     def __init__(self, files: Mapping[str, BaseFile], digests: Mapping[str, Digest], read: Callable[[str], bytes]) -> None:
         self._files, self._digests, self._read = files, digests, read
+        self._sketches: dict[str, tuple[int, ...]] = {}
+        self._sketching = Lock()
         self._by_digest: dict[Digest, list[str]] = defaultdict(list)
         self._by_plain: dict[str, list[str]] = defaultdict(list)
         for path in sorted(files):
@@ -61,10 +65,10 @@ class Matcher:
         if not asked:
             return {}
         suffixes = {suffix_of(file.path) for file, _ in asked}
-        index: dict[bytes, list[str]] = defaultdict(list)
+        index: dict[int, list[str]] = defaultdict(list)
         for path, file in sorted(self._files.items()):
             if suffix_of(path) in suffixes and 0 < file.size <= MAX_SKETCHED and self._digests[path] not in kept:
-                for piece in sketch(self._read(path)):
+                for piece in self._sketch_base(path):
                     index[piece].append(path)
         found = {}
         for asked_file, data in asked:
@@ -73,6 +77,13 @@ class Matcher:
             if best and best[1] >= _ENOUGH:
                 found[asked_file.path] = best[0]
         return found
+
+    def _sketch_base(self, path: str) -> tuple[int, ...]:
+        """A base file's sketch: taken once, whatever the number of layers that ask for it."""
+        with self._sketching:
+            if path not in self._sketches:
+                self._sketches[path] = sketch(self._read(path))
+            return self._sketches[path]
 
 
 def strip_versions(path: str) -> str:
@@ -85,10 +96,9 @@ def suffix_of(path: str) -> str:
     return ".so" if ".so" in name else name.rpartition(".")[2] if "." in name else ""
 
 
-def sketch(data: bytes) -> tuple[bytes, ...]:
+def sketch(data: bytes) -> tuple[int, ...]:
     """The smallest hashes of a file's lines or strings: what two versions of it have in common."""
-    hashes = {hashlib.blake2b(piece, digest_size=8).digest() for piece in _PIECE.findall(data)}
-    return tuple(sorted(hashes)[:_SKETCH])
+    return tuple(nsmallest(_SKETCH, map(crc32, {*_PIECE.findall(data)})))
 
 
 def _nearest(path: str, candidates: list[str]) -> str | None:

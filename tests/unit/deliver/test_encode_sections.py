@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import lzma
+
 import pytest
 
 from tests.unit.deltas import noise, words
@@ -31,6 +33,14 @@ def test_what_is_packed_comes_back(raw: bytes) -> None:
     packed = pack_section(SpooledFile((raw,)))
     assert packed.section.raw == len(raw)
     assert packed.data.size <= len(raw)
+    assert unpack(packed) == raw
+
+
+def test_a_sample_tells_how_a_large_section_is_packed() -> None:
+    raw = b"".join(b"%c\0\0\xff" % (each & 7) for each in noise(6, 300_000))  # numbers of four bytes
+    packed = pack_section(SpooledFile((raw,)))
+    assert packed.section.codec is Codec.XZ
+    assert packed.data.size < len(lzma.compress(raw, preset=9 | lzma.PRESET_EXTREME))
     assert unpack(packed) == raw
 
 

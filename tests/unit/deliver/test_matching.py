@@ -57,4 +57,4 @@ def test_a_moved_text_is_known_by_its_lines() -> None:
 def test_what_files_are_known_by() -> None:
     assert [suffix_of(path) for path in ("a/b.so.1.2", "a/b.py", "a.b/c", "Makefile")] == [".so", "py", "", ""]
     assert sketch(b"short\n" * 9) == ()
-    assert len(sketch(words(5, 500))) == 48
+    assert len(sketch(words(5, 500))) == 96
