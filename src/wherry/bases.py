@@ -131,7 +131,7 @@ class DebianSide:
         return FetchedInputs(locked, finder, self._archive, self._suite, self._cache, python, find_layer, managed)
 
     def recipe(self, locked: PlatformLock, layers: tuple[BuiltLayer, ...]) -> PlatformRecipe:
-        return PlatformRecipe(platform=locked.platform, layers=layers, conda_prefix=_conda_prefix(locked))
+        return _with_conda(PlatformRecipe(platform=locked.platform, layers=layers), locked)
 
 
 class ReferenceSide:
@@ -174,7 +174,7 @@ class ReferenceSide:
 
     def recipe(self, locked: PlatformLock, layers: tuple[BuiltLayer, ...]) -> PlatformRecipe:
         manifest, config = self._documents(locked.platform, locked.base)
-        return replace(extend_base(locked.platform, manifest, config, layers), conda_prefix=_conda_prefix(locked))
+        return _with_conda(extend_base(locked.platform, manifest, config, layers), locked)
 
     def _documents(self, platform: Platform, pinned: LockedBase | None) -> tuple[Manifest, ImageConfig]:
         """From the store where a build was before, else from the registry, by the digest that is pinned."""
@@ -250,6 +250,7 @@ class ReferenceSide:
         return PlatformLock(platform=host, base=base.base, interpreter=base.interpreter, debs=base.debs, wheels=(), layers=())
 
 
-def _conda_prefix(locked: PlatformLock) -> str:
+def _with_conda(recipe: PlatformRecipe, locked: PlatformLock) -> PlatformRecipe:
     environment = environment_layout(locked.interpreter)
-    return environment.prefix if environment.is_conda else ""
+    channels = sorted({record.channel for record in locked.records})
+    return replace(recipe, conda_prefix=environment.prefix if environment.is_conda else "", conda_channels=tuple(channels))

@@ -16,7 +16,18 @@ from wherry.model.digest import Digest
 from wherry.model.image import BuiltImage, BuiltLayer
 from wherry.model.layout import PYTHON_CACHE, VENV
 from wherry.model.lock import LayerKind
-from wherry.model.oci import BASE_DIGEST, BASE_NAME, CONFIG, INDEX, LAYER_KIND, LAYER_NAME, MANIFEST, Descriptor, History
+from wherry.model.oci import (
+    BASE_DIGEST,
+    BASE_NAME,
+    CONDA_CHANNELS,
+    CONFIG,
+    INDEX,
+    LAYER_KIND,
+    LAYER_NAME,
+    MANIFEST,
+    Descriptor,
+    History,
+)
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CONDA_NAME = "base"  # what conda itself calls the environment at the root of an installation
@@ -119,4 +130,6 @@ def _annotations(recipe: Recipe, platform: PlatformRecipe) -> dict[str, str]:
     named = {_TITLE: recipe.name, BASE_NAME: recipe.base_name}
     if platform.base_digest:
         named[BASE_DIGEST] = platform.base_digest
+    if platform.conda_channels:
+        named[CONDA_CHANNELS] = ",".join(platform.conda_channels)
     return named

@@ -17,7 +17,7 @@ from wherry.model.lock import LayerKind
 from wherry.model.oci import History
 from wherry.model.platform import Platform
 
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,7 @@ class PlatformRecipe:
     """One platform's layers below code and models; `base_*` is what a base given by reference said in its config.
 
     `conda_prefix` is where conda's environment lies, without a leading slash; empty where there is a virtual one.
+    `conda_channels` are those that its records come from, sorted.
     """
 
     platform: Platform
@@ -33,6 +34,7 @@ class PlatformRecipe:
     base_env: tuple[str, ...] = ()
     base_digest: str = ""
     conda_prefix: str = ""
+    conda_channels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,4 +121,5 @@ def _parse_platform(value: Any) -> PlatformRecipe:
         base_env=tuple(value["base_env"]),
         base_digest=value["base_digest"],
         conda_prefix=value["conda_prefix"],
+        conda_channels=tuple(value["conda_channels"]),
     )

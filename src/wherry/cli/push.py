@@ -43,6 +43,7 @@ def push_project(
     # The network's modules load when there is something to push.
     from wherry.model.reference import Reference
     from wherry.publish.push import plan_push, push_image, survey_push
+    from wherry.publish.terms import warn_of_terms
     from wherry.sources.registries import access_registries
     from wherry.store.disk import DiskStore
     from wherry.store.places import cache_path, store_path
@@ -51,6 +52,8 @@ def push_project(
     store = DiskStore(store_path(os.environ))
     platforms = parse_platforms(platform)
     plan = plan_push(store, store.resolve(image or _project_image()), platforms)
+    if (warning := warn_of_terms(plan.channels)) is not None:
+        say(warning)
     access = access_registries(os.environ, cache=cache_path(os.environ), plain_http=plain_http)
     try:
         if dry_run:

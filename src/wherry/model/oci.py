@@ -25,6 +25,8 @@ REF_NAME = "org.opencontainers.image.ref.name"
 # Annotations on a manifest (OCI's own): the base's reference as declared, and its manifest's digest when it was pinned.
 BASE_NAME = "org.opencontainers.image.base.name"
 BASE_DIGEST = "org.opencontainers.image.base.digest"
+# On a manifest, too: the names of conda's channels that the image has packages of, separated by commas.
+CONDA_CHANNELS = "dev.wherry.conda.channels"
 # Annotations on a layer's descriptor; the values of `LayerKind` and `LockedLayer.name`.
 LAYER_KIND = "dev.wherry.layer.kind"
 LAYER_NAME = "dev.wherry.layer.name"

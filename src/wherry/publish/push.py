@@ -18,7 +18,7 @@ from typing import BinaryIO
 from wherry.errors import FormatError, StoreError, UsageError
 from wherry.formats.oci_json import MAX_DOCUMENT, parse_any_manifest, parse_config, render_index
 from wherry.model.digest import Digest
-from wherry.model.oci import BASE_DIGEST, BASE_NAME, INDEX, LAYER_NAME, Descriptor, Index, Manifest
+from wherry.model.oci import BASE_DIGEST, BASE_NAME, CONDA_CHANNELS, INDEX, LAYER_NAME, Descriptor, Index, Manifest
 from wherry.model.platform import Platform
 from wherry.model.progress import Progress, be_silent
 from wherry.model.reference import Reference
@@ -66,11 +66,13 @@ class PlannedDocument:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushPlan:
     """What must be at the destination. `documents` are in the order of sending; the last is the image itself.
-    `elsewhere` are manifests of an index that the store does not have and the destination must."""
+    `elsewhere` are manifests of an index that the store does not have and the destination must. `channels` are conda's
+    of which the image has packages."""
 
     documents: tuple[PlannedDocument, ...]
     blobs: tuple[PlannedBlob, ...]
     elsewhere: tuple[Descriptor, ...] = ()
+    channels: tuple[str, ...] = ()
 
     @property
     def target(self) -> PlannedDocument:
@@ -104,12 +106,16 @@ def plan_push(store: DiskStore, image: Descriptor, platforms: Sequence[Platform]
     documents: list[PlannedDocument] = []
     blobs: dict[Digest, PlannedBlob] = {}
     elsewhere: list[Descriptor] = []
+    channels: set[str] = set()
     for descriptor, document in _walk(store, chosen, made, elsewhere):
         documents.append(PlannedDocument(descriptor=descriptor, raw=document.raw))
         if isinstance(document, Manifest):
+            channels.update(filter(None, document.annotations.get(CONDA_CHANNELS, "").split(",")))
             for blob in _plan_blobs(store, document):
                 blobs.setdefault(blob.descriptor.digest, blob)
-    return PushPlan(documents=tuple(documents), blobs=tuple(blobs.values()), elsewhere=tuple(elsewhere))
+    return PushPlan(
+        documents=tuple(documents), blobs=tuple(blobs.values()), elsewhere=tuple(elsewhere), channels=tuple(sorted(channels))
+    )
 
 
 def push_image(
