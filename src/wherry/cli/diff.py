@@ -16,13 +16,16 @@ from wherry.cli.options import AsJson
 from wherry.cli.talk import print_json, show_progress
 from wherry.declare.environment import FoundEnvironment, read_environment
 from wherry.declare.grammar import WrittenEnvironment
-from wherry.deliver.changes import compare_versions, diff_environments
+from wherry.deliver.changes import Change, compare_versions, diff_environments
 from wherry.deliver.difference import Difference, diff_images
 from wherry.deliver.difference_json import render_environment_changes, render_image_differences, render_lock_differences
 from wherry.deliver.ends import GIT, ImageEnd, is_lock, read_lock_end, read_stored_ends
+from wherry.deliver.foreign_difference import diff_foreign_locks
 from wherry.deliver.lock_difference import diff_locks
 from wherry.errors import StoreError, UsageError
+from wherry.formats.foreign_lock import parse_foreign_lock
 from wherry.model.declaration import EnvironmentKind
+from wherry.model.foreign_lock import ForeignLock
 from wherry.model.platform import Platform
 from wherry.model.reference import HUB, Reference
 from wherry.store.disk import DiskStore
@@ -41,6 +44,7 @@ EXAMPLES = render_examples(
 )
 
 _COMPARED = (EnvironmentKind.REQUIREMENTS, EnvironmentKind.PYPROJECT, EnvironmentKind.CONDA)
+_FOREIGN = (EnvironmentKind.CONDA_LOCK, EnvironmentKind.PIXI_LOCK, EnvironmentKind.CONDA_EXPLICIT)
 
 
 def register(app: typer.Typer) -> None:
@@ -75,9 +79,7 @@ def show_difference(
         else:
             report.print_locks(locks, fleet)
     elif _is_environment(base) and _is_environment(target):
-        before, after = _read_environment(Path(base)), _read_environment(Path(target))
-        variables = compare_versions(_name_variables(before), _name_variables(after))
-        changes = (*diff_environments(before.environment, after.environment), *variables)
+        changes = _diff_environments(Path(base), Path(target))
         if as_json:
             print_json(render_environment_changes(changes))
         else:
@@ -118,12 +120,34 @@ def _refuse_mixture(base: str, target: str) -> None:
             raise UsageError(f"{text} is {kind}, {other} is not", hint="compare two images, two locks or two environment files")
 
 
+def _diff_environments(base: Path, target: Path) -> tuple[Change, ...]:
+    before, after = _read_environment(base), _read_environment(target)
+    resolved = [found.environment.kind in _FOREIGN for found in (before, after)]
+    if all(resolved):
+        return diff_foreign_locks(_read_foreign(base, before), _read_foreign(target, after))
+    if any(resolved):
+        path = base if resolved[0] else target
+        raise UsageError(
+            f"{path} is resolved already, the other is not", hint="compare two locks, or the two files they were made from"
+        )
+    variables = compare_versions(_name_variables(before), _name_variables(after))
+    return (*diff_environments(before.environment, after.environment), *variables)
+
+
 def _read_environment(path: Path) -> FoundEnvironment:
     found = read_environment(path.parent, WrittenEnvironment(file=path.name), os.environ)
-    if found.environment.kind not in _COMPARED:
+    if found.environment.kind not in (*_COMPARED, *_FOREIGN):
         hint = "lock both projects (wherry lock) and compare the locks"
         raise UsageError(f"{path} is resolved already and not compared", hint=hint)
     return found
+
+
+def _read_foreign(path: Path, found: FoundEnvironment) -> ForeignLock:
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError("cannot be read as text", where=str(path)) from error
+    return parse_foreign_lock(found.environment.kind, text, str(path))
 
 
 def _name_variables(found: FoundEnvironment) -> dict[str, str]:

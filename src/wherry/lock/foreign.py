@@ -16,14 +16,12 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from wherry.errors import DeclarationError, LockError, TrustError
-from wherry.formats.conda_lock import parse_conda_lock
 from wherry.formats.conda_package import inspect_conda_package
-from wherry.formats.explicit_list import parse_explicit
-from wherry.formats.pixi_lock import parse_pixi_lock
+from wherry.formats.foreign_lock import parse_foreign_lock
 from wherry.lock.candidates import Candidate, no_wheel, rank_of
 from wherry.lock.conda import Channels, find_records, names_in
 from wherry.lock.target import WheelTarget, markers_of, tags_of
-from wherry.model.declaration import Declaration, EnvironmentKind
+from wherry.model.declaration import Declaration
 from wherry.model.digest import Digest
 from wherry.model.foreign_lock import ForeignLock, ForeignPlatform, ForeignRecord, ForeignWheel
 from wherry.model.lock import LockedRecord, PlatformLock
@@ -35,12 +33,7 @@ def read_foreign_lock(declaration: Declaration) -> ForeignLock:
     """The file that is the declaration's environment."""
     environment = declaration.environment
     file = environment.files[0]
-    text = _read_text(declaration.root / file, file)
-    if environment.kind is EnvironmentKind.PIXI_LOCK:
-        return parse_pixi_lock(text, file, *environment.groups[:1])
-    if environment.kind is EnvironmentKind.CONDA_LOCK:
-        return parse_conda_lock(text, file, environment.groups)
-    return parse_explicit(text, file)
+    return parse_foreign_lock(environment.kind, _read_text(declaration.root / file, file), file, environment.groups)
 
 
 def foreign_channels(lock: ForeignLock) -> tuple[str, ...]:

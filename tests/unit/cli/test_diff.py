@@ -16,6 +16,7 @@ import typer
 from typer.testing import CliRunner
 
 from tests.unit.deliver.images import hex_of
+from tests.unit.formats.test_foreign_locks import CONDA_LOCK, pixi_lock
 from wherry.cli.diff import register
 from wherry.errors import DeclarationError, LockError, StoreError, UsageError
 from wherry.formats.lockfile import render_lock
@@ -256,10 +257,28 @@ def test_two_environments_of_conda(app: typer.Typer, tmp_path: Path) -> None:
     assert diff(app, str(base), str(base)).splitlines() == ["nothing changed"]
     assert diff_json(app, str(base), str(target))["changes"][0]["name"] == "channels"
     (tmp_path / "pixi.lock").write_text("version: 6\n")
-    with pytest.raises(UsageError, match="resolved already"):
+    with pytest.raises(UsageError, match="resolved already, the other is not"):
         diff(app, str(base), str(tmp_path / "pixi.lock"))
     with pytest.raises(UsageError, match="no such file"):
         diff(app, str(base), str(tmp_path / "c.yml"))
+
+
+def test_two_locks_of_another_tool(app: typer.Typer, tmp_path: Path) -> None:
+    base, target = tmp_path / "pixi.lock", tmp_path / "conda-lock.yml"
+    base.write_text(pixi_lock(6))
+    target.write_text(CONDA_LOCK.replace("3.12.1", "3.12.2"))
+    assert diff(app, str(base), str(base)).splitlines() == ["nothing changed"]
+    lines = diff(app, str(base), str(target)).splitlines()
+    assert lines == [
+        "tool removed",
+        "linux-64: python 3.12.1 → 3.12.2",
+        "linux-aarch64: pip reading-kit removed",
+        "linux-aarch64: python removed",
+    ]
+    target.write_text(pixi_lock(7).replace("h1_0_cpython", "h2_0_cpython"))
+    (tmp_path / "b").mkdir()
+    target = target.rename(tmp_path / "b" / "pixi.lock")
+    assert diff(app, str(base), str(target)).splitlines() == ["python 3.12.1 h1_0_cpython → 3.12.1 h2_0_cpython"]
 
 
 def write_lock(path: Path, pandas: str) -> None:
