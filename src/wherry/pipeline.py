@@ -57,6 +57,7 @@ class Wishes:
     frozen: bool = False
     offline: bool = False
     find: tuple[Path, ...] = ()
+    refresh_names: bool = False
 
 
 _PROJECTS_OWN = EnvironmentWish()
@@ -123,6 +124,7 @@ class Project:
                 lock_base=bases.lock_base,
                 open_yard=self._building(declared, bases, wishes).open_yard,
                 stale=bool(stale),
+                refresh_names=wishes.refresh_names,
                 progress=self._progress,
                 say=self._say_once,
             )

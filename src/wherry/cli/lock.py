@@ -20,6 +20,7 @@ EXAMPLES = render_examples(
 )
 
 PLATFORM = platform_option("Lock for this platform")
+REFRESH_NAMES = typer.Option("--refresh-names", help="Look into conda's packages for the Python distributions that they bring.")
 UPGRADE_PACKAGE = typer.Option("--upgrade-package", "-P", metavar="NAME", help="Move this package only; may be given again.")
 
 
@@ -28,6 +29,7 @@ def lock_project(
     platform: Annotated[list[str] | None, PLATFORM] = None,
     upgrade: Annotated[bool, typer.Option("--upgrade", "-U", help="Move every package to its newest version.")] = False,
     upgrade_package: Annotated[list[str] | None, UPGRADE_PACKAGE] = None,
+    refresh_names: Annotated[bool, REFRESH_NAMES] = False,
     locked: Locked = False,
     offline: Annotated[bool, typer.Option("--offline", help="Use only what is in the cache.")] = False,
     dry_run: DryRun = False,
@@ -43,6 +45,7 @@ def lock_project(
             upgrade_packages=frozenset(upgrade_package or ()),
             locked=locked,
             offline=offline,
+            refresh_names=refresh_names,
         )
         value = Project(folder, progress=progress, say=say).lock(wishes, write=not dry_run).value
     if as_json:

@@ -10,8 +10,10 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from wherry.formats.conda_package import inspect_conda_package
 from wherry.lock.candidates import Candidate
 from wherry.lock.conda import Channels, CondaTarget, channels_of, lock_records
+from wherry.lock.conda_names import keep_distributions, looks_worth, note_distributions
 from wherry.lock.foreign import adopt_records, adopt_wheels, foreign_channels, read_foreign_lock
 from wherry.lock.target import WheelTarget
 from wherry.lock.wheels import LockOptions
@@ -46,7 +48,18 @@ class CondaEnvironment:
             request = self.declaration.environment.conda or CondaRequest()
             target = CondaTarget(platform=platform, glibc=glibc, cuda=self.declaration.cuda)
             records = lock_records(request, target, self.channels, keep=keep, options=self.options)
+        records = keep_distributions(records, keep.records if keep is not None else ())
+        if self.options.refresh_names:
+            records = self._refresh_names(records)
         return records, _find_python(records)
+
+    def _refresh_names(self, records: tuple[LockedRecord, ...]) -> tuple[LockedRecord, ...]:
+        worth = [record for record in records if looks_worth(record)]
+        looked = {}
+        for record, path in zip(worth, self.channels.fetch_all(worth), strict=True):
+            with path.open("rb") as stream:
+                looked[record.name] = note_distributions(record, inspect_conda_package(stream, record.file))
+        return tuple(looked.get(record.name, record) for record in records)
 
     def foreign_wheels(self, target: WheelTarget) -> tuple[Candidate, ...] | None:
         """The wheels that another tool's lock names; None where what is asked of pip is to be resolved."""

@@ -70,23 +70,28 @@ def resolve_lock(
     lock_base: LockBase,
     open_yard: OpenYard | None = None,
     stale: bool = False,
+    refresh_names: bool = False,
     progress: Progress = be_silent,
     say: Callable[[str], None] = lambda _text: None,
 ) -> Lock:
     """Lock every platform of the declaration, whose digest is `digest`. `lock_base` may be called from several threads.
 
     `open_yard` gives the place to build in where the declaration allows builds. `stale` says that a folder has changed which
-    something was built from.
+    something was built from. `refresh_names` looks into conda's archives for what they bring of pip's world.
     """
-    if former is not None and not upgrade and not upgrade_packages and not stale and is_answered(declaration, digest, former):
+    changes = upgrade or bool(upgrade_packages) or stale or refresh_names
+    if former is not None and not changes and is_answered(declaration, digest, former):
         return former
     options = LockOptions(
-        upgrade=upgrade, upgrade_packages=frozenset(canonicalize_name(name) for name in upgrade_packages), offline=offline
+        upgrade=upgrade,
+        upgrade_packages=frozenset(canonicalize_name(name) for name in upgrade_packages),
+        offline=offline,
+        refresh_names=refresh_names,
     )
     sources = PackageSources(declaration.root, declaration.environment.indexes, environment, cache, offline=offline)
     platforms = sorted(set(declaration.platforms))
 
-    fresh = stale or upgrade or bool(upgrade_packages) or former is None or former.declaration != digest
+    fresh = changes or former is None or former.declaration != digest
 
     with open_conda(declaration, environment, cache, options, progress) as conda:
         way = _Way(declaration, sources, options, conda, open_yard if declaration.allow_build else None, say)

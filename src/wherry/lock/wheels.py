@@ -36,11 +36,15 @@ _COMPILE = ("pip", "compile", "--no-header", "--only-binary", ":all:")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockOptions:
-    """uv's meanings. Upgraded packages forget their former version; `upgrade` forgets all of them."""
+    """uv's meanings. Upgraded packages forget their former version; `upgrade` forgets all of them.
+
+    `refresh_names` looks into conda's archives for the Python distributions that they bring.
+    """
 
     upgrade: bool = False
     upgrade_packages: frozenset[str] = field(default_factory=frozenset)
     offline: bool = False
+    refresh_names: bool = False
 
 
 def lock_wheels(

@@ -68,7 +68,13 @@ class CondaDock(Dock):
         )
 
     def lock(
-        self, declaration: Declaration, former: Lock | None = None, *, upgrade: bool = False, names: tuple[str, ...] = ()
+        self,
+        declaration: Declaration,
+        former: Lock | None = None,
+        *,
+        upgrade: bool = False,
+        names: tuple[str, ...] = (),
+        refresh_names: bool = False,
     ) -> Lock:
         return resolve_lock(
             declaration,
@@ -80,6 +86,7 @@ class CondaDock(Dock):
             environment=self.environment,
             cache=self.folder / "cache",
             lock_base=lock_base,
+            refresh_names=refresh_names,
             say=self.notes.append,
         )
 
@@ -140,6 +147,20 @@ def test_upgrades_move_conda_and_pip_by_name(dock: CondaDock, forge: Path) -> No
     assert changed == {"records", "bytecode-records"}
     with pytest.raises(LockError, match="nothing named nmpy is locked"):
         dock.lock(declaration, before, names=("nmpy",))
+
+
+def test_names_are_refreshed_from_the_archives(dock: CondaDock, tmp_path: Path) -> None:
+    metadata = {"lib/python3.12/site-packages/knot-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: knot\nVersion: 1.0\n"}
+    channel = make_channel(tmp_path / "forge", *PACKAGES, package("tie 1.0", "python", files=metadata))
+    declaration = dock.declare(ask("tie", channels=(channel,)), "knot", platforms=(AMD64,))
+    before = dock.lock(declaration)
+    assert [wheel.name for wheel in before.platforms[0].wheels] == ["knot"]
+    after = dock.lock(declaration, before, refresh_names=True)
+    assert after.platforms[0].wheels == ()
+    assert {record.name: record.provides for record in after.platforms[0].records if record.provides} == {"tie": ("knot",)}
+    assert parse_lock(render_lock(after)) == after
+    assert dock.lock(declaration, after) is after
+    assert dock.lock(declaration, after, upgrade=True) == after
 
 
 def test_a_lock_of_another_tool(dock: CondaDock, forge: Path) -> None:

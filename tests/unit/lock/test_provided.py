@@ -11,7 +11,7 @@ from packaging.utils import parse_wheel_filename
 from tests.unit.lock.conda_projects import AMD64
 from tests.unit.lock.test_resolution import declare
 from wherry.errors import LockError
-from wherry.lock.conda_names import list_distributions, name_distributions
+from wherry.lock.conda_names import keep_distributions, list_distributions, name_distributions, note_distributions
 from wherry.lock.provided import (
     Provided,
     constrain_to_provided,
@@ -21,6 +21,7 @@ from wherry.lock.provided import (
     without_provided,
 )
 from wherry.lock.target import WheelTarget
+from wherry.model.conda_package import CondaPackage, PackagedPath
 from wherry.model.declaration import Requirement, SourceOrigin
 from wherry.model.digest import Digest
 from wherry.model.lock import BuildKind, LockedInterpreter, LockedRecord, LockedWheel, PlatformLock
@@ -83,6 +84,35 @@ def test_versions_are_pythons_or_count_not() -> None:
         [record("pytz", "2024a"), record("numpy", "2.1.0rc1"), record("jpeg", "9e", python=False), record("x", "1_x")]
     )
     assert found == {"pytz": "2024a0", "numpy": "2.1.0rc1"}
+
+
+def test_archives_tell_what_they_bring() -> None:
+    def look(given: LockedRecord, *paths: str) -> LockedRecord:
+        package = CondaPackage(
+            name=given.name,
+            version="1.0",
+            build="0",
+            subdir="linux-64",
+            noarch="",
+            depends=(),
+            paths=tuple(PackagedPath(path=path) for path in paths),
+            entry_points=(),
+            scripts=(),
+            activation=(),
+        )
+        return note_distributions(given, package)
+
+    metadata = "lib/python3.12/site-packages/{}-1.0.dist-info/METADATA"
+    assert look(record("numpy"), metadata.format("numpy")).provides is None
+    assert look(record("numpy", provides=("other",)), metadata.format("numpy")).provides is None
+    assert look(record("odd"), metadata.format("Even_Name"), "site-packages/old-2-py3.9.egg-info/PKG-INFO").provides == (
+        "even-name",
+        "old",
+    )
+    assert look(record("six"), "site-packages/six.py").provides == ()
+    assert look(record("six"), "share/x-1.0.dist-info/METADATA").provides == ()
+    kept = keep_distributions([record("odd", "2.0"), record("numpy")], [record("odd", provides=("even-name",))])
+    assert [one.provides for one in kept] == [("even-name",), None]
 
 
 def test_what_the_author_allows_stands() -> None:
