@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import hashlib
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+from tools.conda_channel.evil import write_evil_package
 
 from wherry.errors import FormatError, LockError, StoreError, UsageError, WherryError
 from wherry.sources import rattler_program, rattler_worker
@@ -56,6 +58,17 @@ def test_a_process_that_fails_is_an_error_and_never_ours(worker, body: str, kind
     with pytest.raises(kind, match=words) as caught:
         run_rattler("stage", {}, timeout=2 if "sleep" in body else 20)
     assert "SECRET" not in str(caught.value)
+
+
+def test_a_package_that_aborts_py_rattler_itself_leaves_us_alive(tmp_path: Path):
+    """The real one: an absolute path in `paths.json`. Nobody gets there, because the archive is inspected before."""
+    archive = write_evil_package(tmp_path, "absolute path")
+    digest, size = hashlib.sha256(archive.read_bytes()).hexdigest(), archive.stat().st_size
+    record = {"archive": str(archive), "file": archive.name, "subdir": "noarch", "sha256": digest, "size": size}
+    (tmp_path / "staging").mkdir()
+    request = {"folder": str(tmp_path / "staging"), "prefix": "/opt/conda", "python": None, "records": [record]}
+    with pytest.raises(FormatError, match="SIGABRT"):
+        run_rattler("stage", request, timeout=60)
 
 
 def test_the_users_own_configuration_does_not_reach_it(worker, monkeypatch: pytest.MonkeyPatch):
