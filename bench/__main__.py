@@ -20,6 +20,7 @@ BENCHES = {
     "check": "bench.check",
     "conda": "bench.conda",
     "conda-channel": "bench.conda_channel",
+    "conda-lock": "bench.conda_lock",
     "conda-read": "bench.conda_read",
     "deliver": "bench.deliver",
 }
