@@ -9,6 +9,7 @@ import pytest
 from tests.simulators.devices import Device, Operator, TinyImage, as_source, make_image
 from tests.simulators.engine import SimulatedEngine
 from wherry.agent.update import Outcome
+from wherry.engines.port import RunSpec
 from wherry.errors import EngineError
 from wherry.formats.tar import file_entry
 
@@ -78,3 +79,18 @@ def test_a_python_that_does_not_run_changes_nothing(tmp_path: Path, operator: Op
         device.agent().apply(as_source(parcels[2]))
     assert device.running == TWO.image_id
     assert device.agent().read_state().pending is None
+
+
+@pytest.mark.parametrize(("prefix", "python"), [("", "/opt/env/bin/python"), ("/opt/conda", "/opt/conda/bin/python")])
+def test_the_images_own_python_makes_it(
+    tmp_path: Path, operator: Operator, monkeypatch: pytest.MonkeyPatch, prefix: str, python: str
+) -> None:
+    env = ["PATH=/bin", f"PYTHONPYCACHEPREFIX=/var/cache/python/{KEYS[0]}", *([f"CONDA_PREFIX={prefix}"] if prefix else [])]
+    image = make_image([file_entry("app/main.py", b"print()")], env=env, entrypoint=["/app"])
+    operator.release(1, image)
+    device = Device.simulated(tmp_path, operator)
+    specs: list[RunSpec] = []
+    run = device.engine.run
+    monkeypatch.setattr(device.engine, "run", lambda spec: specs.append(spec) or run(spec))
+    device.agent().apply(as_source(operator.cut(image, None)))
+    assert [spec.command[0] for spec in specs] == [python]
