@@ -39,6 +39,7 @@ class RepodataCache:
         self._offline = offline
         self._progress = progress
         self._guard = threading.Lock()
+        self._turns: dict[tuple[str, str], threading.Lock] = {}
         self._known: dict[tuple[str, str], Path | None] = {}
 
     def fetch(self, addresses: Sequence[str], subdir: str) -> Path | None:
@@ -59,6 +60,8 @@ class RepodataCache:
     def _fetch_from(self, address: str, subdir: str) -> Path | None:
         key = (strip_channel_credentials(address), subdir)
         with self._guard:
+            turn = self._turns.setdefault(key, threading.Lock())
+        with turn:
             if key not in self._known:
                 self._known[key] = self._refresh(address, subdir)
             return self._known[key]
