@@ -1,28 +1,20 @@
-"""Reads from a record's archive which files it says it has, without unpacking it.
+"""Reads from a record's archive which files it says it has, without unpacking it: as far as its own metadata go.
 
 The archive was verified and inspected when it was fetched (`sources.conda_channels`); what is laid out later is held against
-this list. Of an old package without `paths.json` the plain list of names is read.
+this list.
 """
 
 from __future__ import annotations
 
-import json
-import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from wherry.errors import FormatError, StoreError
-from wherry.formats.decompress import unpack_chunks
-from wherry.formats.untar import read_members
-from wherry.formats.zip_member import ERRORS, stream_member
+from wherry.formats.conda_archive import read_conda_archive
+from wherry.formats.conda_metadata import DOCUMENTS, MAX_DOCUMENT, parse_link, parse_paths
 from wherry.model.lock import LockedRecord
 
-_PATHS, _NAMES, _LINK = "info/paths.json", "info/files", "info/link.json"
-_LARGEST = 64 << 20  # bytes of one list
-_UNPACKED = 1 << 40
-_CHUNK = 1 << 18
+_PATHS, _LINK = "info/paths.json", "info/link.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,42 +27,26 @@ class RecordList:
 
 def read_record_list(archive: Path, record: LockedRecord) -> RecordList:
     """Read the list out of a `.conda` or `.tar.bz2`."""
-    wanted = {_PATHS, _LINK} if record.noarch_python else {_PATHS}
+    documents = _read_documents(archive, record)
+    listed = parse_paths(documents, record.file)
+    points = parse_link(documents[_LINK], record.file)[1] if _LINK in documents else ()
+    return RecordList(
+        files=tuple((path, entry.sha256) for path, entry in listed.items() if entry.kind != "directory"), entry_points=points
+    )
+
+
+def _read_documents(archive: Path, record: LockedRecord) -> dict[str, bytes]:
+    enough = {_PATHS, _LINK} if record.noarch_python else {_PATHS}
     found: dict[str, bytes] = {}
     try:
-        for member in read_members(_unpack(archive), record.file):
-            if member.path in (_PATHS, _NAMES, _LINK):
-                if member.size > _LARGEST:
-                    raise FormatError(f"{member.path} has {member.size} bytes", where=record.file)
-                found[member.path] = b"".join(member.content)
-                if wanted <= found.keys():
+        with archive.open("rb") as stream:
+            for info, member in read_conda_archive(stream, record.file):
+                if enough <= found.keys() or (not info and record.file.endswith(".conda")):
                     break
-        return _parse(found)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise FormatError(f"a list of files that cannot be read: {error!r}", where=record.file) from error
-
-
-def _unpack(archive: Path) -> Iterator[bytes]:
-    try:
-        if archive.suffix != ".conda":
-            with archive.open("rb") as file:
-                yield from unpack_chunks(iter(lambda: file.read(_CHUNK), b""), "bz2", limit=_UNPACKED, where=archive.name)
-            return
-        with zipfile.ZipFile(archive) as outer:
-            info = [entry for entry in outer.infolist() if entry.filename.startswith("info-")]
-            if len(info) != 1:
-                raise FormatError("no conda package: not one info archive in it", where=archive.name)
-            yield from unpack_chunks(stream_member(outer, info[0]), "zst", limit=_UNPACKED, where=archive.name)
+                if info and member.path in DOCUMENTS:
+                    if member.size > MAX_DOCUMENT:
+                        raise FormatError(f"{member.path} has {member.size} bytes", where=record.file)
+                    found[member.path] = b"".join(member.content)
     except OSError as error:
         raise StoreError(f"cannot be read: {error.strerror}", where=str(archive)) from error
-    except ERRORS as error:
-        raise FormatError(f"damaged: {error}", where=archive.name) from error
-
-
-def _parse(found: dict[str, bytes]) -> RecordList:
-    link: Any = json.loads(found.get(_LINK, b"{}"))
-    points = tuple(str(point) for point in (link.get("noarch") or {}).get("entry_points") or ())
-    if _PATHS not in found:
-        return RecordList(files=tuple((name, None) for name in found[_NAMES].decode().split("\n") if name), entry_points=points)
-    paths = (entry for entry in json.loads(found[_PATHS])["paths"] if entry["path_type"] != "directory")
-    return RecordList(files=tuple((str(entry["_path"]), entry.get("sha256")) for entry in paths), entry_points=points)
+    return found
