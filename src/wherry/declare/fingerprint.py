@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 
 from wherry.declare.pyproject import read_toml, table_at
 from wherry.errors import DeclarationError
-from wherry.formats.urls import strip_channel_credentials, strip_login
+from wherry.formats.urls import scrub_text, strip_channel_credentials, strip_login
 from wherry.model.declaration import (
     CondaRequest,
     DebianBase,
@@ -107,7 +107,7 @@ def _environment(root: Path, environment: Environment) -> dict[str, Any]:
 
 def _conda(request: CondaRequest) -> dict[str, Any]:
     """Channels in their order; each spec once, with one space where there are many, and the subdirs that it is meant for."""
-    specs = {(" ".join(spec.text.split()), tuple(sorted(set(spec.subdirs)))) for spec in request.specs}
+    specs = {(scrub_text(" ".join(spec.text.split())), tuple(sorted(set(spec.subdirs)))) for spec in request.specs}
     return {
         "channels": [strip_channel_credentials(channel) for channel in request.channels],
         "priority": request.priority.value,

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 from packaging.utils import canonicalize_name
 
-from wherry.errors import DeclarationError, FormatError, LockError, TrustError
+from wherry.errors import DeclarationError, FormatError, LockError, TransferError, TrustError
 from wherry.lock.conda_refusals import Unsolved, explain_unsolved
+from wherry.lock.places import name_place
 from wherry.lock.virtual_packages import VirtualPackage, list_virtual_packages
 from wherry.lock.wheels import LockOptions
 from wherry.model.declaration import CondaRequest, CondaSpec
@@ -28,7 +29,7 @@ from wherry.sources.rattler_program import run_rattler
 
 _TIMEOUT = 300.0
 _NAME = re.compile(r"(?:[^\s:]+::)?([A-Za-z0-9_][A-Za-z0-9_.-]*)")
-_CHANNEL = re.compile(r"(?P<channel>(?:[a-z]+://)?[^\s:\[]+)::(?P<rest>\S.*)", re.DOTALL)
+_CHANNEL = re.compile(r"(?P<channel>[^\s\[]+?)::(?P<rest>\S.*)", re.DOTALL)
 _SUBDIR = re.compile(r"/((?:linux|osx|win)-[a-z0-9_]+|noarch)(?=::)")
 _BRACKETED = re.compile(r"\[(?P<before>[^\]]*?)\bchannel\s*=\s*(?P<quote>['\"]?)(?P<channel>[^'\",\]]+)(?P=quote)\s*,?\s*")
 
@@ -68,7 +69,8 @@ def lock_records(
     """The records of one platform, sorted by name. `keep` is a former lock of this platform, or else of another."""
     specs = tuple(_choose_specs(request, target))
     names = list(_expand(channels_of(request), channels))
-    indexes = _fetch_indexes(names, target.platform, channels)
+    places = {name: place for channel, place in request.places for name in channels.expand(channel)}
+    indexes = _fetch_indexes(names, target.platform, channels, places)
     answer = run_rattler(
         "solve",
         {
@@ -146,18 +148,27 @@ def _expand(named: Iterable[str], channels: Channels) -> Iterator[str]:
     yield from dict.fromkeys(name for channel in named for name in channels.expand(channel))
 
 
-def _fetch_indexes(names: Sequence[str], platform: Platform, channels: Channels) -> dict[str, dict[str, str]]:
-    """The paths of each channel's indexes by subdir. A channel that has neither of the two is an error."""
+def _fetch_indexes(
+    names: Sequence[str], platform: Platform, channels: Channels, places: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
+    """The paths of each channel's indexes by subdir. A channel that has neither of the two is an error.
+
+    `places` are where the author wrote the channels.
+    """
     if not names:
         raise DeclarationError("no channel is named to take packages from", where="channels", hint="channels: [conda-forge]")
     indexes: dict[str, dict[str, str]] = {}
     for name in names:
-        paths = {subdir: channels.fetch_repodata(name, subdir) for subdir in (platform.subdir, "noarch")}
+        try:
+            paths = {subdir: channels.fetch_repodata(name, subdir) for subdir in (platform.subdir, "noarch")}
+        except TransferError as error:
+            raise name_place(error, places.get(name)) from error
         indexes[name] = {subdir: str(path) for subdir, path in paths.items() if path is not None}
         if not indexes[name]:
+            looked = f", looked in {channels.describe(name)}" if name in places else ""
             raise LockError(
-                f"the channel {name} has nothing for {platform.subdir}, and no noarch either",
-                where=channels.describe(name),
+                f"the channel {name} has nothing for {platform.subdir}, and no noarch either{looked}",
+                where=places.get(name) or channels.describe(name),
                 hint="check the channel's name; where it lies is what conda's configuration on this machine says",
             )
     return indexes
@@ -183,15 +194,15 @@ def _remember(keep: PlatformLock | None, platform: Platform, options: LockOption
 def _as_records(
     found: Sequence[Mapping[str, Any]], requested: set[str], keep: PlatformLock | None, channels: Channels
 ) -> tuple[LockedRecord, ...]:
-    names = {str(document["name"]) for document in found}
+    names = {str(document["name"]).lower() for document in found}
     former = {(record.channel, record.subdir, record.file): record for record in (keep.records if keep is not None else ())}
     records = []
-    for document in sorted(found, key=lambda each: str(each["name"])):
+    for document in sorted(found, key=lambda each: str(each["name"]).lower()):
         place = (str(document["channel"]), str(document["subdir"]), str(document["file"]))
         size, sha256 = _tell_size_and_digest(document, former.get(place), channels)
         records.append(
             LockedRecord(
-                name=str(document["name"]),
+                name=str(document["name"]).lower(),
                 version=str(document["version"]),
                 build=str(document["build"]),
                 channel=place[0],
@@ -201,7 +212,7 @@ def _as_records(
                 sha256=sha256,
                 noarch_python=document.get("noarch") == "python",
                 requires=tuple(sorted(names_in(document.get("depends", ())) & names)),
-                requested=document["name"] in requested,
+                requested=str(document["name"]).lower() in requested,
             )
         )
     return tuple(records)

@@ -43,7 +43,7 @@ class CondaEnvironment:
             file = self.declaration.environment.files[0]
             listed = self.foreign.for_subdir(platform.subdir, file)
             explicit = self.declaration.environment.kind is EnvironmentKind.CONDA_EXPLICIT
-            records = adopt_records(listed, file, self.channels, keep, says_depends=not explicit)
+            records = adopt_records(listed, file, self.channels, keep, glibc=glibc, says_depends=not explicit)
         else:
             request = self.declaration.environment.conda or CondaRequest()
             target = CondaTarget(platform=platform, glibc=glibc, cuda=self.declaration.cuda)

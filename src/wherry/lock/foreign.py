@@ -7,6 +7,7 @@ error. Distributions of pip's world must be wheels that fit the platform.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from wherry.model.foreign_lock import ForeignLock, ForeignPlatform, ForeignRecor
 from wherry.model.lock import LockedRecord, PlatformLock
 
 _LARGEST = 64 << 20
+_GLIBC = re.compile(r"__glibc\s+>=(\d+)\.(\d+)")
 
 
 def read_foreign_lock(declaration: Declaration) -> ForeignLock:
@@ -43,9 +45,18 @@ def foreign_channels(lock: ForeignLock) -> tuple[str, ...]:
 
 
 def adopt_records(
-    platform: ForeignPlatform, file: str, channels: Channels, keep: PlatformLock | None, *, says_depends: bool
+    platform: ForeignPlatform,
+    file: str,
+    channels: Channels,
+    keep: PlatformLock | None,
+    *,
+    glibc: tuple[int, int],
+    says_depends: bool,
 ) -> tuple[LockedRecord, ...]:
-    """The records of one platform, sorted by name. `says_depends`: an empty list of dependencies means that there are none."""
+    """The records of one platform, sorted by name, for a base with this `glibc`.
+
+    `says_depends`: an empty list of dependencies means that there are none.
+    """
     _check_names(platform, file)
     names = {record.name for record in platform.records}
     former: dict[tuple[str, Digest | None], LockedRecord] = {}
@@ -62,7 +73,9 @@ def adopt_records(
     adopted = []
     for record in sorted(platform.records, key=lambda each: each.name):
         known = former.get((record.file, record.sha256))
-        adopted.append(known or _as_record(found.get(record.name, record), names, channels))
+        told = found.get(record.name, record)
+        _check_glibc(told, glibc, file)
+        adopted.append(known or _as_record(told, names, channels))
     return _mark_requested(adopted)
 
 
@@ -120,6 +133,16 @@ def _check_names(platform: ForeignPlatform, file: str) -> None:
         seen.add(record.name)
     if "python" not in seen:
         raise LockError(f"there is no python for {platform.subdir}, and an image runs one", where=file, hint="add python to it")
+
+
+def _check_glibc(record: ForeignRecord, glibc: tuple[int, int], file: str) -> None:
+    for needed in filter(None, map(_GLIBC.match, record.depends)):
+        if (int(needed[1]), int(needed[2])) > glibc:
+            raise LockError(
+                f"{record.name} {record.version} needs glibc {needed[1]}.{needed[2]}, and the base has {glibc[0]}.{glibc[1]}",
+                where=file,
+                hint="a newer base, such as debian:trixie, or an older version of it",
+            )
 
 
 def _is_told(record: ForeignRecord) -> bool:

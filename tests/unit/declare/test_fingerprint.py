@@ -57,6 +57,43 @@ def test_other_wishes_have_another(tmp_path: Path, files: dict[str, str | bytes]
     assert digest(tmp_path / "a", {}) != digest(tmp_path / "b", files)
 
 
+CONDA = "channels: [conda-forge]\ndependencies:\n  - numpy >=2\n  - pandas\n  - pip: [six]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "equal"),
+    [
+        (
+            "# again\nname: other\nchannels:\n- conda-forge\ndependencies:\n- pip:\n  - six\n- pandas\n- numpy  >=2\n- numpy >=2\n",
+            True,
+        ),
+        (CONDA.replace("pandas", "pandas # comment"), True),
+        (CONDA.replace("[conda-forge]", "[conda-forge, bioconda]"), False),
+        (CONDA.replace("numpy >=2", "numpy >=2.1"), False),
+        (CONDA.replace("pandas", "pandas # [linux64]"), False),
+        (CONDA.replace("six", "six<2"), False),
+        (CONDA + "channel_priority: flexible\n", False),
+        (CONDA.replace("[conda-forge]", "[bioconda, conda-forge]"), False),
+    ],
+)
+def test_conda_environments(tmp_path: Path, text: str, equal: bool) -> None:
+    first = declaration_digest(declare(write_files(tmp_path / "a", {"environment.yml": CONDA})))
+    assert (declaration_digest(declare(write_files(tmp_path / "b", {"environment.yml": text}))) == first) is equal
+
+
+def test_the_drivers_version_and_another_tools_lock_count(tmp_path: Path) -> None:
+    plain = declare(write_files(tmp_path / "a", {"environment.yml": CONDA}))
+    cuda = declare(write_files(tmp_path / "b", {"environment.yml": CONDA, "wherry.toml": 'cuda = "12.4"\n'}))
+    assert declaration_digest(plain) != declaration_digest(cuda)
+    lines = "@EXPLICIT\r\nhttps://conda.anaconda.org/conda-forge/noarch/six-1.0-0.conda\r\n"
+    texts = (lines, lines.replace("\r", ""), lines.replace("1.0", "1.1"))
+    found = [
+        declaration_digest(declare(write_files(tmp_path / str(n), {"requirements.txt": text.encode()})))
+        for n, text in enumerate(texts)
+    ]
+    assert found[0] == found[1] != found[2]
+
+
 PROJECT = "[project]\nname = 'boat'\nversion = '1'\ndependencies = ['torch']\n[tool.uv.sources]\ntorch = { index = 'cpu' }\n"
 INDEX = "[[tool.uv.index]]\nname = 'cpu'\nurl = 'https://index.example/cpu'\nexplicit = true\n"
 

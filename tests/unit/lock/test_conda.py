@@ -8,14 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tools.conda_channel.server import serve_channel
 
 from tests.unit.lock.conda_projects import AMD64, ARM64, ask, locked, make_channel, open_channels, package, solve, titles
 from wherry.errors import DeclarationError, FormatError, LockError, TransferError, TrustError
+from wherry.formats.lockfile import render_lock
 from wherry.lock.conda import CondaTarget, lock_records
 from wherry.lock.wheels import LockOptions
 from wherry.model.declaration import ChannelPriority, CondaSpec
 from wherry.model.digest import Digest
-from wherry.model.lock import LockedRecord
+from wherry.model.lock import Lock, LockedRecord
 
 PYTHONS = (package("python 3.11.2"), package("python 3.12.1"))
 NUMPY = (
@@ -146,6 +148,19 @@ def test_which_channel_a_record_comes_from(
 def test_a_channel_that_only_a_spec_names_comes_last(forge: Path, lab: Path, tmp_path: Path) -> None:
     request = ask(f"{lab.as_uri()}::numpy", channels=(forge,))
     assert only(solve(request, tmp_path), "numpy").channel == "lab"
+
+
+def test_no_address_and_no_token_of_a_channel_is_locked(forge: Path, tmp_path: Path) -> None:
+    with serve_channel(forge.parent, tokens=("to-k3n",)) as server:
+        request = ask("six", f"{server.plain_url}/t/to-k3n/forge::numpy", channels=(f"{server.plain_url}/t/to-k3n/forge",))
+        records = solve(request, tmp_path)
+        with pytest.raises(LockError) as caught:
+            solve(ask("nothing", channels=request.channels), tmp_path)
+    assert {record.channel for record in records} == {"forge"}
+    lock = Lock(declaration=Digest.of(b""), platforms=(locked(records),))
+    for text in (render_lock(lock), str(caught.value)):
+        assert "to-k3n" not in text
+        assert "127.0.0.1" not in text
 
 
 @pytest.mark.parametrize("spec", ["numpy=>2", "numpy ===1", "numpy >"])

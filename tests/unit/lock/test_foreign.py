@@ -54,7 +54,7 @@ def adopt(
     platform: ForeignPlatform, channel: Path, cache: Path, keep: PlatformLock | None = None, *, says_depends: bool = False
 ) -> dict[str, LockedRecord]:
     with open_channels(ask(channels=(channel,)), cache) as channels:
-        records = adopt_records(platform, "list.txt", channels, keep, says_depends=says_depends)
+        records = adopt_records(platform, "list.txt", channels, keep, glibc=(2, 36), says_depends=says_depends)
     assert [record.name for record in records] == sorted(record.name for record in records)
     return {record.name: record for record in records}
 
@@ -132,6 +132,12 @@ def test_what_is_not_a_lock_of_an_image(forge: Path, tmp_path: Path) -> None:
     gone = replace(platform.records[0], file="python-3.11.2-gone.conda")
     with pytest.raises(TransferError):
         adopt(replace(platform, records=(gone,)), forge, tmp_path)
+
+
+def test_a_record_that_needs_a_newer_base_is_named(tmp_path: Path) -> None:
+    channel = make_channel(tmp_path / "forge", package("python 3.11.2", "__glibc >=2.38,<3.0.a0"))
+    with pytest.raises(LockError, match=r"python 3.11.2 needs glibc 2.38, and the base has 2.36"):
+        adopt(list_all(channel), channel, tmp_path)
 
 
 def a_wheel(name: str = "rope", tag: str = "py3-none-any", **said: object) -> ForeignWheel:
