@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wherry.check.libraries import judge_damage, judge_libraries
+from wherry.check.models import judge_models
 from wherry.check.python import find_sites
 from wherry.check.tree import Tree, is_file
 from wherry.check.wheels import judge_environments, judge_wheels
@@ -27,6 +28,7 @@ def examine_tree(tree: Tree, subject: str, platform: Platform | None, *, env: Se
         *judge_wheels(tree, sites),
         *judge_libraries(tree, sites, library_path),
         *judge_environments(sites, environments),
+        *judge_models(tree, sites, folders),
     ]
     seen = Seen(
         files=sum(map(is_file, tree.entries.values())),

@@ -15,7 +15,7 @@ from wherry.formats.elf import ElfFile
 from wherry.model.digest import DiffId
 from wherry.store.posix import write_atomically
 
-FACTS_VERSION = 1
+FACTS_VERSION = 2
 FILE, FOLDER, SYMLINK, HARDLINK, OTHER = "file", "folder", "symlink", "hardlink", "other"
 
 
@@ -31,6 +31,21 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """What a model file says of itself. `names` are what a pickle imports, ``module:name``; `complete` whether all were read.
+
+    `sklearn` are the versions of scikit-learn that made it, `opsets` ONNX's by domain; `broken` says why it is not sound.
+    """
+
+    form: str
+    names: tuple[str, ...] = ()
+    sklearn: tuple[str, ...] = ()
+    complete: bool = True
+    opsets: dict[str, int] = field(default_factory=dict)
+    broken: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """`elves`, `texts` and the rest are by path. `broken` says why a file that claims to be ELF is none."""
 
@@ -40,6 +55,7 @@ class Facts:
     texts: dict[str, str] = field(default_factory=dict)  # small documents, as far as `scan` reads them
     tops: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of a RECORD: the first two parts of each path
     loads: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of Python files that use ctypes or cffi: literal names
+    models: dict[str, ModelFacts] = field(default_factory=dict)
     optional: tuple[str, ...] = ()  # compiled modules that their own package can do without
     linker_cache: tuple[tuple[str, str], ...] | None = None  # names with their paths; None where there is none
 

@@ -30,6 +30,16 @@ RULES = MappingProxyType(
         "wrong-python": "A wheel or a compiled module made for another version of Python than the one that would import it.",
         "wrong-wheel": "A wheel whose own tags say that it does not fit here: another system, or a newer glibc.",
         "damaged-library": "A file that begins as an ELF library does and is none: truncated or overwritten. It cannot be loaded.",
+        "model-code": (
+            "A pickle is a program. This one imports what no model needs (a shell, files, eval), or puts names together while it "
+            "loads, so that nobody can tell what it imports."
+        ),
+        "model-import": "A pickled model imports a module that is not in the image, or a name of the script that made it.",
+        "model-version": (
+            "A model was made with another minor version of scikit-learn than the one that will load it, or asks for newer ONNX "
+            "operators than the runtime knows."
+        ),
+        "damaged-model": "A file with a model's name is truncated, or damaged, or lies about where its tensors are.",
         "no-interpreter": "Packages lie in the folder of a Python version of which there is no interpreter.",
         "interpreter": "The interpreter itself would not start: the linker does not find what it needs.",
         "empty-package": (

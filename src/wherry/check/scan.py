@@ -16,6 +16,7 @@ from itertools import chain
 from pathlib import Path
 
 from wherry.check.facts import FILE, FOLDER, HARDLINK, OTHER, SYMLINK, Entry, Facts
+from wherry.check.model_scan import is_model, scan_model
 from wherry.errors import FormatError
 from wherry.formats.elf import MAGIC, Read, parse_elf
 from wherry.formats.linker_cache import MAX_CACHE, parse_linker_cache
@@ -112,6 +113,9 @@ class Scanner:
         self._entries.append(entry)
         if entry.kind != FILE or self._add_document(entry, content):
             return
+        if is_model(entry.path):
+            self._add_model(entry, content)
+            return
         first = next(content, b"")
         if first[:4] == MAGIC:
             with SpooledFile(chain((first,), content)) as spooled:
@@ -129,7 +133,9 @@ class Scanner:
             entry = Entry(path=path, mode=mode, size=state.st_size)
             self._entries.append(entry)
             with open(location, "rb") as file:  # noqa: PTH123
-                if not self._add_document(entry, iter(lambda: file.read(1 << 18), b"")) and file.read(4) == MAGIC:
+                if is_model(path):
+                    self._add_model(entry, iter(lambda: file.read(1 << 18), b""))
+                elif not self._add_document(entry, iter(lambda: file.read(1 << 18), b"")) and file.read(4) == MAGIC:
                     handle = file.fileno()
                     self._add_elf(path, lambda offset, length: os.pread(handle, length, offset), entry.size)
 
@@ -147,6 +153,11 @@ class Scanner:
                     take(entry.path, b"".join(content))
                 return True
         return False
+
+    def _add_model(self, entry: Entry, content: Iterator[bytes]) -> None:
+        found = scan_model(entry.path, entry.size, content)
+        if found:
+            self._facts.models[entry.path] = found
 
     def _add_elf(self, path: str, read: Read, size: int) -> None:
         module = f"PyInit_{path.rpartition('/')[2].partition('.')[0]}"
