@@ -6,6 +6,7 @@ are here may have vanished everywhere: then they are left out, and their layers 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from wherry.errors import LockError
 from wherry.model.layout import EnvironmentLayout, environment_layout
 from wherry.model.lock import LayerKind, LockedLayer, LockedRecord, LockedWheel, PlatformLock
 
+_FREE_THREADED = re.compile(r"_cp\d+t$")
 _OF_WHEELS = (LayerKind.WHEEL, LayerKind.WHEELS)
 _OF_RECORDS = (LayerKind.RECORD, LayerKind.RECORDS)
 _Package = TypeVar("_Package", LockedWheel, LockedRecord)
@@ -126,6 +128,7 @@ def open_packages(
     if not any(members.has_packages(layer) for layer in missing):
         return NO_PACKAGES
     environment = environment_layout(locked.interpreter)
+    _refuse_free_threaded(locked.records)
     paths = _fetch(locked.wheels, {wheel for layer in missing for wheel in members.wheels(layer)}, fetch_wheels)
     wheels = plan_wheels([(wheel, paths[wheel.name]) for wheel in locked.wheels if wheel.name in paths], environment, stack)
     archives = _fetch(locked.records, {record for layer in missing for record in members.records(layer)}, fetch_records)
@@ -160,6 +163,14 @@ def read_contents(
             listed = read_record_list(archives[record.name], record)
             files = place_files(listed.files, listed.entry_points, noarch_python=record.noarch_python, minor=environment.minor)
             yield RecordContents(record=record, files=files)
+
+
+def _refuse_free_threaded(records: Sequence[LockedRecord]) -> None:
+    """Its modules lie in a folder of another name, and other wheels fit it."""
+    for record in records:
+        if record.name == "python" and _FREE_THREADED.search(record.build):
+            what = f"python {record.version} {record.build} is a free-threaded build, which is not supported"
+            raise LockError(what, where="wherry.lock", hint="python-gil among the dependencies")
 
 
 def _chosen(packages: Sequence[_Package], layer: LockedLayer) -> tuple[_Package, ...]:

@@ -302,3 +302,9 @@ def test_scripts_that_nobody_runs_are_named(bench: Bench, samples: Channel) -> N
     assert "gdal 1.0: nobody activates" in activation
     assert b"ahoy" in bench.contents(made, "talker")["opt/conda/bin/.talker-post-link.sh"]
     assert "opt/conda/share/talker/registered" not in bench.contents(made, "talker")
+
+
+def test_a_free_threaded_python_is_refused(bench: Bench) -> None:
+    python = bench.made(CondaPackage(name="python", version="3.13.1", build="h1_0_cp313t", subdir="linux-64"))
+    with pytest.raises(LockError, match="free-threaded"):
+        bench.build(bench.lock(python))
