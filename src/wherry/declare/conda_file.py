@@ -74,6 +74,7 @@ class _Reader:
     specs: list[CondaSpec] = field(default_factory=list)
     pip: list[tuple[int, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    places: dict[str, str] = field(default_factory=dict)
 
     def read(self, document: YamlMap, root: Path, builds: frozenset[str]) -> CondaFile:
         self.check_keys(document)
@@ -85,6 +86,7 @@ class _Reader:
             channels=self.read_channels(document.get("channels")),
             specs=tuple(dict.fromkeys(self.specs)),
             priority=self.read_priority(document),
+            places=tuple(self.places.items()),
         )
         environment = Environment(
             kind=EnvironmentKind.CONDA,
@@ -181,6 +183,7 @@ class _Reader:
                 raise self.refuse("not a channel", entry, "- conda-forge")
             if text != "nodefaults":
                 found.append(self.read_channel(text.strip(), entry))
+                self.places.setdefault(found[-1], self.at(entry))
         if not found:
             self.notes.append(f"{self.file}: no channel is named: conda's defaults are taken")
         return tuple(dict.fromkeys(found)) or ("defaults",)

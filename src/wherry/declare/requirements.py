@@ -21,6 +21,7 @@ from wherry.declare.refusals import Refusal, refuse
 from wherry.declare.requirement import parse_editable, parse_requirement_line
 from wherry.declare.requirement_lines import decode_requirements, logical_lines
 from wherry.errors import DeclarationError
+from wherry.formats.urls import strip_login
 from wherry.model.declaration import IndexOptions, Requirement
 
 _SIZE_LIMIT = 16 << 20
@@ -114,6 +115,7 @@ class _Reader:
     find_links: list[str] = field(default_factory=list)
     no_index: bool = False
     pre: bool = False
+    places: dict[str, str] = field(default_factory=dict)
 
     def finish(self) -> RequirementsFile:
         """All that was read; one `DeclarationError` for all lines that cannot be taken."""
@@ -128,6 +130,7 @@ class _Reader:
                 find_links=tuple(dict.fromkeys(self.find_links)),
                 no_index=self.no_index,
                 pre=self.pre,
+                places=tuple(self.places.items()),
             ),
             notes=tuple(dict.fromkeys(self.notes)),
         )
@@ -180,8 +183,10 @@ class _Reader:
             self.take_editable(value, where)
         elif option == "--index-url":
             self.index_url = value
+            self.places[strip_login(value)] = where
         elif option == "--extra-index-url":
             self.extra_index_urls.append(value)
+            self.places[strip_login(value)] = where
         elif option == "--find-links":
             self.find_links.append(_find_links_place(file, value))
         elif option == "--no-index":

@@ -19,9 +19,10 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.tags import Tag
 from packaging.utils import canonicalize_name
 
-from wherry.errors import DeclarationError, LockError
+from wherry.errors import DeclarationError, LockError, TransferError
 from wherry.lock.annotations import Pin, parse_pins
 from wherry.lock.candidates import Candidate, rank_of, select_candidates
+from wherry.lock.places import name_index
 from wherry.lock.provided import is_stand_in
 from wherry.lock.refusals import explain_missing_wheels, honour_hashes
 from wherry.lock.sizes import complete_candidates
@@ -118,6 +119,8 @@ def resolve_candidates(
             candidates = tuple(candidate for candidate in chosen if not is_stand_in(candidate.file))
         except LockError as error:
             raise explain_missing_wheels(error, declaration.environment, target, sources) from None
+        except TransferError as error:
+            raise name_index(error, declaration.environment.indexes) from error
         pins = parse_pins(pins_file.read_text(encoding="utf-8"))
     return candidates, pins
 

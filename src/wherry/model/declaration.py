@@ -95,6 +95,7 @@ class IndexOptions:
     find_links: tuple[str, ...] = ()
     no_index: bool = False
     pre: bool = False
+    places: tuple[tuple[str, str], ...] = ()  # addresses without login, each with its ``file:line``
 
 
 class ChannelPriority(Enum):
@@ -122,6 +123,7 @@ class CondaRequest:
     channels: tuple[str, ...] = ()
     specs: tuple[CondaSpec, ...] = ()
     priority: ChannelPriority = ChannelPriority.STRICT
+    places: tuple[tuple[str, str], ...] = ()  # channels, each with its ``file:line``
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

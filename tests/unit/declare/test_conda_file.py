@@ -84,6 +84,8 @@ def test_everything_a_file_says(tmp_path: Path) -> None:
     assert found.variables == (("EMPTY", ""), ("FLAG", "yes"), ("LEVEL", "010"))
     assert found.platforms == (Platform("linux", "amd64"), Platform("linux", "arm64"))
     assert found.python == "3.11"
+    assert request(found).places == (("pytorch", "environment.yml:4"), ("conda-forge", "environment.yml:5"))
+    assert found.environment.indexes.places == (("https://index.example/simple", "environment.yml:21"),)
     assert found.notes == (
         "environment.yml:19: colorama is for other systems than Linux and left out",
         "environment.yml:26: images are for Linux, not for osx-arm64",

@@ -179,6 +179,21 @@ def test_channels_that_are_not_there(forge: Path, tmp_path: Path) -> None:
         solve(ask("six", channels=(forge, tmp_path / "empty")), tmp_path)
 
 
+def test_a_channel_that_does_not_answer_is_named_with_its_line(forge: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    gone = "http://127.0.0.1:9/gone"
+    for channel, kind, text in (
+        (gone, TransferError, gone),
+        ((tmp_path / "empty").as_uri(), LockError, "the channel empty has nothing"),
+    ):
+        request = replace(ask("six", channels=(forge, channel)), places=((channel, "environment.yml:3"),))
+        with pytest.raises(kind) as caught:
+            solve(request, tmp_path)
+        assert caught.value.where == "environment.yml:3"
+        assert text in caught.value.what
+        assert "check the" in (caught.value.hint or "")
+
+
 def test_a_damaged_index_is_named(tmp_path: Path) -> None:
     channel = make_channel(tmp_path / "forge", *PYTHONS)
     for name in ("repodata.json.zst", "repodata.json"):

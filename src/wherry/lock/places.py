@@ -1,0 +1,25 @@
+"""Where the author wrote the address that does not answer: errors of the network get the file and the line."""
+
+from __future__ import annotations
+
+from wherry.errors import TransferError
+from wherry.model.declaration import IndexOptions
+
+_HINT = "check the address there; if it is right, the same command again, later"
+
+
+def name_index(error: TransferError, indexes: IndexOptions) -> TransferError:
+    """`error` with the place of the index that it speaks of; as it is where the author wrote none of its addresses."""
+    said = f"{error.where or ''} {error.what}"
+    for address, place in indexes.places:
+        if address.rstrip("/") in said:
+            return name_place(error, place)
+    return error
+
+
+def name_place(error: TransferError, place: str | None) -> TransferError:
+    """`error` with a place, where there is one."""
+    if place is None:
+        return error
+    what = f"{error.where}: {error.what}" if error.where else error.what
+    return TransferError(what, where=place, hint=_HINT)
