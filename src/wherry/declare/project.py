@@ -27,11 +27,12 @@ from wherry.declare.grammar import Written, parse_written
 from wherry.declare.model_files import default_models
 from wherry.declare.pyproject import read_toml, table_at
 from wherry.errors import DeclarationError
-from wherry.model.declaration import DebianBase, Declaration, InterpreterSource, ReferenceBase
+from wherry.model.declaration import CondaRequest, CondaSpec, DebianBase, Declaration, InterpreterSource, ReferenceBase
 
 OWN_FILE = "wherry.toml"
 TOOL_TABLE = "pyproject.toml: tool.wherry"
 BARE = "the folder"
+_CHANNEL = "conda-forge"  # where Python is to be conda's and no file names a channel
 
 
 def read_declaration(root: Path, env: Mapping[str, str], *, host: Host | None = None) -> Declaration:
@@ -73,6 +74,8 @@ def _declare(
         found, base, python = _with_python_of_conda(found, written, host, origin)
     else:
         base, python = _base_and_python(root, written, pyproject, host, origin)
+        if written.interpreter is InterpreterSource.CONDA:
+            found = replace(found, environment=replace(found.environment, conda=_ask_for_python(python, origin)))
     interpreter = written.interpreter or InterpreterSource.BASE
     models, model_notes = (written.models, ()) if written.models is not None else default_models(root)
     return Declaration(
@@ -123,7 +126,7 @@ def _base_and_python(
     root: Path, written: Written, pyproject: Mapping[str, Any], host: Host, origin: str
 ) -> tuple[DebianBase | ReferenceBase, str | None]:
     """A base that was written decides over the Python, unless the two contradict each other, or Python comes by itself."""
-    if written.interpreter is InterpreterSource.MANAGED:
+    if written.interpreter in (InterpreterSource.MANAGED, InterpreterSource.CONDA):
         python = written.python or default_python(root, pyproject)
         if python is None:
             raise DeclarationError("which Python?", where=f"{origin}: interpreter", hint='python = "3.12"')
@@ -140,6 +143,12 @@ def _base_and_python(
             hint=f'python = "{brings}", or base = "docker.io/library/python:{written.python}-slim"',
         )
     return written.base, written.python or brings
+
+
+def _ask_for_python(python: str | None, origin: str) -> CondaRequest:
+    """conda's Python of that version for a project of pip's: of the channel that everybody may use."""
+    spec = CondaSpec(text=f"python {python}.*", name="python", where=f"{origin}: python")
+    return CondaRequest(channels=(_CHANNEL,), specs=(spec,))
 
 
 def _with_python_of_conda(

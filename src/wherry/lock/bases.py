@@ -36,7 +36,7 @@ class DebianBases:
         self._suite = base.suite
         self._archive = archive
         self._upgrade = upgrade
-        self._lock_python = await_conda if declaration.environment.kind.is_conda else lock_python
+        self._lock_python = await_conda if declaration.environment.has_records else lock_python
         self._turn: AbstractContextManager[object] = threading.Lock()
 
     def __call__(self, platform: Platform, former: PlatformLock | None) -> BaseLock:

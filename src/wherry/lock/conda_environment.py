@@ -1,5 +1,7 @@
 """The part of an environment that is conda's, on every platform of one declaration: solved, or taken from another tool's lock.
 
+For a project of pip's alone that may be Python by itself, with what it needs.
+
 Opened once per command: the channels' indexes are asked for once, and a foreign lock is read once.
 """
 
@@ -79,7 +81,7 @@ def open_conda(
     progress: Progress,
 ) -> Iterator[CondaEnvironment | None]:
     """Conda's part of a declaration, with connections that close at the end; None where it has none."""
-    if not declaration.environment.kind.is_conda:
+    if not declaration.environment.has_records:
         yield None
         return
     foreign = read_foreign_lock(declaration) if declaration.environment.conda is None else None
@@ -92,7 +94,7 @@ def open_conda(
 
 def list_channels(declaration: Declaration) -> tuple[str, ...]:
     """The channels of a declaration as they were written, for whoever fetches what was locked from them."""
-    if not declaration.environment.kind.is_conda:
+    if not declaration.environment.has_records:
         return ()
     return _named_channels(declaration, None if declaration.environment.conda is not None else read_foreign_lock(declaration))
 

@@ -50,7 +50,7 @@ class ReferenceBases:
         self._find_base = find_base
         self._open_archive = open_archive
         self._upgrade = upgrade
-        self._lock_python = await_conda if declared.environment.kind.is_conda else lock_python
+        self._lock_python = await_conda if declared.environment.has_records else lock_python
         self._turn: AbstractContextManager[object] = threading.Lock()
 
     def __call__(self, platform: Platform, former: PlatformLock | None) -> BaseLock:

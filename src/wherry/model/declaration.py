@@ -28,10 +28,12 @@ class Compression(Enum):
 
 
 class InterpreterSource(Enum):
-    """Where the image's Python comes from, where it is not one of conda's packages: the base, or uv's managed CPython."""
+    """Where the image's Python comes from, where it is not one of an environment of conda's: the base, uv's managed CPython,
+    or a channel of conda's."""
 
     BASE = "base"
     MANAGED = "managed"
+    CONDA = "conda"
 
 
 class EnvironmentKind(Enum):
@@ -132,7 +134,8 @@ class Environment:
 
     `files` are the files read, first the one named (then `-r`, `-c` …). `requirements` and `constraints` are filled for
     REQUIREMENTS and PYPROJECT, sorted as written; for CONDA they are those of its pip section, and `conda` is the rest.
-    A file that is resolved already is what the lock stage reads, with `extras` and `groups`.
+    A file that is resolved already is what the lock stage reads, with `extras` and `groups`. `conda` is there for other kinds,
+    too, where Python itself is to be conda's.
     """
 
     kind: EnvironmentKind
@@ -144,6 +147,11 @@ class Environment:
     indexes: IndexOptions = IndexOptions()
     conda: CondaRequest | None = None
     own: Requirement | None = None  # the project's own package, to be built and installed
+
+    @property
+    def has_records(self) -> bool:
+        """Whether some of its packages are conda's, Python among them: `conda` asks for them, or the file names them."""
+        return self.conda is not None or self.kind.is_conda
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

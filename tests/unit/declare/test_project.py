@@ -240,6 +240,19 @@ def test_wrong_values_say_where_and_what(tmp_path: Path, text: str, said: str) -
     assert "wherry.toml" in message or "environment" in message or "requirements.txt" in message
 
 
+def test_condas_python_for_a_project_of_pip(tmp_path: Path) -> None:
+    text = 'python = "3.12"\ninterpreter = "conda"\n'
+    declaration = declare(write(tmp_path / "a", wherry_toml=text, requirements_txt="numpy\n"))
+    assert declaration.environment.kind is EnvironmentKind.REQUIREMENTS
+    assert declaration.environment.has_records
+    assert declaration.environment.conda is not None
+    assert [spec.text for spec in declaration.environment.conda.specs] == ["python 3.12.*"]
+    assert declaration.environment.conda.channels == ("conda-forge",)
+    assert declaration.base == DebianBase(suite="bookworm")
+    with pytest.raises(DeclarationError, match="which Python"):
+        declare(write(tmp_path / "b", wherry_toml='interpreter = "conda"\n'))
+
+
 def test_code_may_be_switched_off(tmp_path: Path) -> None:
     assert declare(write(tmp_path, wherry_toml="code = false")).code == CodeSelection(exclude=("*",))
     assert declare(write(tmp_path, wherry_toml="environment = false")).environment.kind is EnvironmentKind.EMPTY

@@ -149,6 +149,15 @@ def test_upgrades_move_conda_and_pip_by_name(dock: CondaDock, forge: Path) -> No
         dock.lock(declaration, before, names=("nmpy",))
 
 
+def test_a_project_of_pip_over_condas_python(dock: CondaDock, forge: Path) -> None:
+    asked = dock.declare(ask("python 3.12.*", channels=(forge,)), "knot", platforms=(ARM64,))
+    environment = replace(asked.environment, kind=EnvironmentKind.REQUIREMENTS, files=("requirements.txt",))
+    (locked,) = dock.lock(replace(asked, environment=environment)).platforms
+    assert titles(locked.records) == ["openssl 3.0", "python 3.12.1"]
+    assert [wheel.name for wheel in locked.wheels] == ["knot"]
+    assert locked.interpreter.path == "/opt/conda/bin/python3.12"
+
+
 def test_names_are_refreshed_from_the_archives(dock: CondaDock, tmp_path: Path) -> None:
     metadata = {"lib/python3.12/site-packages/knot-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: knot\nVersion: 1.0\n"}
     channel = make_channel(tmp_path / "forge", *PACKAGES, package("tie 1.0", "python", files=metadata))
