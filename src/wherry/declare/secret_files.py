@@ -36,12 +36,20 @@ _PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY")
 _GOOGLE_KEY = re.compile(rb"\"private_key\"\s*:|\"client_secret\"\s*:|\"refresh_token\"\s*:")
 _NPM_TOKEN = re.compile(rb"_(?:authToken|auth|password)\s*=\s*(?!\s|\$\{)")
 _URL_CREDENTIAL = re.compile(rb"://(?!git@)[^/\s@$'\"]*[^/\s@$'\"{}]@")
+# Servers of conda's channels take a token as a part of the path.
+_CHANNEL_CREDENTIAL = re.compile(_URL_CREDENTIAL.pattern + rb"|https?://[^\s'\"]*/t/(?![$<{])[^/\s'\"]+")
 # Names that tell too little: what inside makes them a secret.
 _LOOK_INSIDE = (
     (re.compile(r".*\.(?:pem|crt|cer|der|ovpn)|[^.]*[_-](?:key|rsa|dsa|ecdsa|ed25519)", re.IGNORECASE), _PRIVATE_KEY),
     (re.compile(r".*(?:credential|service[-_]?account|client[-_]?secret|gcp|google).*\.json", re.IGNORECASE), _GOOGLE_KEY),
     (re.compile(r"\.npmrc|\.yarnrc(?:\.yml)?"), _NPM_TOKEN),
-    (re.compile(r"pip\.(?:conf|ini)|uv\.toml|\.condarc|.*(?:requirements|constraints).*\.(?:txt|in)"), _URL_CREDENTIAL),
+    (re.compile(r"pip\.(?:conf|ini)|uv\.toml|.*(?:requirements|constraints).*\.(?:txt|in)"), _URL_CREDENTIAL),
+    (
+        re.compile(
+            r"\.?condarc|\.mambarc|.*(?:conda|env|pixi).*\.(?:ya?ml|toml|lock)|.*(?:explicit|spec|conda).*\.txt", re.IGNORECASE
+        ),
+        _CHANNEL_CREDENTIAL,
+    ),
 )
 _MAYBE = re.compile("|".join(f"(?:{names.pattern})" for names, _ in _LOOK_INSIDE), re.IGNORECASE)
 

@@ -68,6 +68,21 @@ def test_secrets_by_content(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+def test_files_of_conda_are_looked_into_for_tokens_of_channels(tmp_path: Path) -> None:
+    write_files(
+        tmp_path,
+        {
+            "environment.yml": "channels: [conda-forge, 'https://host.example/t/tk-12/team']",
+            "environment-gpu.yaml": "channels: [https://host.example/t/${TOKEN}/team, https://host.example/at/team]",
+            "conda_dependencies.yml": "channels:\n  - https://me:s3cret@host.example/team\n",
+            "explicit-linux-64.txt": "@EXPLICIT\nhttps://host.example/t/tk-12/team/noarch/a-1-0.conda#0123\n",
+            "conda-lock.yml": "url: https://conda.anaconda.org/conda-forge/noarch/tzdata-1-0.conda",
+            ".condarc": "channel_alias: http://127.0.0.1:8080/t/tk-12/get",
+        },
+    )
+    assert paths(tmp_path) == ["conda-lock.yml", "environment-gpu.yaml"]
+
+
 @pytest.mark.parametrize("pattern", [".env", "conf/.env", "*.key", "conf/server.pem", "conf/*.pem", ".env.*"])
 def test_a_secret_that_is_asked_for_is_an_error(tmp_path: Path, pattern: str) -> None:
     write_files(tmp_path, {"conf/.env": "A=1", "conf/server.pem": KEY, "a.key": "", ".env.prod": "", "main.py": ""})
