@@ -1,47 +1,52 @@
 """Environments on this machine from the same lock as the image: what `wherry env create` composes.
 
-The lock's wheels for the host's platform, laid out by the very plan that the image's layers are written by, so that each
-file of a wheel's own RECORD is the same here and there.
+The lock's packages for the host's platform, laid out by the very plan that the image's layers are written by, so that each
+file of a wheel's own RECORD, and of a record's list, is the same here and there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+from wherry.assemble.inputs import fetch_wheels
+from wherry.assemble.packages import CondaSource, open_packages
 from wherry.assemble.wheels import PlannedWheels, plan_wheels
 from wherry.errors import StoreError, UsageError, WherryError
 from wherry.formats.lockfile import parse_lock
-from wherry.formats.tar import TarEntry
 from wherry.model.declaration import Declaration
 from wherry.model.digest import Digest
-from wherry.model.layout import EnvironmentLayout
+from wherry.model.layout import EnvironmentLayout, environment_layout
 from wherry.model.lock import LockedWheel, PlatformLock, packages_digest
 from wherry.model.platform import Platform
 from wherry.model.progress import Progress
 from wherry.run.activation import environment_values, localise_variables
+from wherry.run.conda_prefix import fill_prefix, plan_record
 from wherry.run.environments import (
     EnvironmentRecord,
     FoundEnvironment,
     create_environment,
     list_environments,
     named_place,
-    own_python,
     project_place,
     refuse_strangers,
 )
 from wherry.run.interpreters import LocalPython, find_python, probe_python, require_glibc
 from wherry.run.kernels import kernel_place, register_kernel
-from wherry.run.wheel_trees import PlannedWheel, open_trees
+from wherry.run.package_trees import PackageTrees, PlannedPackage, open_trees
+from wherry.run.virtual_environment import fill_environment, own_python
 from wherry.sources.artefacts import ArtefactFinder
+from wherry.sources.staged_records import stage_records
+from wherry.store.host import read_host_glibc
 from wherry.store.places import environments_path
 
 _LOCKFILE = "wherry.lock"
-
 # A Python that is brought along: its folder, and its program in there.
 BringPython = Callable[[], tuple[Path, Path]]
+Fill = Callable[[Path], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,56 +64,111 @@ def find_place(root: Path, name: str | None, env: Mapping[str, str]) -> Path:
     return project_place(root.absolute()) if name is None else named_place(environments_path(env), name)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentSources:
+    """Where an environment's parts come from. `bring_python` gives the locked Python where that can be had unpacked."""
+
+    finder: ArtefactFinder
+    conda: CondaSource
+    bring_python: BringPython | None = None
+
+
 def make_environment(
     declared: Declaration,
     locked: PlatformLock,
     wish: EnvironmentWish,
-    finder: ArtefactFinder,
+    sources: EnvironmentSources,
     env: Mapping[str, str],
     cache: Path,
     progress: Progress,
     say: Callable[[str], None],
-    bring_python: BringPython | None = None,
 ) -> FoundEnvironment:
-    """Make the environment, or make it anew; `locked` is the lock of this machine's platform.
-
-    `bring_python` gives the locked Python where it is one that can be had here, unpacked.
-    """
+    """Make the environment, or make it anew; `locked` is the lock of this machine's platform."""
     prefix = find_place(declared.root, wish.name, env)
     refuse_strangers(prefix)
     name = wish.name or declared.name
     kernel = _plan_kernel(locked, name, prefix, env) if wish.kernel else None
-    python, brought = _find_python(locked, wish, prefix, env, bring_python)
-    require_glibc(python, [wheel.file for wheel in locked.wheels])
-    if python.version != locked.interpreter.version:
-        say(f"Python {python.version} here, {locked.interpreter.version} in the image: only the minor version is the same")
-    record = _describe(declared, locked, python, name, kernel)
     if wish.name is None:
         _hide_from_git(prefix.parent)
-    paths = finder.fetch_all(locked.wheels)
-    with ExitStack() as stack:
-        layout = EnvironmentLayout(prefix=str(prefix).lstrip("/"), minor=python.minor)
-        planned = plan_wheels(zip(locked.wheels, paths, strict=True), layout, stack)
-        for clash in planned.clashes:
-            say(f"{clash.path} is in {clash.kept} and in {clash.dropped}: that of {clash.kept} is in the environment")
-        trees = stack.enter_context(open_trees(cache, python.minor, copy=wish.copy))
-        wheels = [_plan_wheel(wheel, planned, layout) for wheel in locked.wheels]
-        create_environment(prefix, record, python, wheels, trees, progress, brought)
+    place = _Place(prefix, wish, env, cache, progress, say)
+    with (_plan_conda if _is_conda(locked) else _plan_venv)(locked, place, sources) as (python, fill):
+        if python.version != locked.interpreter.version:
+            say(f"Python {python.version} here, {locked.interpreter.version} in the image: only the minor version is the same")
+        record = _describe(declared, locked, python, name, kernel)
+        create_environment(prefix, record, fill)
     if kernel is not None:
-        register_kernel(kernel, name, prefix, environment_values(prefix, record.variables))
+        register_kernel(kernel, name, prefix, environment_values(prefix, record.variables, conda=record.conda))
     return FoundEnvironment(prefix=prefix, record=record, state="ok")
 
 
-def _find_python(
-    locked: PlatformLock, wish: EnvironmentWish, prefix: Path, env: Mapping[str, str], bring_python: BringPython | None
-) -> tuple[LocalPython, Path | None]:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an environment is made, and how."""
+
+    prefix: Path
+    wish: EnvironmentWish
+    env: Mapping[str, str]
+    cache: Path
+    progress: Progress
+    say: Callable[[str], None]
+
+    def open_trees(self, minor: str) -> AbstractContextManager[PackageTrees]:
+        return open_trees(self.cache, minor, copy=self.wish.copy)
+
+
+@contextmanager
+def _plan_venv(locked: PlatformLock, place: _Place, sources: EnvironmentSources) -> Iterator[tuple[LocalPython, Fill]]:
+    python, brought = _find_python(locked, place, sources.bring_python)
+    require_glibc(python, [wheel.file for wheel in locked.wheels])
+    layout = EnvironmentLayout(prefix=str(place.prefix).lstrip("/"), minor=python.minor)
+    with ExitStack() as stack:
+        paths = sources.finder.fetch_all(locked.wheels)
+        planned = plan_wheels(zip(locked.wheels, paths, strict=True), layout, stack)
+        for clash in planned.clashes:
+            place.say(f"{clash.path} is in {clash.kept} and in {clash.dropped}: that of {clash.kept} is in the environment")
+        wheels = [_plan_wheel(wheel, planned, layout) for wheel in locked.wheels]
+        trees = stack.enter_context(place.open_trees(python.minor))
+        yield (
+            python,
+            partial(fill_environment, python=python, brought=brought, wheels=wheels, trees=trees, progress=place.progress),
+        )
+
+
+@contextmanager
+def _plan_conda(locked: PlatformLock, place: _Place, sources: EnvironmentSources) -> Iterator[tuple[LocalPython, Fill]]:
+    """Conda's Python lies in the prefix itself."""
+    if place.wish.python is not None:
+        raise UsageError("Python is one of the environment's packages", where="--python", hint="leave it away")
+    executable = f"{place.prefix}/bin/python{locked.interpreter.minor}"
+    python = LocalPython(executable=executable, version=locked.interpreter.version, glibc=read_host_glibc())
+    require_glibc(python, [wheel.file for wheel in locked.wheels])
+    here = replace(locked, interpreter=replace(locked.interpreter, path=executable))
+    layout = environment_layout(here.interpreter)
+    with ExitStack() as stack:
+        opened = open_packages(here, here.layers, partial(fetch_wheels, sources.finder), sources.conda.fetch, stack)
+        for note in opened.list_notes():
+            place.say(note)
+        archives = [(record, opened.archives[record.name]) for record in here.records]
+        staging = stage_records(archives, python=f"{layout.minor}.0", prefix=layout.prefix, folder=place.cache)
+        staged = stack.enter_context(staging)
+        packages = [_plan_wheel(wheel, opened.wheels, layout) for wheel in here.wheels]
+        packages += [plan_record(one, layout.prefix, opened.records.kept[name]) for name, one in staged.items()]
+        trees = stack.enter_context(place.open_trees(layout.minor))
+        yield python, partial(fill_prefix, packages=packages, trees=trees, progress=place.progress)
+
+
+def _is_conda(locked: PlatformLock) -> bool:
+    return environment_layout(locked.interpreter).is_conda
+
+
+def _find_python(locked: PlatformLock, place: _Place, bring_python: BringPython | None) -> tuple[LocalPython, Path | None]:
     """The Python to build around, and where it lies if it has to be brought along."""
     if bring_python is None:
-        return find_python(locked.interpreter.version, env, wish.python), None
-    if wish.python is not None:
+        return find_python(locked.interpreter.version, place.env, place.wish.python), None
+    if place.wish.python is not None:
         raise UsageError("the lock brings a Python of its own", where="--python", hint="leave it away")
     brought, program = bring_python()
-    return own_python(prefix, brought, probe_python(program)), brought
+    return own_python(place.prefix, brought, probe_python(program)), brought
 
 
 def survey_environments(root: Path | None, env: Mapping[str, str], platform: Platform) -> tuple[FoundEnvironment, ...]:
@@ -146,24 +206,19 @@ def _describe(
         executable=python.executable,
         variables=localise_variables(dict(declared.env), declared.workdir, declared.root),
         kernel=str(kernel) if kernel else None,
+        conda=_is_conda(locked),
     )
 
 
-def _plan_wheel(wheel: LockedWheel, planned: PlannedWheels, layout: EnvironmentLayout) -> PlannedWheel:
+def _plan_wheel(wheel: LockedWheel, planned: PlannedWheels, layout: EnvironmentLayout) -> PlannedPackage:
     """A file that is read from the wheel is its own; what was made when it was planned names this environment."""
     start = len(layout.prefix) + 1
-    entries = [_below(entry, start) for entry in planned.layouts[wheel.name].entries]
-    return PlannedWheel(
-        wheel=wheel,
+    entries = [replace(entry, path=entry.path[start:]) for entry in planned.layouts[wheel.name].entries]
+    return PlannedPackage(
+        sha256=wheel.sha256,
         own=tuple(entry for entry in entries if not isinstance(entry.content, bytes)),
         generated=tuple(entry for entry in entries if isinstance(entry.content, bytes)),
         dropped=frozenset(path[start:] for path in planned.dropped[wheel.name]),
-    )
-
-
-def _below(entry: TarEntry, start: int) -> TarEntry:
-    return TarEntry(
-        path=entry.path[start:], kind=entry.kind, mode=entry.mode, size=entry.size, link=entry.link, content=entry.content
     )
 
 

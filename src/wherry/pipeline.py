@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,12 +22,12 @@ from wherry.assemble.layer_search import LayerSearch
 from wherry.assemble.recipe import PlatformRecipe, Recipe
 from wherry.bases import Bases, open_bases
 from wherry.building import Building, find_stale_folders, refuse_stale
-from wherry.conda_side import conda_source, open_conda_side
+from wherry.conda_side import CondaSide, conda_source, open_conda_side
 from wherry.declare.code import find_secrets
 from wherry.declare.conda import LOCK_NAMES, NAMES
 from wherry.declare.fingerprint import declaration_digest
 from wherry.declare.project import read_declaration
-from wherry.environments import EnvironmentWish, make_environment
+from wherry.environments import EnvironmentSources, EnvironmentWish, make_environment
 from wherry.errors import FormatError, LockError, StoreError
 from wherry.lock.resolution import is_answered, require_answered, resolve_lock
 from wherry.lock.storage import LOCKFILE, read_lock, write_lock
@@ -144,8 +144,10 @@ class Project:
         locked, declared = project.value.for_platform(platform), project.declaration
         managed = open_managed(declared, self.env, self.cache, False, wishes.offline, self._progress, wishes.find)
         bring = partial(managed.bring, locked.interpreter, project.value) if managed else None
-        with self._finder(declared, project.value, wishes) as finder, self._forgetting_damage(finder, locked):
-            return make_environment(declared, locked, wish, finder, self.env, self.cache, self._progress, self._say, bring)
+        finder, side = self._finder(declared, project.value, wishes), self._conda_side(declared, project.value, wishes)
+        with finder as found, side as conda, self._forgetting_damage(found, locked):
+            sources = EnvironmentSources(finder=found, conda=conda_source(conda, locked, project.value), bring_python=bring)
+            return make_environment(declared, locked, wish, sources, self.env, self.cache, self._progress, self._say)
 
     def _locked(self, wishes: Wishes) -> LockedProject:
         """The project with its lock, which is made when there is none and extended by platforms it lacks."""
@@ -168,6 +170,11 @@ class Project:
 
     def _sources(self, declared: Declaration, wishes: Wishes) -> PackageSources:
         return PackageSources(declared.root, declared.environment.indexes, self.env, self.cache, offline=wishes.offline)
+
+    def _conda_side(self, declared: Declaration, lock: Lock, wishes: Wishes) -> AbstractContextManager[CondaSide | None]:
+        return open_conda_side(
+            declared, lock, self.env, self.cache, offline=wishes.offline, find=wishes.find, progress=self._progress
+        )
 
     @contextmanager
     def _finder(self, declared: Declaration, lock: Lock, wishes: Wishes) -> Iterator[ArtefactFinder]:
@@ -213,9 +220,7 @@ class Project:
         images = () if wishes.offline else declared.layers_from
         search = LayerSearch(self.store, images, declared.compression, self.env, self.cache, self._progress, self._say)
         opened = self._finder(declared, lock, wishes)
-        side = open_conda_side(
-            declared, lock, self.env, self.cache, offline=wishes.offline, find=wishes.find, progress=self._progress
-        )
+        side = self._conda_side(declared, lock, wishes)
         with self._bases(declared, wishes) as bases, opened as finder, side as conda, search, self.store.in_use():
             for platform in declared.platforms:
                 locked = lock.for_platform(platform)

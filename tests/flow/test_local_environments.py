@@ -17,6 +17,7 @@ from tests.flow.conftest import PROGRAM, Wherry, write_project
 from tests.simulators.python_index import PythonIndex, Wheel
 from tests.unit.run.local_projects import rich_wheel
 from wherry.formats.lockfile import parse_lock
+from wherry.formats.tar import EntryKind
 from wherry.formats.untar import read_members
 from wherry.model.lock import LockedWheel
 from wherry.store.archive import read_layer
@@ -119,13 +120,13 @@ def recorded_files(cache: Path, wheel: LockedWheel, minor: str) -> dict[str, byt
 
 
 def image_files(store_path: Path, name: str, prefix: str) -> dict[str, str]:
-    """The digest of each file of the image below `prefix`."""
+    """The digest of each file of the image below `prefix`; a link's is that of nothing."""
     store = DiskStore(store_path)
     stored = pick_image(store, store.resolve(name), None)
     found = {}
     for layer, diff_id in zip(stored.manifest.layers, stored.config.diff_ids, strict=True):
         for member in read_members(read_layer(store, layer.digest, diff_id), name):
-            if member.path.startswith(prefix):
+            if member.path.startswith(prefix) and member.kind is not EntryKind.DIRECTORY:
                 found[member.path.removeprefix(prefix)] = digest(b"".join(member.content))
     return found
 

@@ -1,6 +1,6 @@
 """Environments on this machine, made from a lock: laid out whole beside their place, then renamed to it.
 
-An environment is an ordinary virtual environment (PEP 405) around a Python of this machine, and knows what it was made
+An environment is a virtual one (`virtual_environment`) or a prefix of conda's (`conda_prefix`), and knows what it was made
 from: `wherry.json` at its prefix names the project, the digest of the locked packages and the kernel that goes with it.
 Rules: nothing of a package runs; a folder that wherry did not make is neither replaced nor removed.
 """
@@ -10,23 +10,19 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from wherry.errors import StoreError, UsageError
 from wherry.model.digest import Digest
-from wherry.model.progress import Progress
 from wherry.run.activation import render_hook
-from wherry.run.interpreters import LocalPython
-from wherry.run.wheel_trees import PlannedWheel, WheelTrees
 from wherry.store.folders import replace_folder
-from wherry.store.posix import clone_file, explain_os_errors
+from wherry.store.posix import explain_os_errors
 
 RECORD = "wherry.json"
 SCHEMA = 1
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
-_OWN = "python"  # where an environment keeps a Python of its own
 _MAKE_ROOM = "free some space"
 
 
@@ -67,37 +63,16 @@ def named_place(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def create_environment(
-    prefix: Path,
-    record: EnvironmentRecord,
-    python: LocalPython,
-    wheels: Sequence[PlannedWheel],
-    trees: WheelTrees,
-    progress: Progress,
-    brought: Path | None = None,
-) -> None:
-    """Make a virtual environment at `prefix`, or make it anew. On an error what was there before stays.
+def create_environment(prefix: Path, record: EnvironmentRecord, fill: Callable[[Path], None]) -> None:
+    """Make an environment at `prefix`, or make it anew; `fill` lays it out in the folder that it is given.
 
-    `brought` is a Python of its own to copy into it, for which `python` is told as it will lie (`own_python`).
+    On an error what was there before stays.
     """
     refuse_strangers(prefix)
     with explain_os_errors(prefix, _MAKE_ROOM), replace_folder(prefix) as making:
-        _write_skeleton(making, python)
-        if brought is not None:
-            shutil.copytree(
-                brought, making / _OWN, symlinks=True, copy_function=_copy_file, ignore=shutil.ignore_patterns("__pycache__")
-            )
-        for number, planned in enumerate(wheels):
-            trees.lay_out(planned, making)
-            progress("environment", number + 1, len(wheels))
+        fill(making)
         write_activation(making, prefix, record)
         write_record(making, record)
-
-
-def own_python(prefix: Path, brought: Path, found: LocalPython) -> LocalPython:
-    """The Python below `brought` as it will lie in the environment; `found` is what it says of itself where it is."""
-    executable = Path(found.executable).relative_to(brought)
-    return LocalPython(executable=str(prefix / _OWN / executable), version=found.version, glibc=found.glibc)
 
 
 def refuse_strangers(prefix: Path) -> None:
@@ -173,26 +148,3 @@ def _tell_state(prefix: Path, record: EnvironmentRecord, digest: Digest | None) 
     if digest is None:
         return "no lock"
     return "ok" if str(digest) == record.lock else "stale"
-
-
-def _write_skeleton(making: Path, python: LocalPython) -> None:
-    library = making / "lib" / f"python{python.minor}" / "site-packages"
-    library.mkdir(parents=True)
-    (making / "bin").mkdir()
-    (making / "lib64").symlink_to("lib")  # as venv does, for Pythons whose platlibdir it is
-    home, _, _ = python.executable.rpartition("/")
-    lines = (
-        f"home = {home}",
-        "include-system-site-packages = false",
-        f"version = {python.version}",
-        f"executable = {python.executable}",
-    )
-    (making / "pyvenv.cfg").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (making / "bin/python").symlink_to(python.executable)
-    for name in ("python3", f"python{python.minor}"):
-        (making / "bin" / name).symlink_to("python")
-
-
-def _copy_file(source: str, target: str) -> None:
-    """Never a link: Python's library in the cache is what images are compiled with."""
-    clone_file(Path(source), Path(target), link=False)

@@ -7,9 +7,11 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.simulators.wheels import make_wheel
-from wherry.environments import EnvironmentWish, make_environment
+from wherry.assemble.packages import NO_CONDA
+from wherry.environments import EnvironmentSources, EnvironmentWish, make_environment
 from wherry.formats.lockfile import render_lock
 from wherry.model.declaration import DebianBase, Declaration, Environment, EnvironmentKind
 from wherry.model.digest import Digest
@@ -71,10 +73,11 @@ class LocalProject:
             environment=Environment(kind=EnvironmentKind.REQUIREMENTS),
             env=self.variables,
         )
-        finder = Folder({path.name: path for path in self.wheels})
+        finder: Any = Folder({path.name: path for path in self.wheels})
+        sources = EnvironmentSources(finder=finder, conda=NO_CONDA)
         silent = lambda *_: None  # noqa: E731
         wished = EnvironmentWish(**wish)  # type: ignore[arg-type]
-        return make_environment(declared, locked, wished, finder, self.env, self.cache, silent, self.said.append)  # type: ignore[arg-type]
+        return make_environment(declared, locked, wished, sources, self.env, self.cache, silent, self.said.append)
 
 
 def lock_wheel(path: Path) -> LockedWheel:

@@ -79,7 +79,7 @@ def test_a_file_edited_in_one_environment_does_not_come_into_the_next(project: L
 
 def test_files_removed_from_the_cache_come_again(project: LocalProject) -> None:
     project.make()
-    for path in list((project.cache / "wheels").rglob("native.so")):
+    for path in list((project.cache / "trees").rglob("native.so")):
         path.unlink()
     made = project.make()
     assert (made.prefix / f"lib/python{MINOR}/site-packages/rich/native.so").is_file()
@@ -103,7 +103,7 @@ def test_a_failure_leaves_the_former_one(project: LocalProject, tmp_path: Path) 
         project.make()
     assert ask(made.prefix, "import rich; print(rich.VALUE)") == "7"
     assert sorted(path.name for path in made.prefix.parent.iterdir()) == [".gitignore", ".lock", "env"]
-    assert not list((project.cache / "wheels").rglob("evil*"))
+    assert not list((project.cache / "trees").rglob("evil*"))
 
 
 def test_what_wherry_did_not_make_stays(project: LocalProject) -> None:

@@ -1,7 +1,7 @@
-"""Wheels unpacked once, in the cache, and linked into every environment that has them.
+"""Packages unpacked once, in the cache, and linked into every environment that has them.
 
-A tree lies at ``wheels/<sha256>/<minor>/``: `files/`, laid out as below an environment's prefix, and `sizes.json`. It
-appears whole or not at all; each file was checked against its wheel's RECORD while it was written. Whoever edits a file
+A tree lies at ``trees/<sha256>/<minor>/``: `files/`, laid out as below an environment's prefix, and `sizes.json`. It
+appears whole or not at all; each file was checked against its package's own list while it was written. Whoever edits a file
 of an environment edits the tree's, for they are one: so a tree is looked over before it is used again (size and time of
 each file), and unpacked anew when it is not as it was written.
 """
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wherry.errors import StoreError
-from wherry.formats.tar import TarEntry
-from wherry.model.lock import LockedWheel
+from wherry.formats.tar import EntryKind, TarEntry
+from wherry.model.digest import Digest
 from wherry.store.folders import make_folder
 from wherry.store.posix import clone_file, explain_os_errors, hold_lock
 
@@ -26,17 +26,17 @@ _MAKE_ROOM = "free some space, or WHERRY_CACHE on another disk"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedWheel:
-    """A wheel's files with paths below the prefix: its `own`, which are those of its RECORD and the same everywhere, and
-    the `generated`, which name this environment. Those in `dropped` another wheel brings already."""
+class PlannedPackage:
+    """A package's files with paths below the prefix: its `own`, which are those of its list and the same everywhere, and
+    the `generated`, which name this environment. Those in `dropped` another package brings."""
 
-    wheel: LockedWheel
+    sha256: Digest
     own: tuple[TarEntry, ...]
     generated: tuple[TarEntry, ...]
     dropped: frozenset[str] = frozenset()
 
 
-class WheelTrees:
+class PackageTrees:
     """The trees of one cache, held by `open_trees`. `copy` gives environments files of their own instead of links."""
 
     def __init__(self, folder: Path, minor: str, *, copy: bool) -> None:
@@ -44,8 +44,8 @@ class WheelTrees:
         self._minor = minor
         self._copy = copy
 
-    def lay_out(self, planned: PlannedWheel, prefix: Path) -> None:
-        """Put a wheel's files below `prefix`; folders are made."""
+    def lay_out(self, planned: PlannedPackage, prefix: Path) -> None:
+        """Put a package's files below `prefix`; folders are made."""
         tree = self._tree_of(planned)
         wanted = [entry for entry in (*planned.own, *planned.generated) if entry.path not in planned.dropped]
         linked = {entry.path for entry in planned.own}
@@ -58,8 +58,8 @@ class WheelTrees:
                 else:
                     write_entry(entry, prefix / entry.path)
 
-    def _tree_of(self, planned: PlannedWheel) -> Path:
-        final = self._folder / planned.wheel.sha256.hex / self._minor
+    def _tree_of(self, planned: PlannedPackage) -> Path:
+        final = self._folder / planned.sha256.hex / self._minor
         if not _is_sound(final, planned.own):
             shutil.rmtree(final, ignore_errors=True)
             with explain_os_errors(self._folder, _MAKE_ROOM), make_folder(final) as making:
@@ -68,13 +68,13 @@ class WheelTrees:
 
 
 @contextmanager
-def open_trees(cache: Path, minor: str, *, copy: bool = False) -> Iterator[WheelTrees]:
+def open_trees(cache: Path, minor: str, *, copy: bool = False) -> Iterator[PackageTrees]:
     """The trees of the cache, for one process at a time."""
-    folder = cache / "wheels"
+    folder = cache / "trees"
     with explain_os_errors(folder, _MAKE_ROOM):
         folder.mkdir(parents=True, exist_ok=True)
     with hold_lock(folder / "use.lock", exclusive=True):
-        yield WheelTrees(folder, minor, copy=copy)
+        yield PackageTrees(folder, minor, copy=copy)
 
 
 def _unpack(files: Sequence[TarEntry], folder: Path) -> None:
@@ -89,7 +89,10 @@ def _unpack(files: Sequence[TarEntry], folder: Path) -> None:
 
 
 def write_entry(entry: TarEntry, target: Path) -> None:
-    """Write one file that must not be there yet."""
+    """Write one file or link that must not be there yet."""
+    if entry.kind is EntryKind.SYMLINK:
+        target.symlink_to(entry.link)
+        return
     written = 0
     with target.open("xb") as file:
         for chunk in (entry.content,) if isinstance(entry.content, bytes) else entry.content():
