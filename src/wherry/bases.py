@@ -15,9 +15,10 @@ from typing import Protocol
 from wherry.assemble.build import Inputs
 from wherry.assemble.bytecode import HostInterpreter
 from wherry.assemble.inputs import FetchedInputs, HostPython, ReferenceInputs
+from wherry.assemble.interpreter import unpack_packages
 from wherry.assemble.layer_search import FindLayer
 from wherry.assemble.recipe import PlatformRecipe
-from wherry.assemble.reference_base import extend_base, unpack_base_interpreter
+from wherry.assemble.reference_base import extend_base, unpack_base_interpreter, unpack_base_root
 from wherry.errors import LockError, StoreError, TrustError
 from wherry.formats.oci_json import parse_config, parse_manifest
 from wherry.lock.bases import DebianBases
@@ -56,6 +57,10 @@ class Bases(Protocol):
 
     def recipe(self, locked: PlatformLock, layers: tuple[BuiltLayer, ...]) -> PlatformRecipe:
         """The platform's layers, the base's own included."""
+        ...
+
+    def unpack_root(self, locked: PlatformLock) -> Path:
+        """The base's libraries for this host, as a root that a Python which the base does not bring can run in."""
         ...
 
 
@@ -133,6 +138,11 @@ class DebianSide:
     def recipe(self, locked: PlatformLock, layers: tuple[BuiltLayer, ...]) -> PlatformRecipe:
         return _with_conda(PlatformRecipe(platform=locked.platform, layers=layers), locked)
 
+    def unpack_root(self, locked: PlatformLock) -> Path:
+        host = read_host_platform()
+        debs = locked.debs if locked.platform == host else self._bases(host, None).debs
+        return unpack_packages(debs, lambda some: self._archive.fetch_all(some, suite=self._suite, platform=host), self._cache)
+
 
 class ReferenceSide:
     """A base that somebody published. Its documents are kept in the store; its layers come when somebody needs them."""
@@ -175,6 +185,16 @@ class ReferenceSide:
     def recipe(self, locked: PlatformLock, layers: tuple[BuiltLayer, ...]) -> PlatformRecipe:
         manifest, config = self._documents(locked.platform, locked.base)
         return _with_conda(extend_base(locked.platform, manifest, config, layers), locked)
+
+    def unpack_root(self, locked: PlatformLock) -> Path:
+        host = read_host_platform()
+        if locked.platform != host:
+            base = self._bases(host, None)
+            locked = replace(locked, platform=host, base=base.base, debs=base.debs)
+        manifest, config = self._documents(host, locked.base)
+        return unpack_base_root(
+            manifest, config, locked.debs, self._store, self._cache, self._fetch, partial(self._fetch_debs, locked)
+        )
 
     def _documents(self, platform: Platform, pinned: LockedBase | None) -> tuple[Manifest, ImageConfig]:
         """From the store where a build was before, else from the registry, by the digest that is pinned."""

@@ -15,18 +15,20 @@ from typing import BinaryIO
 from wherry.assemble.files import disk_entry
 from wherry.assemble.layers import LayerBlob
 from wherry.bases import Bases
+from wherry.conda_side import conda_source, open_conda_side
 from wherry.declare.code import list_code
+from wherry.engines.sealed import SealedFolder
 from wherry.errors import LockError
 from wherry.formats.tar import add_parents, stream_tar, symlink_entry
 from wherry.lock.build_sandbox import BuildPython, BuildSandbox
 from wherry.lock.build_sources import BuildSources, named_sources
 from wherry.lock.builder import Builder
 from wherry.lock.built_wheels import Yard, make_again
-from wherry.lock.resolution import BaseLock
 from wherry.model.declaration import CodeSelection, Declaration
 from wherry.model.digest import DiffId, Digest
-from wherry.model.lock import BuildKind, Lock, LockedInterpreter, PlatformLock
+from wherry.model.lock import BuildKind, Lock, PlatformLock
 from wherry.model.platform import Platform
+from wherry.model.progress import be_silent
 from wherry.sources.package_sources import PackageSources
 from wherry.store.host import read_host_platform
 
@@ -43,12 +45,6 @@ class Building:
     say: Callable[[str], None] = lambda _text: None
     turn: threading.Lock = field(default_factory=threading.Lock)
 
-    def open_yard(self, platform: Platform, base: BaseLock) -> Yard:
-        """For a platform that is being locked over this base."""
-        return self._open_yard(
-            PlatformLock(platform=platform, base=base.base, interpreter=base.interpreter, debs=base.debs, wheels=(), layers=())
-        )
-
     def rebuild_from(self, lock: Lock) -> Callable[[str, Digest], Path | None]:
         """What makes a wheel of this lock again that is nowhere to be found: by its file's name and digest."""
 
@@ -57,24 +53,42 @@ class Building:
                 for build in locked.builds:
                     wheel = next(wheel for wheel in locked.wheels if wheel.name == build.name)
                     if (wheel.file, wheel.sha256) == (file, sha256):
-                        return make_again(self._open_yard(locked), build, wheel)
+                        return make_again(self.open_yard(locked), build, wheel)
             return None
 
         return rebuild
 
-    def _open_yard(self, locked: PlatformLock) -> Yard:
+    def open_yard(self, locked: PlatformLock) -> Yard:
+        """For a platform of which at least what lies below the wheels is locked."""
         finder = self.sources.finder(self.find)
 
-        def open_python() -> BuildPython:
-            alone = Lock(declaration=Digest.of(b""), platforms=(locked,))
-            return _build_python(self.bases, locked, alone, self.sources)
-
         return Yard(
-            builder=Builder(self.sources.cache, open_python, BuildSandbox(finder.fetch_all, self.env), self.say),
+            builder=Builder(
+                self.sources.cache, lambda: self._open_python(locked), BuildSandbox(finder.fetch_all, self.env), self.say
+            ),
             sources=BuildSources(self.declared, self.sources, self._archive_folder, self.env, self.find),
             host=read_host_platform(),
             turn=self.turn,
         )
+
+    def _open_python(self, locked: PlatformLock) -> BuildPython:
+        """The image's Python: of the base's own packages, or laid over what the base has for it."""
+        interpreter = locked.interpreter
+        alone = Lock(declaration=Digest.of(b""), platforms=(locked,))
+        finder = self.sources.finder(self.find)
+        offline = self.sources.offline
+        cache = self.sources.cache
+        with open_conda_side(self.declared, alone, self.env, cache, offline=offline, find=self.find, progress=be_silent) as conda:
+            if interpreter.source == "conda":
+                found = conda_source(conda, locked, alone).interpreter()
+            else:
+                found = self.bases.inputs(locked, alone, finder, _find_no_layer).interpreter()
+        if interpreter.source in ("debian", "base"):
+            return BuildPython(root=found.root, path=interpreter.path, version=interpreter.version)
+        prefix = interpreter.path.rpartition("/bin/")[0]
+        over = SealedFolder(source=found.root / prefix.lstrip("/"), target=prefix)
+        root = self.bases.unpack_root(locked)
+        return BuildPython(root=root, path=interpreter.path, version=interpreter.version, over=(over,))
 
     def _archive_folder(self, folder: str, sink: BinaryIO) -> None:
         for piece in _stream_folder(self.declared, folder):
@@ -94,12 +108,6 @@ def refuse_stale(names: Sequence[str]) -> None:
     if names:
         what = f"{', '.join(names)} was built from other files than its folder has now"
         raise LockError(what, where="wherry.lock", hint="wherry lock")
-
-
-def _build_python(bases: Bases, locked: PlatformLock, lock: Lock, sources: PackageSources) -> BuildPython:
-    found = bases.inputs(locked, lock, sources.finder(), _find_no_layer).interpreter()
-    interpreter: LockedInterpreter = locked.interpreter
-    return BuildPython(root=found.root, path=interpreter.path, version=interpreter.version)
 
 
 def _find_no_layer(_diff_id: DiffId, _platform: Platform) -> LayerBlob | None:

@@ -22,11 +22,16 @@ Fetch = Callable[[Sequence[LockedDeb]], Sequence[tuple[LockedDeb, Path]]]
 
 def unpack_interpreter(interpreter: LockedInterpreter, debs: Sequence[LockedDeb], fetch: Fetch, cache: Path) -> HostInterpreter:
     """The interpreter of these packages, which are for this host, ready to run."""
+    return find_interpreter(unpack_packages(debs, fetch, cache), interpreter.path, interpreter.version)
+
+
+def unpack_packages(debs: Sequence[LockedDeb], fetch: Fetch, cache: Path) -> Path:
+    """The tree of these packages, a root to run programs in."""
     name = hashlib.sha256("\n".join(sorted(str(deb.sha256) for deb in debs)).encode()).hexdigest()[:32]
     root = cache / "interpreters" / name
     if not root.is_dir():
         _unpack(fetch(debs), root)
-    return find_interpreter(root, interpreter.path, interpreter.version)
+    return root
 
 
 def _unpack(debs: Sequence[tuple[LockedDeb, Path]], root: Path) -> None:

@@ -83,12 +83,26 @@ def unpack_base_interpreter(
 
     `fetch` brings the base's layers into the store, `fetch_debs` the packages.
     """
+    root = unpack_base_root(manifest, config, debs, store, cache, fetch, fetch_debs)
+    return find_interpreter(root, interpreter.path, interpreter.version)
+
+
+def unpack_base_root(
+    manifest: Manifest,
+    config: ImageConfig,
+    debs: Sequence[LockedDeb],
+    store: DiskStore,
+    cache: Path,
+    fetch: Callable[[Manifest], None],
+    fetch_debs: Callable[[], Sequence[tuple[LockedDeb, Path]]],
+) -> Path:
+    """The part of a base and of the packages over it that programs of Python need, as a root to run them in."""
     name = "\n".join((config.digest.hex, *sorted(deb.sha256.hex for deb in debs)))
     root = cache / "interpreters" / hashlib.sha256(name.encode()).hexdigest()
     if not root.is_dir():
         fetch(manifest)
         _unpack(manifest, config, fetch_debs() if debs else (), store, root)
-    return find_interpreter(root, interpreter.path, interpreter.version)
+    return root
 
 
 def _unpack(manifest: Manifest, config: ImageConfig, debs: Sequence[tuple[LockedDeb, Path]], store: DiskStore, root: Path) -> None:

@@ -52,11 +52,12 @@ _COMPILER = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildPython:
-    """The image's Python for this host: `path` in the tree `root`."""
+    """The image's Python for this host: `path` in the tree `root`, or in a folder that is laid over it, at the same place."""
 
     root: Path
     path: str
     version: str
+    over: tuple[SealedFolder, ...] = ()
 
     @property
     def minor(self) -> str:
@@ -114,6 +115,7 @@ class BuildSandbox:
                 SealedFolder(source=scratch / "source", target=_SOURCE, writable=True),
                 SealedFolder(source=scratch / "out", target=_OUT, writable=True),
                 SealedFolder(source=scratch / "tools" / VENV, target=f"/{VENV}"),
+                *python.over,
             ),
             workdir=f"{_SOURCE}/{tree.folder}",
             variables=_VARIABLES,

@@ -165,7 +165,7 @@ class Builder:
 
     def _place_of(self, source: SourceArchive, python: BuildPython) -> Path:
         key = json.dumps([RECIPE, source.sha256.hex, source.subfolder, python.version, python.path, source.name])
-        return self._cache / "builds" / hashlib.sha256(key.encode()).hexdigest()
+        return self._cache / "built-wheels" / hashlib.sha256(key.encode()).hexdigest()
 
     def _remember(self, built: BuiltWheel, python: BuildPython) -> None:
         document = {

@@ -176,7 +176,7 @@ class _Attempt:
             return
         wheels = {wheel.name: wheel for wheel in self._keep.wheels}
         for build in self._keep.builds:
-            if build.name not in self._options.upgrade_packages:
+            if build.name not in self._options.upgrade_packages and build.name in wheels:
                 yield build, wheels[build.name]
 
     def _as_built(self, build: LockedBuild, wheel: LockedWheel, source: SourceArchive) -> BuiltWheel:

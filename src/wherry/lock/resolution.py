@@ -54,7 +54,7 @@ class BaseLock:
 
 LockBase = Callable[[Platform, PlatformLock | None], BaseLock]
 LockPython = Callable[[Platform, PlatformLock | None], LockedInterpreter | None]
-OpenYard = Callable[[Platform, BaseLock], Yard]
+OpenYard = Callable[[PlatformLock], Yard]
 
 
 def resolve_lock(
@@ -180,14 +180,28 @@ class _Way:
         for note in provided.replaced:
             self.say(note)
         kept = keep_besides(keep, provided)
-        yard = self.open_yard(target.platform, base) if self.open_yard is not None else None
+        yard = self.open_yard(_below_wheels(target.platform, base, records)) if self.open_yard is not None else None
         builds: tuple[LockedBuild, ...] = ()
         with constrain_to_provided(self.declaration, provided) as declaration:
             if yard is None:
                 wheels = lock_wheels(declaration, target, self.sources, keep=kept, options=self.options)
             else:
                 wheels, builds = lock_built_wheels(declaration, target, self.sources, keep=kept, options=self.options, yard=yard)
-        return without_provided(wheels, provided), builds
+        wheels = without_provided(wheels, provided)
+        names = {wheel.name for wheel in wheels}
+        return wheels, tuple(build for build in builds if build.name in names)
+
+
+def _below_wheels(platform: Platform, base: BaseLock, records: tuple[LockedRecord, ...]) -> PlatformLock:
+    return PlatformLock(
+        platform=platform,
+        base=base.base,
+        interpreter=base.interpreter,
+        debs=base.debs,
+        wheels=(),
+        layers=(),
+        records=records,
+    )
 
 
 def replan(locked: PlatformLock, bytecode: Bytecode, *, models: int, former: PlatformLock | None) -> PlatformLock:
