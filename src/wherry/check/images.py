@@ -1,4 +1,4 @@
-"""Examines images: of the store, in an archive, in a registry. Layers whose facts are known are not read, nor fetched.
+"""Examines images: of the store, in an archive, or wherever their layers come from. Layers whose facts are known are not read.
 
 A layer is believed only when its tar is what its diff_id says; facts of one that is not are never kept.
 """
@@ -18,22 +18,16 @@ from wherry.check.facts import FactCache, Facts
 from wherry.check.scan import scan_layer
 from wherry.check.tree import LayeredTree
 from wherry.errors import StoreError, TrustError
-from wherry.formats.decompress import unpack_layer_chunks
 from wherry.model.digest import DiffId
 from wherry.model.oci import ImageConfig
 from wherry.model.platform import Platform
 from wherry.model.progress import Progress, be_silent
-from wherry.model.reference import Reference
 from wherry.model.report import Report
-from wherry.sources.images import BaseImages
-from wherry.sources.registries import RegistryAccess
 from wherry.store.archive import load_archive, read_layer
 from wherry.store.disk import DiskStore
 from wherry.store.images import StoredImage, find_missing, read_images
 from wherry.store.parallel import run_jobs
 
-_LAYER_LIMIT = 1 << 40
-_CHUNK = 1 << 18
 _WORKERS = 2
 
 
@@ -66,20 +60,6 @@ def lacks_layers(store: DiskStore, image: StoredImage, cache: Path) -> bool:
     missing = {part.digest for part in find_missing(store, image.manifest)}
     facts = FactCache(cache)
     return any(layer.digest in missing and facts.find(layer.diff_id) is None for layer in image.layers)
-
-
-def describe_remote(access: RegistryAccess, reference: Reference, platform: Platform) -> ImageSubject:
-    """An image of a registry; no layer is fetched until it is asked for."""
-    bases = BaseImages(access)
-    pinned = bases.pin_base(reference, platform)
-
-    def stream(number: int) -> Iterator[bytes]:
-        layer = pinned.manifest.layers[number]
-        with bases.open_blob(pinned.reference, layer.digest, layer.size) as blob:
-            yield from unpack_layer_chunks(iter(partial(blob.read, _CHUNK), b""), _LAYER_LIMIT)
-
-    layers = (LayerSource(diff_id=diff_id, open=partial(stream, number)) for number, diff_id in enumerate(pinned.config.diff_ids))
-    return ImageSubject(name=str(reference), platform=pinned.config.platform, config=pinned.config, layers=tuple(layers))
 
 
 def examine_archive(path: Path, platforms: Sequence[Platform], cache: Path, progress: Progress = be_silent) -> tuple[Report, ...]:

@@ -17,9 +17,7 @@ from wherry.cli import check_report as report
 from wherry.cli.base_layers import bring_base_layers
 from wherry.cli.epilog import render_examples
 from wherry.cli.options import AsJson, PlainHttp, parse_platforms, platform_option
-from wherry.cli.pull import names_a_registry
 from wherry.cli.talk import print_json, say, show_progress
-from wherry.declare.project import read_declaration
 from wherry.errors import CheckError, StoreError, UsageError, WherryError
 from wherry.model.platform import Platform
 from wherry.model.progress import Progress
@@ -125,6 +123,9 @@ def _examine(text: str | None, platforms: tuple[Platform, ...], plain_http: bool
         if is_root(path):
             return (examine_root(path),)
     if path.is_dir():
+        # Only here, as below: reading a declaration, and an HTTP client, take longer to import than a known image to check.
+        from wherry.declare.project import read_declaration
+
         text = read_declaration(path, os.environ).name
     assert text is not None  # noqa: S101 - without an argument it is this folder
     return _examine_image(text, platforms, plain_http, progress)
@@ -136,6 +137,8 @@ def _examine_image(text: str, platforms: tuple[Platform, ...], plain_http: bool,
     try:
         descriptor = store.resolve(text)
     except StoreError:
+        from wherry.cli.pull import names_a_registry
+
         if not names_a_registry(text):
             raise
         return _examine_remote(Reference.parse(text), platforms or (read_host_platform(),), plain_http, progress)
@@ -147,8 +150,7 @@ def _examine_image(text: str, platforms: tuple[Platform, ...], plain_http: bool,
 def _examine_remote(
     reference: Reference, platforms: Sequence[Platform], plain_http: bool, progress: Progress
 ) -> tuple[Report, ...]:
-    # Only here: an HTTP client takes longer to import than a known image to check.
-    from wherry.check.images import describe_remote
+    from wherry.check.remote import describe_remote
     from wherry.sources.registries import access_registries
 
     say(f"reading {reference}")
