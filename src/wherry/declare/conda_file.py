@@ -84,7 +84,7 @@ class _Reader:
         pip = read_embedded_requirements(root, self.file, self.pip, self.env, builds)
         request = CondaRequest(
             channels=self.read_channels(document.get("channels")),
-            specs=tuple(dict.fromkeys(self.specs)),
+            specs=self.unique_specs(),
             priority=self.read_priority(document),
             places=tuple(self.places.items()),
         )
@@ -103,6 +103,13 @@ class _Reader:
             python=python,
             notes=(*self.notes, *pip.notes),
         )
+
+    def unique_specs(self) -> tuple[CondaSpec, ...]:
+        """Each once, where it stands first."""
+        found: dict[tuple[str, tuple[str, ...]], CondaSpec] = {}
+        for spec in self.specs:
+            found.setdefault((spec.text, spec.subdirs), spec)
+        return tuple(found.values())
 
     def at(self, node: YamlNode) -> str:
         return f"{self.file}:{node.line}"

@@ -120,6 +120,17 @@ def test_a_conda_prefix_becomes_an_environment_yml(tmp_path: Path) -> None:
     assert "python =" not in (root / "wherry.toml").read_text()
 
 
+def test_a_folder_with_an_environment_yml(tmp_path: Path) -> None:
+    text = "channels: [conda-forge]\ndependencies: [python=3.12, numpy, pip, {pip: [requests]}]\nvariables: {LEVEL: 1}\n"
+    root = write_files(tmp_path / "p", {"environment.yml": text, "main.py": ""})
+    bare = read_declaration(root, {}, host=HOST)
+    run(str(root))
+    written = (root / "wherry.toml").read_text()
+    assert "3 packages of conda's and 1 requirement." in written
+    assert "python =" not in written
+    assert replace(read_declaration(root, {}, host=HOST), origin=bare.origin, platforms=bare.platforms, models_guessed=True) == bare
+
+
 def test_an_azure_folder_becomes_a_wherry_toml(tmp_path: Path) -> None:
     root = azure_folder(tmp_path / "p", docker__runconfig=WORKBENCH, docker__compute=DOCKER, far__compute=REMOTE)
     stdout, stderr = run(str(root), "--from", "aml_config")
