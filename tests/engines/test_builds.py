@@ -250,6 +250,14 @@ def test_what_is_refused(place: Place, index: PythonIndex, body: str, error: typ
     assert not list((place.folder / "cache" / "building").iterdir())
 
 
+@pytest.mark.parametrize(("name", "known"), [("pyodbc", "pyodbc"), ("tables", "pytables"), ("hull", None)])
+def test_what_wants_a_compiler_is_named_as_conda_names_it(place: Place, index: PythonIndex, name: str, known: str | None) -> None:
+    index.add(make_sdist(name, "1.0", "raise FileNotFoundError(2, 'No such file or directory', 'cc')"))
+    with pytest.raises(LockError, match=rf"{name} cannot be built here: it needs a compiler") as caught:
+        place.lock(place.declare(name, allow=(name,)))
+    assert (f"conda-forge's package {known} " in (caught.value.hint or "")) == (known is not None)
+
+
 def test_a_build_without_end_is_ended(place: Place, index: PythonIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wherry.lock.build_sandbox._TIMEOUT", 2.0)
     index.add(make_sdist("hull", "1.0", "print('x' * 100_000, flush=True)\nwhile True: pass"))

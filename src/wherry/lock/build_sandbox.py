@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from packaging.utils import canonicalize_name
+
 from wherry.engines.sealed import SealedEnd, SealedFolder, run_sealed
 from wherry.engines.unpack import unpack_layer
 from wherry.errors import FormatError, LockError
@@ -24,6 +26,7 @@ from wherry.formats.source_archive import SourceTree, stream_source
 from wherry.formats.tar import FIXED_TIME, TarEntry, add_parents, file_entry, stream_tar, symlink_entry
 from wherry.formats.wheel import plan_wheel
 from wherry.lock import build_worker
+from wherry.lock.conda_names import name_in_conda
 from wherry.model.digest import Digest
 from wherry.model.layout import VENV, EnvironmentLayout
 from wherry.model.lock import BuildKind, LockedWheel
@@ -153,9 +156,13 @@ class BuildSandbox:
 
 def compiled_refusal(name: str, reason: str) -> LockError:
     """For what is not Python alone."""
+    known = name_in_conda(canonicalize_name(name))
+    other = (
+        f"conda-forge's package {known} in an environment.yml" if known else "a package of a conda channel in an environment.yml"
+    )
     return LockError(
         f"{name} cannot be built here: {reason}; wherry builds what is Python alone",
-        hint=f"another version of {name} that has a wheel, an index that has one, or conda-forge's package in an environment.yml",
+        hint=f"{other} in an environment.yml; or a version of {name} that has a wheel, or an index that has one",
     )
 
 

@@ -18,6 +18,7 @@ from packaging.tags import Tag, parse_tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from wherry.errors import FormatError, LockError
+from wherry.lock.conda_names import name_in_conda
 from wherry.lock.target import WheelTarget, markers_of, tags_of
 from wherry.model.digest import Digest
 
@@ -131,8 +132,12 @@ def _choose(package: Package, folder: Path, where: str, target: WheelTarget, ord
 
 def say_allow_build(requirement: str) -> str:
     """The line to write for a package that may be built; `requirement` begins with its name."""
-    name = canonicalize_name(re.split(r"[^A-Za-z0-9._-]", requirement.strip(), maxsplit=1)[0])
-    return f'allow-build = ["{name}"] in wherry.toml: it is built once, in a sandbox without network'
+    return f'allow-build = ["{name_of(requirement)}"] in wherry.toml: it is built once, in a sandbox without network'
+
+
+def name_of(requirement: str) -> str:
+    """The normalised name that a requirement begins with."""
+    return canonicalize_name(re.split(r"[^A-Za-z0-9._-]", requirement.strip(), maxsplit=1)[0])
 
 
 def no_wheel(name: str, target: WheelTarget, files: Iterable[str], *, where: str | None = None) -> NoWheelError:
@@ -146,12 +151,14 @@ def no_wheel(name: str, target: WheelTarget, files: Iterable[str], *, where: str
             where=where,
             hint=f"{say_allow_build(name)}; or an index that has a wheel",
         )
+    known = name_in_conda(name_of(name))
+    other = f"; or conda-forge's package {known} in an environment.yml" if known else ""
     return NoWheelError(
         f"{name} has no wheel for {target.platform} with Python {python} and glibc {target.glibc[0]}.{target.glibc[1]};"
         f" it has for: {have}",
         package=name,
         where=where,
-        hint=f"another version of {name} or of Python, the platform left out, or an index that has such a wheel",
+        hint=f"another version of {name} or of Python, the platform left out, or an index that has such a wheel{other}",
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from importlib import resources
+from typing import Any
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -63,6 +64,14 @@ def list_distributions(records: Iterable[LockedRecord]) -> dict[str, str]:
     return found
 
 
+def name_in_conda(distribution: str) -> str | None:
+    """What conda-forge calls a distribution (a normalised name), where that is known; for hints."""
+    for record, brought in sorted(_read_table().items()):
+        if distribution in brought:
+            return record
+    return distribution if distribution in _read_compiled() else None
+
+
 def _guess_distributions(record: LockedRecord) -> tuple[str, ...]:
     return _read_table().get(record.name, (canonicalize_name(record.name),))
 
@@ -75,5 +84,13 @@ def _name_of_metadata(path: str) -> str:
 
 @cache
 def _read_table() -> Mapping[str, tuple[str, ...]]:
-    text = resources.files("wherry.lock").joinpath("data/conda-names.toml").read_text(encoding="utf-8")
-    return {name: tuple(brought) for name, brought in tomllib.loads(text)["names"].items()}
+    return {name: tuple(brought) for name, brought in _read_data()["names"].items()}
+
+
+@cache
+def _read_compiled() -> frozenset[str]:
+    return frozenset(_read_data()["compiled"]["same"])
+
+
+def _read_data() -> dict[str, Any]:
+    return tomllib.loads(resources.files("wherry.lock").joinpath("data/conda-names.toml").read_text(encoding="utf-8"))
