@@ -33,6 +33,7 @@ _KEYS = (
 _PATH_KEYS = ("_path", "file_mode", "no_link", "path_type", "prefix_placeholder", "sha256", "sha256_in_prefix", "size_in_bytes")
 _LINK, _FOLDER = "softlink", "directory"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_NOWHERE = "https://channel.invalid"  # RFC 2606: it never resolves
 _PUBLIC = {
     "conda-forge": "https://conda.anaconda.org/conda-forge",
     "bioconda": "https://conda.anaconda.org/bioconda",
@@ -112,6 +113,6 @@ def _parse_file(entry: Mapping[str, Any]) -> InstalledFile:
 
 
 def _address(record: LockedRecord) -> str:
-    """py-rattler refuses a record without one; that of an unknown channel is a name and leads nowhere."""
-    base = _PUBLIC.get(record.channel, f"channel:{record.channel}")
+    """py-rattler refuses a record without one, and conda one that is no http address; an unknown channel's leads nowhere."""
+    base = _PUBLIC.get(record.channel, f"{_NOWHERE}/{record.channel}")
     return f"{base}/{record.subdir}/{record.file}"
