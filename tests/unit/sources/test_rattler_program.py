@@ -56,18 +56,21 @@ def test_an_error_raised_on_purpose_arrives_as_itself(worker):
 def test_a_process_that_fails_is_an_error_and_never_ours(worker, body: str, kind: type[WherryError], words: str):
     worker(body)
     with pytest.raises(kind, match=words) as caught:
-        run_rattler("stage", {}, timeout=2 if "sleep" in body else 20)
+        run_rattler("stage", {}, timeout=0.5 if "sleep" in body else 20)
     assert "SECRET" not in str(caught.value)
 
 
 def test_a_package_that_aborts_py_rattler_itself_leaves_us_alive(tmp_path: Path):
-    """The real one: an absolute path in `paths.json`. Nobody gets there, because the archive is inspected before."""
+    """The real one: an absolute path in `paths.json`. Nobody gets there, because the archive is inspected before.
+
+    Most often the process aborts; sometimes another of its threads tells of the panic first.
+    """
     archive = write_evil_package(tmp_path, "absolute path")
     digest, size = hashlib.sha256(archive.read_bytes()).hexdigest(), archive.stat().st_size
     record = {"archive": str(archive), "file": archive.name, "subdir": "noarch", "sha256": digest, "size": size}
     (tmp_path / "staging").mkdir()
     request = {"folder": str(tmp_path / "staging"), "prefix": "/opt/conda", "python": None, "records": [record]}
-    with pytest.raises(FormatError, match="SIGABRT"):
+    with pytest.raises(FormatError, match="SIGABRT|cannot lay it out"):
         run_rattler("stage", request, timeout=60)
 
 
