@@ -6,18 +6,35 @@ tree ─find_sites→ sites ─judge_*→ findings ─→ Report
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from wherry.check.facts import Facts
+from wherry.check.hygiene import judge_config, judge_files, judge_hidden
 from wherry.check.libraries import judge_damage, judge_libraries
 from wherry.check.models import judge_models
 from wherry.check.python import find_sites
-from wherry.check.tree import Tree, is_file
+from wherry.check.tree import LayeredTree, Tree, is_file
 from wherry.check.wheels import judge_environments, judge_wheels
+from wherry.model.oci import ImageConfig
 from wherry.model.platform import Platform
 from wherry.model.report import Report, Seen, order_findings
 
 
+def examine_layers(
+    layers: Sequence[Facts], subject: str, platform: Platform | None = None, config: ImageConfig | None = None
+) -> Report:
+    """The root of an image, out of its layers, with what its config says."""
+    tree = LayeredTree(layers)
+    report = examine_tree(tree, subject, platform, env=config.env if config else (), workdir=config.workdir if config else "")
+    more = [*judge_files(tree), *judge_hidden(tree, layers), *(judge_config(config) if config else ())]
+    return replace(report, findings=order_findings([*report.findings, *more]))
+
+
 def examine_tree(tree: Tree, subject: str, platform: Platform | None, *, env: Sequence[str] = (), workdir: str = "") -> Report:
-    """`env` are the variables of a process (``NAME=value``), `workdir` is where it starts and imports from."""
+    """Whether a process would start and import: by all rules but those about what should not lie in an image.
+
+    `env` are its variables (``NAME=value``), `workdir` is where it starts and imports from.
+    """
     variables = dict(text.partition("=")[::2] for text in env)
     folders = [path.strip("/") for path in (*variables.get("PYTHONPATH", "").split(":"), workdir)]
     sites = find_sites(tree, folders)

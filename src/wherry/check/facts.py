@@ -15,7 +15,7 @@ from wherry.formats.elf import ElfFile
 from wherry.model.digest import DiffId
 from wherry.store.posix import write_atomically
 
-FACTS_VERSION = 2
+FACTS_VERSION = 3
 FILE, FOLDER, SYMLINK, HARDLINK, OTHER = "file", "folder", "symlink", "hardlink", "other"
 
 
@@ -55,6 +55,7 @@ class Facts:
     texts: dict[str, str] = field(default_factory=dict)  # small documents, as far as `scan` reads them
     tops: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of a RECORD: the first two parts of each path
     loads: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of Python files that use ctypes or cffi: literal names
+    secrets: dict[str, tuple[str, ...]] = field(default_factory=dict)  # kinds of what a project's own file holds
     models: dict[str, ModelFacts] = field(default_factory=dict)
     optional: tuple[str, ...] = ()  # compiled modules that their own package can do without
     linker_cache: tuple[tuple[str, str], ...] | None = None  # names with their paths; None where there is none

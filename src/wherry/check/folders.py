@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from wherry.check.doctor import examine_tree
+from wherry.check.doctor import examine_layers, examine_tree
 from wherry.check.scan import scan_folder
-from wherry.check.tree import LayeredTree, LocalTree
+from wherry.check.tree import LocalTree
 from wherry.model.report import Report
 
 
@@ -30,4 +30,4 @@ def examine_environment(folder: Path) -> Report:
 def examine_root(folder: Path) -> Report:
     """The root of an image: nothing outside it counts."""
     facts = scan_folder(folder.resolve(), as_root=True)
-    return examine_tree(LayeredTree([facts]), str(folder), None)
+    return examine_layers([facts], str(folder))

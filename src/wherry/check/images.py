@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from wherry.check.doctor import examine_tree
+from wherry.check.doctor import examine_layers
 from wherry.check.facts import FactCache, Facts
 from wherry.check.scan import scan_layer
-from wherry.check.tree import LayeredTree
 from wherry.errors import StoreError, TrustError
 from wherry.model.digest import DiffId
 from wherry.model.oci import ImageConfig
@@ -89,10 +88,7 @@ def choose_platforms(
 
 def examine_image(subject: ImageSubject, cache: Path, progress: Progress = be_silent) -> Report:
     """Read what is not known of the layers, and judge the root that they make."""
-    facts = _learn(subject.layers, FactCache(cache), progress)
-    tree = LayeredTree(facts)
-    config = subject.config
-    return examine_tree(tree, subject.name, subject.platform, env=config.env, workdir=config.workdir)
+    return examine_layers(_learn(subject.layers, FactCache(cache), progress), subject.name, subject.platform, subject.config)
 
 
 def _learn(layers: Sequence[LayerSource], cache: FactCache, progress: Progress) -> list[Facts]:

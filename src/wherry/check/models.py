@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 from packaging.version import InvalidVersion, Version
 
 from wherry.check.facts import ModelFacts
+from wherry.check.places import is_own
 from wherry.check.python import Site
 from wherry.check.tree import Tree
 from wherry.model.report import Finding, Severity
 
-_PACKAGES = re.compile(r"(?:.*/)?(?:(?:site|dist)-packages|lib/python3(?:\.\d+)?)/|usr/(?:lib|share)/")
 _OLD_NAMES = {"__builtin__": "builtins", "copy_reg": "copyreg", "cPickle": "pickle"}
 # Modules that no model needs, and that do whatever they are told.
 _DANGEROUS_MODULES = frozenset(
@@ -48,7 +48,7 @@ def judge_models(tree: Tree, sites: Sequence[Site], folders: Sequence[str]) -> I
     world = _World(tree, sites, folders)
     for path, facts in tree.gather():
         model = facts.models.get(path)
-        if model is None or _PACKAGES.match(path):
+        if model is None or not is_own(path):
             continue
         if model.broken:
             yield _find("damaged-model", Severity.ERROR, path, f"cannot be loaded: {model.broken}")

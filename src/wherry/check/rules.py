@@ -40,6 +40,15 @@ RULES = MappingProxyType(
             "operators than the runtime knows."
         ),
         "damaged-model": "A file with a model's name is truncated, or damaged, or lies about where its tensors are.",
+        "secret": (
+            "A key, a token, a password or a signed address lies in a file, a variable, a label or the history of the image. "
+            "Whoever can pull the image has it, also when a later layer removes the file."
+        ),
+        "secret-name": "A file or a variable is called as those are that hold secrets. What it holds is not known.",
+        "root-user": "The image names no user, or root. A user of its own costs nothing and contains a lot.",
+        "world-writable": "Files or folders that any user of the container may change, other than temporary folders.",
+        "setuid": "Programs that run with the rights of their owner, whoever starts them. Few containers need any.",
+        "left-over": "Caches of package managers, or the history of git: bytes that every pull moves and nothing uses.",
         "no-interpreter": "Packages lie in the folder of a Python version of which there is no interpreter.",
         "interpreter": "The interpreter itself would not start: the linker does not find what it needs.",
         "empty-package": (

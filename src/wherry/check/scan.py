@@ -14,12 +14,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
 from wherry.check.facts import FILE, FOLDER, HARDLINK, OTHER, SYMLINK, Entry, Facts
 from wherry.check.model_scan import is_model, scan_model
+from wherry.check.places import is_own
 from wherry.errors import FormatError
 from wherry.formats.elf import MAGIC, Read, parse_elf
 from wherry.formats.linker_cache import MAX_CACHE, parse_linker_cache
+from wherry.formats.secrets import READ_LIMIT, content_of, find_secrets
 from wherry.formats.tar import EntryKind
 from wherry.formats.untar import read_members
 from wherry.formats.zip_member import ERRORS, stream_member
@@ -120,6 +123,8 @@ class Scanner:
         if first[:4] == MAGIC:
             with SpooledFile(chain((first,), content)) as spooled:
                 self._add_elf(entry.path, spooled.read, spooled.size)
+        elif entry.size <= READ_LIMIT and b"\0" not in first[:1024] and is_own(entry.path):
+            self._add_secrets(entry.path, b"".join((first, *content)))
 
     def add_local(self, location: str) -> None:
         """Take a file of this machine."""
@@ -135,9 +140,16 @@ class Scanner:
             with open(location, "rb") as file:  # noqa: PTH123
                 if is_model(path):
                     self._add_model(entry, iter(lambda: file.read(1 << 18), b""))
-                elif not self._add_document(entry, iter(lambda: file.read(1 << 18), b"")) and file.read(4) == MAGIC:
-                    handle = file.fileno()
-                    self._add_elf(path, lambda offset, length: os.pread(handle, length, offset), entry.size)
+                elif not self._add_document(entry, iter(lambda: file.read(1 << 18), b"")):
+                    self._add_local_content(entry, file)
+
+    def _add_local_content(self, entry: Entry, file: BinaryIO) -> None:
+        first = file.read(1024)
+        if first[:4] == MAGIC:
+            handle = file.fileno()
+            self._add_elf(entry.path, lambda offset, length: os.pread(handle, length, offset), entry.size)
+        elif entry.size <= READ_LIMIT and b"\0" not in first and is_own(entry.path):
+            self._add_secrets(entry.path, first + file.read(READ_LIMIT))
 
     def _add_document(self, entry: Entry, content: Iterator[bytes]) -> bool:
         """Take what is told by its name; False for any other file, of which nothing has been read then."""
@@ -150,7 +162,10 @@ class Scanner:
         ):
             if suits:
                 if entry.size <= limit:
-                    take(entry.path, b"".join(content))
+                    data = b"".join(content)
+                    take(entry.path, data)
+                    if is_own(entry.path):
+                        self._add_secrets(entry.path, data)
                 return True
         return False
 
@@ -158,6 +173,14 @@ class Scanner:
         found = scan_model(entry.path, entry.size, content)
         if found:
             self._facts.models[entry.path] = found
+
+    def _add_secrets(self, path: str, data: bytes) -> None:
+        kinds = find_secrets(data)
+        inside = content_of(path.rpartition("/")[2])
+        if not kinds and inside and inside.search(data):
+            kinds = ("a key, a token or a login",)
+        if kinds:
+            self._facts.secrets[path] = kinds
 
     def _add_elf(self, path: str, read: Read, size: int) -> None:
         module = f"PyInit_{path.rpartition('/')[2].partition('.')[0]}"

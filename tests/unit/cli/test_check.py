@@ -62,7 +62,7 @@ def store_image(*layers: Files, name: str = "tiny:latest", env: tuple[str, ...] 
         blob = pack(tar, "gzip")
         blobs.append(Descriptor(media_type=LAYER_GZIP, digest=store.put_bytes(blob), size=len(blob)))
         diff_ids.append(DiffId(hashlib.sha256(tar).hexdigest()))
-    config = render_config(platform=AMD64, created="2020-01-01T00:00:00Z", diff_ids=diff_ids, env=list(env))
+    config = render_config(platform=AMD64, created="2020-01-01T00:00:00Z", diff_ids=diff_ids, env=list(env), user="10001")
     named = Descriptor(media_type=CONFIG, digest=store.put_bytes(config), size=len(config))
     raw = render_manifest(config=named, layers=blobs)
     descriptor = Descriptor(media_type=MANIFEST, digest=store.put_bytes(raw), size=len(raw))
@@ -143,7 +143,7 @@ def registry() -> Iterator[RegistrySimulator]:
 def test_a_registrys_image_is_fetched_layer_by_layer_and_not_kept(app: typer.Typer, registry: RegistrySimulator) -> None:
     name = publish_base(registry, "team/broken", "1", {AMD64: [system(), BROKEN]})
     output = check(app, name, "--platform", "linux/amd64", "--json", code=CheckError.exit_code)
-    assert rules_of(output) == ["missing-library"]
+    assert rules_of(output) == ["missing-library", "root-user"]
     assert not store_path(os.environ).exists() or not list(store_path(os.environ).rglob("blobs/sha256/*"))
 
 
