@@ -55,6 +55,16 @@ _NAME_IN_TREE = re.compile(r"(?:found for|─|^)\s*([a-z0-9_][a-z0-9._-]*)(?=[ ,
 
 def solve_records(request: dict[str, Any]) -> dict[str, Any]:
     """The answer to one request. A spec that is none is a `DeclarationError`, a damaged index a `FormatError`."""
+    try:
+        return _solve(request)
+    except (OSError, ValueError, RuntimeError) as error:  # what py-rattler raises for a record that it cannot read
+        names = ", ".join(str(channel["name"]) for channel in request["channels"])
+        said = " ".join(str(error).split())[:200]
+        hint = "tell whoever runs the channel; a mirror of it may be sound"
+        raise FormatError(f"an index has a record that cannot be read: {said}", where=names, hint=hint) from None
+
+
+def _solve(request: dict[str, Any]) -> dict[str, Any]:
     began = time.perf_counter()
     index = _Index(request["channels"])
     specs = [_parse_spec(spec, index) for spec in sorted(request["specs"], key=lambda spec: str(spec["text"]))]
@@ -141,7 +151,8 @@ class _Index:
 
     def describe(self, record: RepoDataRecord) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(record.to_json())
-        return {**document, "channel": self._names[record.channel.rstrip("/")], "file": record.file_name}
+        channel, _, place = record.url.removesuffix(record.file_name).rstrip("/").rpartition("/")
+        return {**document, "channel": self._names[channel], "subdir": place, "file": record.file_name}
 
     def list_versions(self, names: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
         """Of each name the versions that any channel has."""
