@@ -285,6 +285,45 @@ def test_digests_given_for_the_source(place: Place, index: PythonIndex) -> None:
         place.lock(place.declare(*pinned))
 
 
+def test_a_former_build_stays_until_it_no_longer_fits(place: Place, index: PythonIndex) -> None:
+    index.add(make_sdist("hull", "1.0"))
+    first = place.lock(place.declare("hull"))
+    index.add(make_sdist("hull", "1.1"), make_sdist("hull", "2.0"))
+    assert place.lock(place.declare("hull"), keep(first)) == first
+    assert place.lock(place.declare("hull>=1.1,<2"), keep(first))[1][0].version == "1.1"
+    assert place.lock(place.declare("hull"), keep(first), upgrade_packages=frozenset({"hull"}))[1][0].version == "2.0"
+
+
+def test_a_resolved_file_may_have_source_archives(place: Place, index: PythonIndex) -> None:
+    sdist, rope = make_sdist("hull", "1.0", requires=("rope",)), make_wheel("rope", "1.0")
+    index.add(sdist, rope)
+    text = f"""
+lock-version = "1.0"
+created-by = "test"
+[[packages]]
+name = "hull"
+version = "1.0"
+dependencies = [{{ name = "rope" }}]
+sdist = {{ url = "{index.file_url(sdist)}", hashes = {{ sha256 = "{sdist.sha256}" }} }}
+[[packages]]
+name = "rope"
+version = "1.0"
+wheels = [{{ url = "{index.file_url(rope)}", hashes = {{ sha256 = "{rope.sha256}" }} }}]
+"""
+    (place.root / "pylock.toml").write_text(text)
+    asked = place.declare()
+    resolved = replace(asked, environment=Environment(kind=EnvironmentKind.PYLOCK, files=("pylock.toml",)))
+    wheels, builds = place.lock(resolved)
+    assert [(wheel.name, wheel.requires) for wheel in wheels] == [("hull", ("rope",)), ("rope", ())]
+    assert [(build.name, build.sha256.hex) for build in builds] == [("hull", sdist.sha256)]
+    with pytest.raises(LockError, match="hull has no wheel at all") as caught:
+        place.lock(replace(resolved, allow_build=("mast",)))
+    assert 'allow-build = ["hull"]' in str(caught.value)
+    (place.root / "pylock.toml").write_text(text.replace(sdist.sha256, rope.sha256, 1))
+    with pytest.raises(TrustError):
+        place.lock(resolved)
+
+
 def git(folder: Path, *arguments: str) -> str:
     options = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main", "-c", "commit.gpgsign=false")
     done = subprocess.run(["git", *options, *arguments], cwd=folder, capture_output=True, text=True, check=True)

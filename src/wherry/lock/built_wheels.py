@@ -27,7 +27,7 @@ from wherry.formats.simple_index import IndexFile
 from wherry.lock.build_sandbox import SourceArchive
 from wherry.lock.build_sources import BuildSources, named_sources
 from wherry.lock.builder import Builder, BuiltWheel
-from wherry.lock.candidates import NoWheelError
+from wherry.lock.candidates import Candidate, NoWheelError, SourceOnlyError
 from wherry.lock.target import WheelTarget, markers_of
 from wherry.lock.wheels import LockOptions, lock_wheels, resolve_candidates
 from wherry.model.declaration import Declaration, Environment, EnvironmentKind, Requirement
@@ -129,7 +129,9 @@ class _Attempt:
 
     def build_chosen(self, error: LockError) -> bool:
         """After uv found no answer among wheels: build what lacks one and may be built. False when there is nothing."""
-        open_names = [name for name in self._declaration.allow_build if name not in self._built and name not in self._tried]
+        if isinstance(error, SourceOnlyError):
+            return self._build_listed(error.source)
+        open_names = [name for name in self._declaration.allow_build if name not in self._forced and name not in self._tried]
         names = [name for name in open_names if _is_mentioned(name, error)] or open_names
         self._tried.update(names)
         standins = {file: name for name in names for file in _list_sources(name, self._sources, self._target)}
@@ -140,7 +142,8 @@ class _Attempt:
                 _write_standin(file, Path(scratch))
             declaration = self._declare()
             sources = self._open_sources((Path(scratch),))
-            former = {wheel.name: wheel.version for wheel in self._kept_wheels()}
+            free = {*names, *self._options.upgrade_packages}
+            former = {wheel.name: wheel.version for wheel in self._kept_wheels() if wheel.name not in free}
             candidates, _ = resolve_candidates(declaration, self._target, sources, former, self._options)
         chosen = {(candidate.name, Version(candidate.version)): candidate for candidate in candidates}
         for file, name in standins.items():
@@ -150,10 +153,20 @@ class _Attempt:
                 self._offered[name] = self._build(source, ())
         return any(name in self._offered for name in names)
 
+    def _build_listed(self, listed: Candidate) -> bool:
+        """Build what a resolved file (pylock.toml, uv.lock) has as a source archive alone."""
+        if listed.name not in self._declaration.allow_build or listed.name in self._tried:
+            return False
+        self._tried.add(listed.name)
+        file = IndexFile(file=listed.file, url=listed.url, sha256=listed.sha256, size=listed.size)
+        self._offered[listed.name] = self._build(self._yard.sources.bring_released(listed.name, listed.version, file), ())
+        return True
+
     def lock(self) -> tuple[tuple[LockedWheel, ...], tuple[LockedBuild, ...]]:
         """Ask uv for wheels, those that were built among them."""
         keep = replace(self._keep, wheels=self._kept_wheels()) if self._keep is not None else None
-        wheels = lock_wheels(self._declare(), self._target, self._open_sources(), keep=keep, options=self._options)
+        built = {name: _as_candidate(wheel) for name, wheel in self._offered.items()}
+        wheels = lock_wheels(self._declare(), self._target, self._open_sources(), keep=keep, options=self._options, built=built)
         own = self._declaration.environment.own
         if own is not None and all(wheel.name != own.name for wheel in wheels):
             asked = {entry.name for entry in self._declaration.environment.requirements}
@@ -307,6 +320,17 @@ def _write_standin(file: IndexFile, folder: Path) -> None:
         archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
         archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(f"{info}/RECORD", "")
+
+
+def _as_candidate(built: BuiltWheel) -> Candidate:
+    return Candidate(
+        name=built.name,
+        version=built.version,
+        file=built.path.name,
+        sha256=built.sha256,
+        url=built.path.resolve().as_uri(),
+        size=built.size,
+    )
 
 
 def _own_wheel(built: BuiltWheel, wheels: Sequence[LockedWheel], asked: set[str]) -> LockedWheel:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from packaging.pylock import Package, Pylock, PylockValidationError
 from packaging.tags import Tag, parse_tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import Version
 
 from wherry.errors import FormatError, LockError
 from wherry.lock.conda_names import name_in_conda
@@ -44,10 +45,30 @@ class Candidate:
     requires: tuple[str, ...] = ()
 
 
+_NOTHING: Mapping[str, Candidate] = {}
+
+
+class SourceOnlyError(NoWheelError):
+    """A package that a platform gets no wheel of, but a source archive: `source`."""
+
+    def __init__(self, what: str, *, source: Candidate, where: str | None, hint: str) -> None:
+        super().__init__(what, package=source.name, where=where, hint=hint)
+        self.source = source
+
+
 def select_candidates(
-    text: str, folder: Path, where: str, target: WheelTarget, extras: Sequence[str] = (), groups: Sequence[str] | None = None
+    text: str,
+    folder: Path,
+    where: str,
+    target: WheelTarget,
+    extras: Sequence[str] = (),
+    groups: Sequence[str] | None = None,
+    built: Mapping[str, Candidate] = _NOTHING,
 ) -> tuple[Candidate, ...]:
-    """Read a pylock of `folder` and choose, sorted by name. `groups` None means the file's default groups."""
+    """Read a pylock of `folder` and choose, sorted by name. `groups` None means the file's default groups.
+
+    Of a package that is `built` in the version of the file, that wheel is chosen.
+    """
     pylock = _parse_pylock(text, where)
     environment = {
         **markers_of(target),
@@ -61,7 +82,11 @@ def select_candidates(
             continue
         if package.name in chosen:
             raise LockError(f"{package.name} is named twice for {target.platform}", where=where)
-        chosen[package.name] = _choose(package, folder, where, target, order)
+        made = built.get(package.name)
+        if made is not None and package.version == Version(made.version):
+            chosen[package.name] = replace(made, requires=_requires(package))
+        else:
+            chosen[package.name] = _choose(package, folder, where, target, order)
     return tuple(chosen[name] for name in sorted(chosen))
 
 
@@ -116,16 +141,20 @@ def _choose(package: Package, folder: Path, where: str, target: WheelTarget, ord
         if rank_of(file, order) is None:
             raise no_wheel(package.name, target, [file], where=where)
         return _candidate(package, file, archive.url, archive.path, archive.hashes, archive.size, folder, where)
-    if not package.wheels:
+    source = _source_archive(package, folder)
+    if not package.wheels and source is None:
         kind = next((word for word in ("vcs", "directory", "archive", "sdist") if getattr(package, word) is not None), "nothing")
         raise LockError(
-            f"{package.name} comes as {kind}, not as a wheel; wherry runs no build",
+            f"{package.name} comes as {kind}, not as a wheel",
             where=where,
-            hint=f"make a wheel of it (pip wheel {package.name}) and name its folder with find-links",
+            hint=f'environment = "pyproject.toml" or "requirements.txt" in wherry.toml, and {say_allow_build(package.name)}',
         )
-    ranked = [(rank, wheel) for wheel in package.wheels if (rank := rank_of(wheel.filename, order)) is not None]
+    ranked = [(rank, wheel) for wheel in package.wheels or () if (rank := rank_of(wheel.filename, order)) is not None]
     if not ranked:
-        raise no_wheel(package.name, target, [wheel.filename for wheel in package.wheels], where=where)
+        refusal = no_wheel(package.name, target, [wheel.filename for wheel in package.wheels or ()], where=where)
+        if source is None:
+            raise refusal
+        raise SourceOnlyError(refusal.what, source=source, where=where, hint=refusal.hint or "")
     wheel = min(ranked, key=lambda pair: (pair[0], pair[1].filename))[1]
     return _candidate(package, wheel.filename, wheel.url, wheel.path, wheel.hashes, wheel.size, folder, where)
 
@@ -133,6 +162,26 @@ def _choose(package: Package, folder: Path, where: str, target: WheelTarget, ord
 def say_allow_build(requirement: str) -> str:
     """The line to write for a package that may be built; `requirement` begins with its name."""
     return f'allow-build = ["{name_of(requirement)}"] in wherry.toml: it is built once, in a sandbox without network'
+
+
+def _source_archive(package: Package, folder: Path) -> Candidate | None:
+    """The package's sdist, where the file gives its sha256."""
+    sdist = package.sdist
+    if sdist is None or package.version is None:
+        return None
+    file = _name_in(sdist.url, sdist.path)
+    try:
+        digest = Digest.parse(f"sha256:{str(dict(sdist.hashes).get('sha256', '')).lower()}")
+    except FormatError:
+        return None
+    return Candidate(
+        name=package.name,
+        version=str(package.version),
+        file=file,
+        sha256=digest,
+        url=sdist.url or (folder / (sdist.path or file)).resolve().as_uri(),
+        size=sdist.size or None,
+    )
 
 
 def name_of(requirement: str) -> str:
@@ -189,8 +238,12 @@ def _candidate(
         sha256=digest,
         url=url or (folder / (path or file)).resolve().as_uri(),
         size=size or None,
-        requires=tuple(sorted({canonicalize_name(str(entry.get("name", ""))) for entry in package.dependencies or ()})),
+        requires=_requires(package),
     )
+
+
+def _requires(package: Package) -> tuple[str, ...]:
+    return tuple(sorted({canonicalize_name(str(entry.get("name", ""))) for entry in package.dependencies or ()}))
 
 
 def _name_in(url: str | None, path: str | None) -> str:

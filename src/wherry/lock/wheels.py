@@ -32,6 +32,7 @@ from wherry.model.lock import LockedWheel, PlatformLock
 from wherry.sources.package_sources import PackageSources
 from wherry.sources.uv_program import run_uv
 
+_NOTHING: Mapping[str, Candidate] = {}
 _COMPILE = ("pip", "compile", "--no-header", "--only-binary", ":all:")
 
 
@@ -55,16 +56,17 @@ def lock_wheels(
     *,
     keep: PlatformLock | None,
     options: LockOptions,
+    built: Mapping[str, Candidate] = _NOTHING,
 ) -> tuple[LockedWheel, ...]:
-    """The wheels of one platform, sorted by name, each with its true size."""
+    """The wheels of one platform, sorted by name, each with its true size. Those that are `built` count in resolved files."""
     kind = declaration.environment.kind
     if kind is EnvironmentKind.EMPTY or (kind is EnvironmentKind.CONDA and not declaration.environment.requirements):
         return ()
     pins: Mapping[str, Pin] = {}
     if kind is EnvironmentKind.PYLOCK:
-        candidates = _select_author_lock(declaration, target)
+        candidates = _select_author_lock(declaration, target, built)
     elif kind is EnvironmentKind.UV_LOCK:
-        candidates, pins = _export_uv_lock(declaration, target, sources, options)
+        candidates, pins = _export_uv_lock(declaration, target, sources, options, built)
     else:
         former = _allowed_pins(_former_pins(keep, options), declaration)
         candidates, pins = resolve_candidates(declaration, target, sources, former, options)
@@ -80,23 +82,27 @@ def lock_candidates(candidates: Sequence[Candidate], keep: PlatformLock | None, 
     return _as_wheels(complete_candidates(candidates, kept, sources), {})
 
 
-def _select_author_lock(declaration: Declaration, target: WheelTarget) -> tuple[Candidate, ...]:
+def _select_author_lock(declaration: Declaration, target: WheelTarget, built: Mapping[str, Candidate]) -> tuple[Candidate, ...]:
     environment = declaration.environment
     path = declaration.root / environment.files[0]
     text = _read_text(path, environment.files[0])
     groups = environment.groups or None
-    return select_candidates(text, path.parent, environment.files[0], target, environment.extras, groups)
+    return select_candidates(text, path.parent, environment.files[0], target, environment.extras, groups, built)
 
 
 def _export_uv_lock(
-    declaration: Declaration, target: WheelTarget, sources: PackageSources, options: LockOptions
+    declaration: Declaration,
+    target: WheelTarget,
+    sources: PackageSources,
+    options: LockOptions,
+    built: Mapping[str, Candidate],
 ) -> tuple[tuple[Candidate, ...], Mapping[str, Pin]]:
     environment = declaration.environment
     folder = (declaration.root / environment.files[0]).parent
     arguments = ["export", "--frozen", "--no-header", "--no-default-groups", "--no-emit-workspace", *_choices(declaration, "")]
     pylock = run_uv([*arguments, "--format", "pylock.toml"], sources.settings, folder, offline=options.offline)
     listed = run_uv([*arguments, "--format", "requirements.txt", "--no-hashes"], sources.settings, folder, offline=options.offline)
-    return select_candidates(pylock, folder, environment.files[0], target), parse_pins(listed)
+    return select_candidates(pylock, folder, environment.files[0], target, built=built), parse_pins(listed)
 
 
 def resolve_candidates(
