@@ -127,3 +127,21 @@ def test_the_files_are_shared_with_the_next_one(made: tuple[Wherry, Path, Path])
     assert [(one["name"], one["state"], one["conda"]) for one in listed] == [("harbour", "ok", True), ("other", "ok", True)]
     assert "leave it away" in wherry.refused("env", "create", "--python", "python3", "--frozen", cwd=project, code=2)
     wherry.ok("env", "remove", "other", cwd=project)
+
+
+def test_an_environment_becomes_a_project_with_the_same_lock(made: tuple[Wherry, Path, Path], tmp_path: Path) -> None:
+    wherry, project, prefix = made
+    (tmp_path / "condarc").write_text(f"channel_alias: {(project.parent).as_uri()}\n")
+    again = tmp_path / "again"
+    again.mkdir()
+    (again / "main.py").write_text(MAIN)
+    there = wherry.with_env(CONDARC=str(tmp_path / "condarc"))
+    said = there.run("init", "--from-env", prefix, cwd=again)
+    assert said.returncode == 0, said.stderr
+    assert "0 changed, 0 impossible" in said.stderr
+    there.ok("lock", cwd=again)
+    former, new = (
+        parse_lock((folder / "wherry.lock").read_text()).for_platform(read_host_platform()) for folder in (project, again)
+    )
+    assert {record.file: record.sha256 for record in new.records} == {record.file: record.sha256 for record in former.records}
+    assert {wheel.file: wheel.sha256 for wheel in new.wheels} == {wheel.file: wheel.sha256 for wheel in former.wheels}

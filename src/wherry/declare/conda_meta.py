@@ -90,7 +90,7 @@ def _origin(document: dict[str, Any]) -> tuple[str, str]:
     url, channel = document.get("url"), document.get("channel")
     if isinstance(url, str) and url:
         try:
-            split = split_record_address(url.removeprefix("channel:"), "")  # as wherry's own prefixes have it
+            split = split_record_address(url, "")
         except FormatError:
             return "", subdir
         return split.channel, split.subdir

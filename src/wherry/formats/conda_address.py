@@ -14,7 +14,8 @@ from wherry.errors import FormatError
 from wherry.formats.urls import strip_channel_credentials
 
 ARCHIVES = (".conda", ".tar.bz2")
-_USUAL = re.compile(r"https?://(?:conda\.anaconda\.org|repo\.anaconda\.com)/(?P<name>.+)")
+# The last one is what wherry's own prefixes say of a channel whose address is nobody's business (docs/spec/layers.md).
+_USUAL = re.compile(r"https?://(?:conda\.anaconda\.org|repo\.anaconda\.com|channel\.invalid)/(?P<name>.+)")
 _SUBDIR = re.compile(r"noarch|[a-z]+-[a-z0-9_]+")
 _FILE = re.compile(r"(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]*)-(?P<version>[^-/\s]+)-(?P<build>[^-/\s]+)\.(?:conda|tar\.bz2)")
 
