@@ -73,7 +73,7 @@ def make_layer(entries: Sequence[TarEntry]) -> bytes:
     return b"".join(stream_tar(add_parents(entries)))
 
 
-def make_image(*layers: Sequence[TarEntry] | bytes, platform: Platform = AMD64, **config: Sequence[str]) -> TinyImage:
+def make_image(*layers: Sequence[TarEntry] | bytes, platform: Platform = AMD64, **config: Sequence[object]) -> TinyImage:
     """`layers` are entries, or tars of others."""
     tars = tuple(layer if isinstance(layer, bytes) else make_layer(layer) for layer in layers)
     diff_ids = [DiffId(hashlib.sha256(tar).hexdigest()) for tar in tars]

@@ -4,7 +4,8 @@ The container has a fixed name and a label with its image's ID, so the truth abo
 happens to us. What it is to keep lies in volumes: each exchange makes it anew.
 
 An image that keeps its bytecode in a cache (`PYTHONPYCACHEPREFIX` below /var/cache/python) gets it made before the exchange, in
-a container without a network, into a folder that appears whole or not at all and that the application cannot write.
+a container without a network, into a folder that appears whole or not at all and that the application cannot write. It serves other
+images only where they have the same layers with Python files.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from wherry.engines.device import IMAGE_LABEL, DeviceEngine
 from wherry.engines.port import EngineImage, Mount, MountKind, RunSpec
 from wherry.errors import EngineError
 from wherry.model.layout import PYTHON_CACHE, VENV
+from wherry.model.python_cache import name_cache_of
 from wherry.model.release import name_on_device
 from wherry.store.folders import make_folder
 from wherry.store.posix import explain_os_errors, sync_all, sync_folder
@@ -83,10 +85,10 @@ class Containers:
 
     def forget_caches(self, kept: Collection[ImageRecord]) -> None:
         """Remove the bytecode of images that are gone."""
-        keys = {_read_key(record) for record in kept}
+        names = {_name_cache(record) for record in kept}
         with explain_os_errors(self._bytecode):
             for folder in self._bytecode.glob("*"):
-                if folder.name not in keys:
+                if folder.name not in names:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def _describe(self, record: ImageRecord) -> RunSpec:
@@ -108,8 +110,8 @@ class Containers:
         )
 
     def _cache(self, record: ImageRecord) -> Path | None:
-        key = _read_key(record)
-        return self._bytecode / key if key else None
+        name = _name_cache(record)
+        return self._bytecode / name if name else None
 
     def _warm_up(self, record: ImageRecord) -> None:
         cache = self._cache(record)
@@ -147,6 +149,8 @@ def _find_python(record: ImageRecord) -> str:
     return f"{next((prefix for prefix in prefixes if prefix.startswith('/')), f'/{VENV}')}/bin/python"
 
 
-def _read_key(record: ImageRecord) -> str | None:
-    found = (_KEY.fullmatch(variable) for variable in record.parse_config().env)
-    return next((match[1] for match in found if match), None)
+def _name_cache(record: ImageRecord) -> str | None:
+    """The folder of an image's cache: shared by those with the same Python files. One that inherited its variable gets its own."""
+    config = record.parse_config()
+    key = next((match[1] for match in map(_KEY.fullmatch, config.env) if match), None)
+    return key if key is None or key == name_cache_of(config) else f"{key}-{config.digest.hex[:16]}"

@@ -63,13 +63,14 @@ class Poller:
         finally:
             partial.close()
 
-    def settle(self) -> None:
-        """The parcel that `poll` gave was dealt with: forget it, and do not fetch it again."""
+    def settle(self, *, has_image: bool = True) -> None:
+        """The parcel that `poll` gave was dealt with: forget it, and do not fetch it again, unless the image that the device has
+        now is lost."""
         partial = PartialFile(self._folder / "parcel")
         content = partial.content
         if content is not None and content.validator:
-            known = {address: validator for address, validator in self._read_known().items() if address != content.address}
-            kept = [*known.items(), (content.address, content.validator)][-_MAX_KNOWN:]
+            known = {address: entry for address, entry in self._read_known().items() if address != content.address}
+            kept = [*known.items(), (content.address, (content.validator, has_image))][-_MAX_KNOWN:]
             with explain_os_errors(self._folder):
                 write_atomically(self._folder / "known.json", json.dumps(dict(kept)).encode())
         partial.discard()
@@ -87,7 +88,10 @@ class Poller:
             Link(self._channel.url, session, self._tls, patience=self._patience) as link,
         ):
             for address in sorted(addresses, key=lambda address: address != begun):
-                found = link.fetch(addresses[address], partial, known=known.get(address, ""), limit=limit)
+                validator, had_image = known.get(address, ("", False))
+                # What left this device with an image is no answer to one that has none any more.
+                validator = "" if had_image and base is None else validator
+                found = link.fetch(addresses[address], partial, known=validator, limit=limit)
                 if found.news is not News.MISSING:
                     return address if found.news is News.COMPLETE else ""
         return ""
@@ -98,9 +102,10 @@ class Poller:
             free = shutil.disk_usage(self._folder).free
         return min(MAX_PARCEL, free // 2 + (partial.content.size if partial.content else 0))
 
-    def _read_known(self) -> Mapping[str, str]:
+    def _read_known(self) -> Mapping[str, tuple[str, bool]]:
+        """By address: the validator of what was dealt with, and whether the device had an image then."""
         try:
             value = json.loads((self._folder / "known.json").read_bytes())
-        except (OSError, ValueError):
+            return {str(address): (str(validator), bool(had_image)) for address, (validator, had_image) in value.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
             return {}  # nothing is lost but a few hundred bytes
-        return {str(address): str(validator) for address, validator in value.items()} if isinstance(value, dict) else {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 from wherry.agent.parcel_source import open_parcel_file
@@ -16,13 +17,14 @@ from wherry.agent.preparation import BaseUnusable
 from wherry.agent.processes import Apart, work_apart
 from wherry.agent.settings import AgentSettings
 from wherry.agent.update import Outcome, Say, Updater
+from wherry.agent.windows import next_opening
 from wherry.errors import DeviceError, EngineError, StoreError, TransferError, WherryError
 from wherry.model.digest import Digest
 from wherry.model.release import locate_parcel
 from wherry.store.posix import write_hint
 
 _TICK = 10.0  # seconds between looks at the container
-_SOON = 900.0  # seconds until the next attempt after one that the link or the engine stopped
+_SOON, _DOUBLED = 900.0, 16  # seconds until the next attempt after one that the link or the engine stopped; how often doubled
 _POLLED = "polled"
 
 
@@ -49,12 +51,12 @@ class Service:
     def run(self, stop: threading.Event) -> None:
         """Go on until `stop` is set."""
         self._attempt("after the start", self._updater.recover)
-        due = self._next_poll()
+        due, failures = self._next_poll(), 0
         while not stop.wait(min(_TICK, max(0.0, due - time.monotonic()))):
             if time.monotonic() >= due:
                 write_hint(self._settings.state / _POLLED, str(int(time.time())).encode())
-                worked = self._attempt("update", self.update_once)
-                due = time.monotonic() + (self._settings.channel.poll.total_seconds() if worked else self._pause())
+                failures = 0 if self._attempt("update", self.update_once) else failures + 1
+                due = time.monotonic() + self._pause(failures)
             elif not self._updater.is_running():
                 self._attempt("container", self._updater.recover)
 
@@ -70,11 +72,14 @@ class Service:
         except (EngineError, StoreError):
             raise  # not the parcel's fault: it is tried again
         except WherryError:
-            work_apart(self._apart, "settle_news", self._settings)
+            self._settle()
             raise
         if outcome is not Outcome.WAITING:
-            work_apart(self._apart, "settle_news", self._settings)
+            self._settle()
         return outcome
+
+    def _settle(self) -> None:
+        work_apart(self._apart, "settle_news", self._settings, self._updater.read_base() is not None)
 
     def _take_from_folder(self, base: Digest | None, patience: float) -> Outcome:
         folder = Path(self._settings.channel.url.removeprefix("file://"))
@@ -106,11 +111,19 @@ class Service:
             passed = time.time() - int((self._settings.state / _POLLED).read_bytes())
         except (OSError, ValueError):
             return time.monotonic()
-        period = self._settings.channel.poll.total_seconds()
-        return time.monotonic() + (max(0.0, period - passed) if passed >= 0 else 0.0)
+        left = max(0.0, self._settings.channel.poll.total_seconds() - passed) if passed >= 0 else 0.0
+        return time.monotonic() + self._shorten(left)
 
-    def _pause(self) -> float:
-        return min(_SOON, self._settings.channel.poll.total_seconds())
+    def _pause(self, failures: int) -> float:
+        """Seconds to the next poll: after failures fewer, but twice as many each time, as each costs a handshake."""
+        period = self._settings.channel.poll.total_seconds()
+        return self._shorten(min(period, _SOON * 2.0 ** min(failures - 1, _DOUBLED)) if failures else period)
+
+    def _shorten(self, pause: float) -> float:
+        """A pause that begins outside of all windows ends when one opens, or no poll might ever fall into one."""
+        now = datetime.now().astimezone()
+        opening = (next_opening(self._settings.budget.windows, now) - now).total_seconds()
+        return min(pause, opening) if opening > 0 else pause
 
 
 def _is_folder(url: str) -> bool:

@@ -110,10 +110,10 @@ def fetch_news(settings: AgentSettings, base: Digest | None) -> str | None:
         return None if source is None else str(settings.state / "link" / "parcel")
 
 
-def settle_news(settings: AgentSettings) -> None:
-    """The parcel was dealt with: forget it, and do not fetch it again."""
+def settle_news(settings: AgentSettings, has_image: bool) -> None:
+    """The parcel was dealt with: forget it, and do not fetch it again, as long as the device does not lose its image."""
     channel = Channel(url=settings.channel.url, platform=settings.platform, certificates=settings.channel.certificates)
-    Poller(channel, settings.state, Rules(), lambda: tell_time(settings.state)).settle()
+    Poller(channel, settings.state, Rules(), lambda: tell_time(settings.state)).settle(has_image=has_image)
 
 
 def read_ledger(settings: AgentSettings) -> dict[str, object]:

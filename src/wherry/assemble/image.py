@@ -5,7 +5,6 @@ Follows the OCI image-spec 1.1. What the image says of itself depends on the rec
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +27,7 @@ from wherry.model.oci import (
     Descriptor,
     History,
 )
+from wherry.model.python_cache import name_cache
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CONDA_NAME = "base"  # what conda itself calls the environment at the root of an installation
@@ -110,20 +110,12 @@ def _environment(recipe: Recipe, platform: PlatformRecipe, layers: Sequence[Buil
     if platform.conda_prefix:
         given.update(CONDA_PREFIX=f"/{platform.conda_prefix}", CONDA_DEFAULT_ENV=_CONDA_NAME)
     if recipe.bytecode is Bytecode.CACHE:
-        given["PYTHONPYCACHEPREFIX"] = f"{PYTHON_CACHE}/{cache_key(layers)}"
+        own = (layer.diff_id for layer in layers if layer.kind is not LayerKind.MODEL)
+        given["PYTHONPYCACHEPREFIX"] = f"{PYTHON_CACHE}/{name_cache(own)}"
     else:
         given["PYTHONDONTWRITEBYTECODE"] = "1"
     given.update(recipe.env)
     return [f"{name}={value}" for name, value in given.items()]
-
-
-def cache_key(layers: Sequence[BuiltLayer]) -> str:
-    """Names the bytecode cache by all layers that can hold Python files: 32 hex digits.
-
-    Time stamps in an image are fixed, so that a cache of another release would run that release's code.
-    """
-    holding = "\n".join(str(layer.diff_id) for layer in layers if layer.kind is not LayerKind.MODEL)
-    return hashlib.sha256(holding.encode()).hexdigest()[:32]
 
 
 def _annotations(recipe: Recipe, platform: PlatformRecipe) -> dict[str, str]:

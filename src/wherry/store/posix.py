@@ -15,13 +15,14 @@ from pathlib import Path
 
 from wherry.errors import StoreError
 
-_MAKE_ROOM = "wherry image prune, or WHERRY_STORE on another disk"
+_MAKE_ROOM = "wherry image prune, or WHERRY_STORE on another disk; on a device: `state` in agent.toml on another disk"
+_WHERE = "WHERRY_STORE says where images lie, `state` in agent.toml where an agent works"
 _CHECK_OWNER = "check the folder's owner and permissions"
 _HINTS = {
     errno.EACCES: _CHECK_OWNER,
     errno.EPERM: _CHECK_OWNER,
-    errno.EROFS: "a folder that may be written; WHERRY_STORE says where images lie",
-    errno.ENOTDIR: "a folder in place of the file; WHERRY_STORE says where images lie",
+    errno.EROFS: f"a folder that may be written; {_WHERE}",
+    errno.ENOTDIR: f"a folder in place of the file; {_WHERE}",
 }
 _NO_LINKS = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS}
 _FICLONE = 0x40049409  # ioctl_ficlone(2)

@@ -12,16 +12,22 @@ from wherry.agent.update import Outcome
 from wherry.engines.port import RunSpec
 from wherry.errors import EngineError
 from wherry.formats.tar import file_entry
+from wherry.model.oci import History
+from wherry.model.python_cache import name_cache
 
-KEYS = ("a" * 32, "b" * 32)
+BY = [History(created_by="wherry layer code code"), History(created_by="wherry layer model app/model")]
 
 
-def make(model: bytes, key: str) -> TinyImage:
+def make(model: bytes, code: bytes, key: str = "") -> TinyImage:
+    """As wherry builds it; with the `key` of another one: as somebody does who builds on that."""
+    layers = [file_entry("app/main.py", code)], [file_entry("app/model", model)]
+    key = key or name_cache(make_image(*layers).diff_ids[:1])
     env = ["PATH=/bin", f"PYTHONPYCACHEPREFIX=/var/cache/python/{key}"]
-    return make_image([file_entry("app/main.py", b"print()")], [file_entry("app/model", model)], env=env, entrypoint=["/app"])
+    return make_image(*layers, env=env, entrypoint=["/app"], history=BY)
 
 
-ONE, TWO, THREE = make(b"1", KEYS[0]), make(b"2", KEYS[0]), make(b"3", KEYS[1])
+ONE, TWO, THREE = make(b"1", b"print(1)"), make(b"2", b"print(1)"), make(b"3", b"print(3)")
+KEYS = tuple(name_cache(image.diff_ids[:1]) for image in (ONE, THREE))
 
 
 @pytest.fixture
@@ -94,3 +100,17 @@ def test_the_images_own_python_makes_it(
     monkeypatch.setattr(device.engine, "run", lambda spec: specs.append(spec) or run(spec))
     device.agent().apply(as_source(operator.cut(image, None)))
     assert [spec.command[0] for spec in specs] == [python]
+
+
+def test_an_image_that_names_anothers_cache_gets_its_own(tmp_path: Path, operator: Operator, parcels: list[bytes]) -> None:
+    """Its files differ, and the bytecode of the other one would run in their place."""
+    device = Device.simulated(tmp_path, operator)
+    device.agent().apply(as_source(parcels[0]))
+    planted = make(b"1", b"print(4)", KEYS[0])
+    operator.release(4, planted)
+    device.agent().apply(as_source(operator.cut(planted, ONE)))
+    cache = tmp_path / "state/bytecode"
+    own = f"{KEYS[0]}-{planted.image_id.hex[:16]}"
+    assert sorted(path.name for path in cache.iterdir()) == [KEYS[0], own]
+    assert isinstance(device.engine, SimulatedEngine)
+    assert device.engine.read_note("app")["mounts"] == [str(cache / own)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from tests.simulators.tuf_repository import AMD64
 from tests.simulators.web import WebSimulator
 from wherry.agent.preparation import BaseUnusable
 from wherry.agent.processes import run_apart
-from wherry.agent.settings import UpdateSettings
+from wherry.agent.settings import BudgetSettings, UpdateSettings
 from wherry.agent.update import Outcome, TakenBack
+from wherry.agent.windows import parse_window
 from wherry.errors import DeviceError, EngineError, FormatError
 from wherry.model.release import locate_parcel
 from wherry.store.posix import hold_lock
@@ -124,6 +126,30 @@ def test_a_sick_release_on_a_device_that_lost_its_images(device: Device) -> None
     assert (device.running, device.agent().read_state().pending) == (None, None)
 
 
+def test_images_that_somebody_removed_from_a_channel_without_news(device: Device, web: WebSimulator) -> None:
+    """What the device knows of the full parcel is of the time when it had the image."""
+    lose_images(device)
+    assert device.service().update_once() is Outcome.UPDATED  # by the full one
+    assert [device.service().update_once() for _ in range(2)] == [Outcome.SAME] * 2
+    lose_images(device)
+    asked = len(web.seen)
+    assert device.service().update_once() is Outcome.UPDATED
+    assert device.running == TWO.image_id
+    assert [(seen.path, seen.status) for seen in web.seen[asked:]] == [(place(None), 206)]
+
+
+def test_a_sick_full_one_is_not_fetched_again_by_who_lost_its_images(device: Device, web: WebSimulator) -> None:
+    assert isinstance(device.engine, SimulatedEngine)
+    device.engine.sick.add(TWO.image_id)
+    lose_images(device)
+    with pytest.raises(TakenBack):
+        device.service().update_once()
+    asked = len(web.seen)
+    with pytest.raises(EngineError):
+        device.service().update_once()  # nothing new, and nothing to start
+    assert [seen.status for seen in web.seen[asked:]] == [304]
+
+
 def test_one_image_that_somebody_removed(device: Device) -> None:
     """The former one starts, and the release was not at fault."""
     before = set((device.folder / "engine/images").iterdir())
@@ -213,6 +239,26 @@ def test_the_service_goes_on_when_the_link_is_down(device: Device, web: WebSimul
     web.manners.status = 404
     device.service().run(Ticks(device, ["poll", "power", "look"]))
     assert device.running == ONE.image_id
+
+
+def pauses(device: Device, failures: int) -> list[float]:
+    service = device.service()
+    return [round(service._pause(number) / 60) for number in range(failures)]
+
+
+def test_each_failure_doubles_the_pause(device: Device) -> None:
+    assert pauses(device, 10) == [1440, 15, 30, 60, 120, 240, 480, 960, 1440, 1440]
+    assert pauses(device, 2000)[-1] == 1440
+
+
+def test_a_device_that_is_outside_of_its_windows_polls_when_one_opens(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a daily poll that once fell outside would do so every day."""
+    soon = datetime.now().astimezone() + timedelta(hours=2)
+    budget = BudgetSettings(windows=(parse_window(f"{soon:%H:%M}-{soon + timedelta(minutes=30):%H:%M}"),))
+    monkeypatch.setattr(Device, "settings", replace(device.settings, budget=budget))
+    assert 110 <= pauses(device, 1)[0] <= 120
+    with pytest.raises(DeviceError, match="no time window is open"):
+        device.service().update_once()
 
 
 def test_a_clock_at_1970_verifies_by_the_signed_time(device: Device) -> None:
