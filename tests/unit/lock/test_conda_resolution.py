@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -183,3 +184,66 @@ def test_a_lock_of_another_tool(dock: CondaDock, forge: Path) -> None:
     assert locked.wheels == ()
     with pytest.raises(LockError, match="no packages for linux-aarch64, only for linux-64"):
         dock.lock(replace(declaration, platforms=(ARM64,)))
+
+
+def as_conda_lock(archives: list[Path], wheel: str, digest: str) -> str:
+    lines = [
+        "version: 1",
+        "metadata:",
+        f"  channels: [{{url: '{archives[0].parents[1].as_uri()}'}}]",
+        "  platforms: [linux-64]",
+        "package:",
+    ]
+    for archive in archives:
+        name, version, _ = archive.name.rsplit("-", 2)
+        lines += [
+            f"- name: {name}",
+            f"  version: '{version}'",
+            "  manager: conda",
+            "  platform: linux-64",
+            f"  url: {archive.as_uri()}",
+        ]
+        lines += [f"  hash: {{sha256: {hashlib.sha256(archive.read_bytes()).hexdigest()}}}", "  category: main"]
+        lines += [f"  dependencies: {{{'' if name == 'python' else 'python: 3.12.*'}}}"]
+    lines += ["- name: knot", "  version: '1.0'", "  manager: pip", "  platform: linux-64", f"  url: {wheel}"]
+    return "\n".join([*lines, f"  hash: {{sha256: {digest}}}", "  category: main", "  dependencies: {}", ""])
+
+
+def as_pixi_lock(archives: list[Path], wheel: str, digest: str) -> str:
+    channel = archives[0].parents[1].as_uri()
+    lines = [
+        "version: 6",
+        "environments:",
+        "  default:",
+        f"    channels: [{{url: '{channel}/'}}]",
+        "    packages:",
+        "      linux-64:",
+    ]
+    lines += [*(f"      - conda: {archive.as_uri()}" for archive in archives), f"      - pypi: {wheel}", "packages:"]
+    for archive in archives:
+        raw = archive.read_bytes()
+        lines += [f"- conda: {archive.as_uri()}", f"  sha256: {hashlib.sha256(raw).hexdigest()}", f"  size: {len(raw)}"]
+        lines += ["  depends:", "  - python 3.12.*"] if not archive.name.startswith("python") else []
+    return "\n".join([*lines, f"- pypi: {wheel}", "  name: knot", "  version: '1.0'", f"  sha256: {digest}", ""])
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "write"),
+    [(EnvironmentKind.CONDA_LOCK, "conda-lock.yml", as_conda_lock), (EnvironmentKind.PIXI_LOCK, "pixi.lock", as_pixi_lock)],
+)
+def test_locks_that_name_wheels_too(
+    dock: CondaDock, forge: Path, kind: EnvironmentKind, file: str, write: Callable[[list[Path], str, str], str]
+) -> None:
+    knot = make_wheel("knot", "1.0")
+    archives = [path for path in sorted(forge.glob("linux-64/*.conda")) if path.name.startswith(("python", "numpy-2.1"))]
+    (dock.folder / file).write_text(write(archives, dock.index.file_url(knot), knot.sha256))
+    declaration = replace(dock.declare(ask(), platforms=(AMD64,)), environment=Environment(kind=kind, files=(file,)))
+    lock = dock.lock(declaration)
+    (locked,) = lock.platforms
+    assert titles(locked.records) == ["numpy 2.1.0", "python 3.12.1"]
+    assert [(record.requires, record.size) for record in locked.records] == [
+        (("python",), archives[0].stat().st_size),
+        ((), archives[1].stat().st_size),
+    ]
+    assert [(wheel.name, wheel.sha256.hex, wheel.size) for wheel in locked.wheels] == [("knot", knot.sha256, len(knot.data))]
+    assert parse_lock(render_lock(lock)) == lock
