@@ -33,7 +33,7 @@ def unpack_conda_python(
     if not root.is_dir():
         archives = fetch(needed)
         with make_folder(root) as making:
-            entries = _lay_out(needed, archives, environment_layout(interpreter), making.parent)
+            entries = _lay_out(needed, archives, environment_layout(interpreter), cache)
             unpack_layer(stream_tar(entries), making, "conda's Python")
     program = root / interpreter.path.lstrip("/")
     return check_interpreter(root, (str(program),), interpreter.path, interpreter.version)

@@ -21,6 +21,7 @@ from wherry.formats.prefix_record import InstalledFile, PrefixRecord, parse_pref
 from wherry.formats.tar import Content, TarEntry, file_entry, symlink_entry
 from wherry.model.lock import LockedRecord
 from wherry.sources.rattler_program import run_rattler
+from wherry.store.posix import explain_os_errors, hold_lock
 
 _CHUNK = 1 << 20
 _TIMEOUT = 1800.0  # seconds; hundreds of records on a slow disk
@@ -60,18 +61,32 @@ def stage_records(
 
     The archives must have been verified. What is laid out lies below `folder` while the block lasts.
     """
-    making = folder / f".stage-{os.getpid()}-{os.urandom(8).hex()}"
-    try:
-        making.mkdir(parents=True, mode=0o700)
-    except OSError as error:
-        raise StoreError(f"cannot write: {error.strerror}", where=str(folder)) from error
-    try:
+    with _open_scratch(folder / "staging") as making:
         request = {"folder": str(making), "prefix": f"/{prefix}", "python": python, "records": [_ask(*pair) for pair in archives]}
         answer = run_rattler("stage", request, timeout=_TIMEOUT)
         pairs = zip(archives, answer["folders"], strict=True)
         yield {record.name: _read_staged(record, making / name) for (record, _), name in pairs}
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
+
+
+@contextmanager
+def _open_scratch(top: Path) -> Iterator[Path]:
+    """A folder for as long as the block lasts. Those that a killed process left behind go: nobody holds their locks."""
+    with explain_os_errors(top):
+        top.mkdir(parents=True, exist_ok=True)
+        for lock in top.glob("*.lock"):
+            with hold_lock(lock, exclusive=True, wait=False) as ours:
+                if ours:
+                    shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+                    lock.unlink(missing_ok=True)
+    name = os.urandom(8).hex()
+    with hold_lock(top / f"{name}.lock", exclusive=True):
+        try:
+            with explain_os_errors(top):
+                (top / name).mkdir(mode=0o700)
+            yield top / name
+        finally:
+            shutil.rmtree(top / name, ignore_errors=True)
+            (top / f"{name}.lock").unlink(missing_ok=True)
 
 
 def _ask(record: LockedRecord, archive: Path) -> dict[str, object]:

@@ -20,6 +20,7 @@ from wherry.model.digest import Digest
 from wherry.model.lock import LockedRecord
 from wherry.sources import staged_records
 from wherry.sources.staged_records import StagedRecord, stage_records
+from wherry.store.posix import hold_lock
 
 rattler = pytest.importorskip("rattler")
 
@@ -59,7 +60,7 @@ def test_the_final_prefix_is_in_texts(tmp_path: Path, packages: Path) -> None:
         text = read(found["xtensor-io"].files["lib/pkgconfig/xtensor-io.pc"]).decode()
     assert text.startswith("prefix=/opt/conda\n")
     assert "placehold" not in text
-    assert not list(tmp_path.iterdir())  # nothing stays
+    assert not list((tmp_path / "staging").iterdir())  # nothing stays
 
 
 def test_files_go_where_this_python_looks_with_their_modes_and_links(tmp_path: Path, packages: Path) -> None:
@@ -120,7 +121,7 @@ def test_an_archive_of_another_record_is_refused(tmp_path: Path, packages: Path)
         stage_records([(other, packages / NOARCH)], python="3.11.2", prefix="opt/conda", folder=tmp_path),
     ):
         pass
-    assert not list(tmp_path.iterdir())
+    assert not list((tmp_path / "staging").iterdir())
 
 
 def test_a_damaged_package_is_named(tmp_path: Path, packages: Path) -> None:
@@ -128,7 +129,18 @@ def test_a_damaged_package_is_named(tmp_path: Path, packages: Path) -> None:
     name = "linux-64/zlib-1.2.11-h7b6447c_3.conda"
     with pytest.raises(FormatError, match=r"zlib-1\.2\.11-h7b6447c_3\.conda"), staged(tmp_path, packages / name):
         pass
-    assert not list(tmp_path.iterdir())
+    assert not list((tmp_path / "staging").iterdir())
+
+
+def test_what_a_killed_process_left_goes_and_what_another_one_uses_stays(tmp_path: Path, packages: Path) -> None:
+    top = tmp_path / "staging"
+    for name in ("left", "used"):
+        (top / name / "0").mkdir(parents=True)
+        (top / f"{name}.lock").touch()
+    with hold_lock(top / "used.lock", exclusive=True), staged(tmp_path, packages / NOARCH):
+        assert (top / "used/0").is_dir()
+        assert not (top / "left").exists()
+    assert sorted(path.name for path in top.iterdir()) == ["used", "used.lock"]
 
 
 # -- what py-rattler wrote is not believed
