@@ -14,12 +14,16 @@ from tools.conda_channel.samples import write_samples
 
 from tests.conftest import require_tool
 from tests.flow.conftest import BOTH, Seed, Wherry, layers_of, write_project
+from tests.flow.test_reference_base import publish_real_base
+from tests.simulators.managed_python import archive_of_records, list_downloads
+from tests.simulators.registry import RegistrySimulator
 from tests.simulators.shipyard import make_sdist, source_files
 from wherry.formats.lockfile import parse_lock
 from wherry.model.lock import BuildKind, PlatformLock
 
 pytestmark = [pytest.mark.network, pytest.mark.engine]
 
+MANAGED = "cpython-3.11.2+20240101-linux-64.tar.gz"
 SHOW = "import json, sys, {name}\nprint(json.dumps([{name}.VERSION, sys.version_info[:2], sys.prefix]))\n"
 
 
@@ -100,6 +104,31 @@ def test_the_projects_own_package_follows_its_files(wherry: Wherry, tmp_path: Pa
     assert "ownship" in wherry.run("build", cwd=project).stderr
     assert answer(wherry, project) == ["changed", [3, 11], "/opt/env"]
     assert "building" not in wherry.run("build", cwd=project).stderr
+
+
+def test_a_package_over_a_base_by_reference(seed: Seed, wherry: Wherry, tmp_path: Path) -> None:
+    seed.index.add(make_sdist("capstan", "1.0", requires=("tinyone",)))
+    with RegistrySimulator() as registry:
+        text = f'base = "{publish_real_base(seed, registry)}"\nbytecode = "none"\nallow-build = ["capstan"]\n'
+        files = {"main.py": SHOW.format(name="capstan"), "requirements.txt": "capstan\n", "wherry.toml": text}
+        project = write_project(tmp_path / "project", files)
+        wherry.build(project)
+        assert answer(wherry, project) == ["1.0", [3, 11], "/opt/env"]
+    assert locked(project)[0].interpreter.source == "base"
+
+
+def test_a_package_for_a_managed_python(
+    seed: Seed, wherry: Wherry, tmp_path: Path, conda_records: Callable[[str], list[Path]]
+) -> None:
+    seed.index.add(make_sdist("windlass", "1.0", requires=("tinyone",)))
+    archives = {("3.11.2", "linux/amd64"): archive_of_records(tmp_path / MANAGED, conda_records("linux-64"))}
+    there = wherry.with_env(UV_PYTHON_DOWNLOADS_JSON_URL=list_downloads(tmp_path, archives))
+    text = 'python = "3.11"\ninterpreter = "managed"\nplatforms = ["linux/amd64"]\nbytecode = "none"\nallow-build = ["windlass"]\n'
+    files = {"main.py": SHOW.format(name="windlass"), "requirements.txt": "windlass\n", "wherry.toml": text}
+    project = write_project(tmp_path / "project", files)
+    there.build(project)
+    assert answer(there, project) == ["1.0", [3, 11], "/opt/env"]
+    assert locked(project)[0].interpreter.source == "managed"
 
 
 def test_a_package_for_conda_s_python(
