@@ -7,11 +7,13 @@ Opened once per command: the channels' indexes are asked for once, and a foreign
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from wherry.errors import LockError
 from wherry.formats.conda_package import inspect_conda_package
 from wherry.lock.candidates import Candidate
 from wherry.lock.conda import Channels, CondaTarget, channels_of, lock_records
@@ -26,6 +28,8 @@ from wherry.model.lock import LockedInterpreter, LockedRecord, PlatformLock
 from wherry.model.platform import Platform
 from wherry.model.progress import Progress
 from wherry.sources.conda_channels import CondaChannels
+
+_OTHER_PYTHON = re.compile(r"_(?:pypy|graalpy|cp3\d+t)\w*$")  # other interpreters, and CPython without its lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,12 @@ def _named_channels(declaration: Declaration, foreign: ForeignLock | None) -> tu
 def _find_python(records: tuple[LockedRecord, ...]) -> LockedInterpreter | None:
     for record in records:
         if record.name == "python":
+            if _OTHER_PYTHON.search(record.build):
+                raise LockError(
+                    f"this Python is not CPython as wheels know it: {record.name} {record.version} {record.build}",
+                    where=f"{record.channel}/{record.subdir}",
+                    hint="name a build among the dependencies: python=3.13=*_cp313, or *_cpython for older ones",
+                )
             minor = ".".join(record.version.split(".")[:2])
             return LockedInterpreter(source="conda", version=record.version, path=f"/{CONDA}/bin/python{minor}")
     return None

@@ -159,6 +159,13 @@ def test_a_project_of_pip_over_condas_python(dock: CondaDock, forge: Path) -> No
     assert locked.interpreter.path == "/opt/conda/bin/python3.12"
 
 
+@pytest.mark.parametrize("build", ["0_73_pypy", "h1_100_cp313t", "240_graalpy"])
+def test_a_python_of_another_kind_is_refused(dock: CondaDock, tmp_path: Path, build: str) -> None:
+    channel = make_channel(tmp_path / "forge", package(f"python 3.13.1 {build}"))
+    with pytest.raises(LockError, match="is not CPython as wheels know it"):
+        dock.lock(dock.declare(ask("python", channels=(channel,)), platforms=(AMD64,)))
+
+
 def test_names_are_refreshed_from_the_archives(dock: CondaDock, tmp_path: Path) -> None:
     metadata = {"lib/python3.12/site-packages/knot-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: knot\nVersion: 1.0\n"}
     channel = make_channel(tmp_path / "forge", *PACKAGES, package("tie 1.0", "python", files=metadata))
