@@ -94,7 +94,7 @@ def make_environment(
     with (_plan_conda if _is_conda(locked) else _plan_venv)(locked, place, sources) as (python, fill):
         if python.version != locked.interpreter.version:
             say(f"Python {python.version} here, {locked.interpreter.version} in the image: only the minor version is the same")
-        record = _describe(declared, locked, python, name, kernel)
+        record = _describe(declared, locked, python, name, prefix, kernel)
         create_environment(prefix, record, fill)
     if kernel is not None:
         register_kernel(kernel, name, prefix, environment_values(prefix, record.variables, conda=record.conda))
@@ -194,10 +194,11 @@ def _plan_kernel(locked: PlatformLock, name: str, prefix: Path, env: Mapping[str
 
 
 def _describe(
-    declared: Declaration, locked: PlatformLock, python: LocalPython, name: str, kernel: Path | None
+    declared: Declaration, locked: PlatformLock, python: LocalPython, name: str, prefix: Path, kernel: Path | None
 ) -> EnvironmentRecord:
     return EnvironmentRecord(
         name=name,
+        place=str(prefix),
         project=str(declared.root),
         platform=str(locked.platform),
         lock=str(packages_digest(locked)),

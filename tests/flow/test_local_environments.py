@@ -7,11 +7,16 @@ import csv
 import hashlib
 import io
 import json
+import os
+import shutil
 import subprocess
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import KernelManager
 
 from tests.flow.conftest import PROGRAM, Wherry, write_project
 from tests.simulators.python_index import PythonIndex, Wheel
@@ -87,6 +92,46 @@ def test_locking_anew_makes_it_stale_and_making_it_anew_mends_it(wherry: Wherry,
     assert state(wherry, project) == "ok"
     wherry.ok("env", "remove", cwd=project)
     assert json.loads(wherry.ok("env", "list", "--json", cwd=project))["environments"] == []
+
+
+def test_a_wheel_that_was_damaged_in_the_cache_is_fetched_again(alone: Wherry, project: Path) -> None:
+    alone.ok("env", "create", cwd=project)
+    shutil.rmtree(alone.cache / "trees")
+    for path in (alone.cache / "artefacts").rglob("rich-*.whl"):
+        data = bytearray(path.read_bytes())
+        data[len(data) // 3] ^= 1
+        path.write_bytes(data)
+    assert "removed from the cache: rich-1.0" in alone.refused("env", "create", "--frozen", cwd=project, code=13)
+    assert state(alone, project) == "ok"  # the former one is untouched
+    shutil.rmtree(project / ".wherry")
+    alone.ok("env", "create", "--frozen", cwd=project)
+
+
+def test_a_real_jupyter_starts_the_kernel(wherry: Wherry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ipykernel comes from the index that this machine is configured for."""
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter"))
+    monkeypatch.setenv("MODE", "outside")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("WHERRY_")}
+    real = replace(wherry, env=kept)
+    files = {"requirements.txt": "ipykernel\n", "wherry.toml": 'name = "deep-sea"\n[env]\nMODE = "deep"\n'}
+    project = write_project(tmp_path / "deep", files)
+    prefix = real.ok("env", "create", "--kernel", cwd=project).strip()
+    said: list[str] = []
+    manager = KernelManager(kernel_name="wherry-deep-sea", kernel_spec_manager=KernelSpecManager())
+    manager.start_kernel(cwd=str(project))
+    client = manager.client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=60)
+        shown = "sys.executable, os.environ['MODE'], os.environ['PYTHONNOUSERSITE'], shutil.which('python')"
+        code = f"import os, shutil, sys; print({shown})"
+        client.execute_interactive(code, output_hook=lambda message: said.append(message["content"].get("text", "")), timeout=60)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert "".join(said).split() == [f"{prefix}/bin/python", "deep", "1", f"{prefix}/bin/python"]
+    real.ok("env", "remove", cwd=project)
+    assert not list((tmp_path / "jupyter/kernels").iterdir())
 
 
 def state(wherry: Wherry, project: Path) -> str:

@@ -12,14 +12,30 @@ import typer
 from wherry.cli.epilog import render_examples
 from wherry.cli.options import AsJson, Locked
 from wherry.cli.talk import print_json, print_table, say, show_progress
+from wherry.errors import WherryError
 from wherry.run.activation import SHELLS, render_hook
-from wherry.run.environments import FoundEnvironment, find_environment, remove_environment
+from wherry.run.environments import FoundEnvironment, list_names, remove_environment, require_place
+from wherry.store.places import environments_path
 
 ENV_SCHEMA = 1
 env_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Make, list and remove environments on this machine.")
 
+
+def complete_names(incomplete: str) -> list[str]:
+    """For the shell: named environments that begin so."""
+    try:
+        return [name for name in list_names(environments_path(os.environ)) if name.startswith(incomplete)]
+    except WherryError:
+        return []
+
+
 _Name = Annotated[
-    str | None, typer.Argument(metavar="NAME", help="One of your own environments; without it: the project's, .wherry/env.")
+    str | None,
+    typer.Argument(
+        metavar="NAME",
+        help="One of your own environments; without it: the project's, .wherry/env.",
+        autocompletion=complete_names,
+    ),
 ]
 _Folder = Annotated[Path, typer.Option("--project", metavar="DIR", help="The project's folder.", show_default=False)]
 PYTHON = typer.Option("--python", metavar="PROGRAM", help="Build it around this Python, instead of the first that fits.")
@@ -108,7 +124,7 @@ def hook_command(name: _Name = None, project: _Folder = Path(), shell: Annotated
     from wherry.environments import find_place
 
     prefix = find_place(project, name, os.environ)
-    record = find_environment(prefix)
+    record = require_place(prefix)
     usual = os.environ.get("SHELL", "").rpartition("/")[2]
     chosen = shell or (usual if usual in SHELLS else "sh")
     print(render_hook(chosen, prefix, record.name, record.variables, conda=record.conda), end="")
@@ -116,4 +132,4 @@ def hook_command(name: _Name = None, project: _Folder = Path(), shell: Annotated
 
 def render_environment(found: FoundEnvironment) -> dict[str, Any]:
     """One environment, as JSON has it."""
-    return {"place": str(found.prefix), "state": found.state, **asdict(found.record)}
+    return {**asdict(found.record), "place": str(found.prefix), "state": found.state}

@@ -28,9 +28,13 @@ _MAKE_ROOM = "free some space"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentRecord:
-    """What an environment says of itself. `lock` is the digest of the locked packages of `platform` (`packages_digest`)."""
+    """What an environment says of itself. `lock` is the digest of the locked packages of `platform` (`packages_digest`).
+
+    `place` is its prefix, which stands in its scripts: it works nowhere else.
+    """
 
     name: str
+    place: str
     project: str
     platform: str
     lock: str
@@ -44,7 +48,7 @@ class EnvironmentRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundEnvironment:
-    """An environment that is there, and its state: ``ok``, ``stale`` (locked anew since), ``no lock`` or ``broken``."""
+    """An environment that is there, and its state: ``ok``, ``stale`` (locked anew since), ``no lock``, ``moved`` or ``broken``."""
 
     prefix: Path
     record: EnvironmentRecord
@@ -101,13 +105,18 @@ def read_record(prefix: Path) -> EnvironmentRecord | None:
         return None
 
 
+def list_names(named: Path) -> tuple[str, ...]:
+    """The names of the environments that have one, sorted."""
+    places = named.iterdir() if named.is_dir() else ()
+    return tuple(sorted(place.name for place in places if not place.name.startswith(".")))
+
+
 def list_environments(
     project: Path | None, named: Path, digest_of: Callable[[EnvironmentRecord], Digest | None]
 ) -> Iterator[FoundEnvironment]:
     """The project's own environment, then those that have a name, sorted. `digest_of` tells what a project has locked now."""
     places = [project_place(project)] if project is not None else []
-    if named.is_dir():
-        places += sorted(path for path in named.iterdir() if not path.name.startswith("."))
+    places += [named / name for name in list_names(named)]
     for prefix in places:
         record = read_record(prefix)
         if record is not None:
@@ -119,6 +128,14 @@ def find_environment(prefix: Path) -> EnvironmentRecord:
     record = read_record(prefix)
     if record is None:
         raise StoreError("there is no environment of wherry's", where=str(prefix), hint="wherry env create")
+    return record
+
+
+def require_place(prefix: Path) -> EnvironmentRecord:
+    """The environment at `prefix`, fit to be stepped into: one that was moved still names the place that it was made for."""
+    record = find_environment(prefix)
+    if record.place != str(prefix):
+        raise StoreError(f"was made for {record.place}, and works only there", where=str(prefix), hint="wherry env create")
     return record
 
 
@@ -143,6 +160,8 @@ def names_prefix(kernel: Path, prefix: Path) -> bool:
 
 
 def _tell_state(prefix: Path, record: EnvironmentRecord, digest: Digest | None) -> str:
+    if record.place != str(prefix):
+        return "moved"
     if not (prefix / "bin/python").exists():
         return "broken"
     if digest is None:

@@ -102,6 +102,15 @@ def test_a_kept_base_still_has_to_bring_the_python_that_is_wanted_now() -> None:
     assert World().lock(declared("3.11"), former(base("first"))).interpreter.version == "3.11.9"
 
 
+def test_a_base_without_python_is_enough_where_python_comes_by_itself() -> None:
+    """As with a managed one; which glibc wheels may need is the base's to say."""
+    own = LockedInterpreter(source="managed", version="3.12.7", path="/opt/python/bin/python3.12")
+    world = World(surveyed(pythons={}, versions={}, glibc=(2, 28)))
+    bases = ReferenceBases(declared("3.12"), NAME, world.find, lambda _: None, False, lambda _platform, _former: own)
+    locked = bases(AMD64, None)
+    assert (locked.interpreter, locked.glibc) == (own, (2, 28))
+
+
 def test_a_base_without_a_gnu_c_library_is_refused() -> None:
     with pytest.raises(LockError, match="no GNU C library") as caught:
         World(surveyed(glibc=None)).lock(declared())

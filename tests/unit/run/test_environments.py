@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.simulators.wheels import make_wheel
-from tests.unit.run.local_projects import MINOR, VERSION, LocalProject, rich_wheel
+from tests.unit.run.local_projects import MINOR, RICH, VERSION, LocalProject, rich_wheel
 from wherry.environments import find_place, survey_environments
 from wherry.errors import FormatError, StoreError, UsageError
-from wherry.run.environments import remove_environment
+from wherry.run.environments import list_names, remove_environment, require_place
 from wherry.store.host import read_host_platform
 
 
@@ -181,3 +182,51 @@ def test_says_the_patch_that_differs(project: LocalProject) -> None:
     made = project.make()
     assert made.record.python == made.record.locked_python == VERSION
     assert project.said == []
+
+
+def test_one_that_was_moved_says_so(project: LocalProject, tmp_path: Path) -> None:
+    project.make()
+    project.root.rename(tmp_path / "elsewhere")
+    project.root = tmp_path / "elsewhere"
+    assert states(project) == [("anomaly", "moved")]
+    prefix = project.root / ".wherry/env"
+    with pytest.raises(StoreError, match="works only there"):
+        require_place(prefix)
+    assert project.make().prefix == prefix
+    assert require_place(prefix).place == str(prefix)
+
+
+def test_what_a_killed_one_left_goes(project: LocalProject) -> None:
+    left = project.root / ".wherry/.env.new-0123456789abcdef"
+    left.mkdir(parents=True)
+    (left / "half").write_text("")
+    foreign = project.root / ".wherry/.env.backup"
+    foreign.mkdir()
+    project.make()
+    assert not left.exists()
+    assert foreign.is_dir()
+
+
+def test_two_at_once(project: LocalProject) -> None:
+    """Each waits for the other; the cache is filled once, and both are whole."""
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda name: project.make(name=name), ("a", "b", "a", None)))
+    assert {ask(one.prefix, "import rich; print(rich.VALUE)") for one in made} == {"7"}
+    assert states(project) == [("anomaly", "ok"), ("a", "ok"), ("b", "ok")]
+
+
+def test_a_file_that_somebody_emptied_is_unpacked_anew(project: LocalProject) -> None:
+    """As a power cut may do, before the disk had it."""
+    made = project.make()
+    for path in (project.cache / "trees").rglob("native.so"):
+        path.write_bytes(b"")
+    again = project.make(name="other")
+    assert (again.prefix / f"lib/python{MINOR}/site-packages/rich/native.so").read_bytes() == RICH["rich/native.so"]
+    assert made.record.lock == again.record.lock
+
+
+def test_names_for_the_shell(project: LocalProject) -> None:
+    project.make(name="one")
+    project.make(name="two")
+    assert list_names(Path(project.env["WHERRY_ENVS"])) == ("one", "two")
+    assert list_names(project.root / "nowhere") == ()
