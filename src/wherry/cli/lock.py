@@ -53,9 +53,8 @@ def lock_project(
         return
     for one in value.platforms:
         records = f"  {len(one.records)} conda packages" if one.records else ""
-        print(
-            f"{one.platform}  Python {one.interpreter.version}{records}  {len(one.wheels)} wheels  {len(one.debs)} Debian packages"
-        )
+        wheels = f"{len(one.wheels)} wheels" + (f" ({len(one.builds)} built)" if one.builds else "")
+        print(f"{one.platform}  Python {one.interpreter.version}{records}  {wheels}  {len(one.debs)} Debian packages")
 
 
 def render_lock_result(value: Lock) -> dict[str, Any]:
@@ -68,6 +67,7 @@ def render_lock_result(value: Lock) -> dict[str, Any]:
                 "platform": str(one.platform),
                 "python": one.interpreter.version,
                 "wheels": [{"name": wheel.name, "version": wheel.version, "size": wheel.size} for wheel in one.wheels],
+                "builds": [{"name": build.name, "version": build.version, "kind": build.kind.value} for build in one.builds],
                 "records": [
                     {
                         "name": record.name,
