@@ -32,7 +32,7 @@ from wherry.run.environments import (
     list_environments,
     named_place,
     project_place,
-    refuse_strangers,
+    refuse_others,
 )
 from wherry.run.interpreters import LocalPython, find_python, probe_python, require_glibc
 from wherry.run.kernels import kernel_place, register_kernel
@@ -85,7 +85,7 @@ def make_environment(
 ) -> FoundEnvironment:
     """Make the environment, or make it anew; `locked` is the lock of this machine's platform."""
     prefix = find_place(declared.root, wish.name, env)
-    refuse_strangers(prefix)
+    refuse_others(prefix, declared.root)
     name = wish.name or declared.name
     kernel = _plan_kernel(locked, name, prefix, env) if wish.kernel else None
     if wish.name is None:

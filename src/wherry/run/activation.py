@@ -6,6 +6,7 @@ come in (PYTHONNOUSERSITE), nor does another Python's home.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,8 @@ from pathlib import Path
 from wherry.errors import UsageError
 
 SHELLS = ("bash", "zsh", "sh", "fish")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _ACTIVE = "_WHERRY_ACTIVE"  # set where `deactivate` is ours: pyenv, say, has a program of that name
 _DROPPED = ("PYTHONHOME",)
 
@@ -22,7 +25,8 @@ def render_hook(shell: str, prefix: Path, name: str, variables: Mapping[str, str
     if shell not in SHELLS:
         raise UsageError(f"no hook for the shell {shell!r}", where="--shell", hint=", ".join(SHELLS))
     values = environment_values(prefix, variables, conda=conda)
-    values = {key: value for key, value in values.items() if key.replace(".", "") == key}  # no shell exports a.b
+    values = {key: value for key, value in values.items() if _VARIABLE.fullmatch(key)}  # no shell exports a.b
+    name = name if _NAME.fullmatch(name) else "env"  # shells expand what stands in a prompt
     return _render_fish(prefix, values) if shell == "fish" else _render_posix(prefix, name, values)
 
 

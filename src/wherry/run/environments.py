@@ -79,6 +79,15 @@ def create_environment(prefix: Path, record: EnvironmentRecord, fill: Callable[[
         write_record(making, record)
 
 
+def refuse_others(prefix: Path, project: Path) -> None:
+    """What lies at an environment's place must be one of this project's, or nothing."""
+    refuse_strangers(prefix)
+    record = read_record(prefix)
+    if record is not None and record.place == str(prefix) and record.project != str(project):
+        what = f"the environment {record.name} is that of {record.project}"
+        raise UsageError(what, where=str(prefix), hint=f"another name, or first: wherry env remove {record.name}")
+
+
 def refuse_strangers(prefix: Path) -> None:
     """What lies at an environment's place must be one of ours, or nothing."""
     if (prefix.exists() or prefix.is_symlink()) and not (prefix / RECORD).is_file():

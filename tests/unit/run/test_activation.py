@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import cannot_run
 from wherry.errors import UsageError
-from wherry.run.activation import localise_variables, render_hook
+from wherry.run.activation import SHELLS, localise_variables, render_hook
 
 NASTY = 'it\'s "$HOME" `id` \\ ; *'
 
@@ -36,6 +36,13 @@ def test_in_and_out_again(shell: str, tmp_path: Path) -> None:
     inside, _, outside = done.stdout.partition("OUT\n")
     assert inside.splitlines() == ["found", NASTY, str(prefix), "1", f"{prefix}/bin:/usr/bin:/bin"], done.stderr
     assert outside.splitlines() == ["before", "/old", "/usr/bin:/bin"]
+
+
+def test_nothing_but_values_is_taken_from_a_record(tmp_path: Path) -> None:
+    """A record lies in the project, which may be a stranger's."""
+    for shell in SHELLS:
+        text = render_hook(shell, tmp_path, "$(touch evil)", {"A;touch evil": "x", "B=$(touch evil)": "x"})
+        assert "evil" not in text
 
 
 def test_an_unknown_shell_is_refused(tmp_path: Path) -> None:

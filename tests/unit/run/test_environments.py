@@ -230,3 +230,12 @@ def test_names_for_the_shell(project: LocalProject) -> None:
     project.make(name="two")
     assert list_names(Path(project.env["WHERRY_ENVS"])) == ("one", "two")
     assert list_names(project.root / "nowhere") == ()
+
+
+def test_a_name_is_one_projects(project: LocalProject, tmp_path: Path) -> None:
+    project.make(name="shared")
+    project.root = tmp_path / "second"
+    with pytest.raises(UsageError, match=r"is that of .*project"):
+        project.make(name="shared")
+    remove_environment(Path(project.env["WHERRY_ENVS"]) / "shared")
+    assert project.make(name="shared").record.project == str(tmp_path / "second")
