@@ -8,25 +8,51 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from wherry.check.contents import LayerContents, LayeredContents, LocalContents
 from wherry.check.facts import Facts
 from wherry.check.hygiene import judge_config, judge_files, judge_hidden
 from wherry.check.libraries import judge_damage, judge_libraries
 from wherry.check.models import judge_models
 from wherry.check.python import find_sites
-from wherry.check.tree import LayeredTree, Tree, is_file
+from wherry.check.tree import LayeredTree, LocalTree, Tree, is_file
+from wherry.check.truth import judge_lock, judge_shadows, judge_truth
 from wherry.check.wheels import judge_environments, judge_wheels
+from wherry.model.lock import PlatformLock
 from wherry.model.oci import ImageConfig
 from wherry.model.platform import Platform
-from wherry.model.report import Report, Seen, order_findings
+from wherry.model.report import Finding, Report, Seen, order_findings
 
 
 def examine_layers(
-    layers: Sequence[Facts], subject: str, platform: Platform | None = None, config: ImageConfig | None = None
+    layers: Sequence[Facts],
+    subject: str,
+    platform: Platform | None = None,
+    config: ImageConfig | None = None,
+    *,
+    contents: Sequence[LayerContents] | None = None,
+    locked: PlatformLock | None = None,
 ) -> Report:
-    """The root of an image, out of its layers, with what its config says."""
+    """The root of an image, out of its layers, with what its config says; with `contents`, of each layer, every file too."""
     tree = LayeredTree(layers)
-    report = examine_tree(tree, subject, platform, env=config.env if config else (), workdir=config.workdir if config else "")
+    env, workdir = (config.env, config.workdir) if config else ((), "")
+    report = examine_tree(tree, subject, platform, env=env, workdir=workdir)
     more = [*judge_files(tree), *judge_hidden(tree, layers), *(judge_config(config) if config else ())]
+    if contents is not None:
+        sites = find_sites(tree)
+        more += judge_truth(tree, LayeredContents(tree, zip(layers, contents, strict=True)), sites)
+        more += judge_lock(sites, locked) if locked else ()
+    return _add_findings(report, more)
+
+
+def examine_local(tree: LocalTree, subject: str, *, files: bool) -> Report:
+    """A folder of this machine; with `files`, every file is held against its RECORD."""
+    report = examine_tree(tree, subject, None)
+    if not files:
+        return report
+    return _add_findings(report, list(judge_truth(tree, LocalContents(tree.entries), find_sites(tree))))
+
+
+def _add_findings(report: Report, more: Sequence[Finding]) -> Report:
     return replace(report, findings=order_findings([*report.findings, *more]))
 
 
@@ -46,6 +72,7 @@ def examine_tree(tree: Tree, subject: str, platform: Platform | None, *, env: Se
         *judge_libraries(tree, sites, library_path),
         *judge_environments(sites, environments),
         *judge_models(tree, sites, folders),
+        *judge_shadows(tree, sites, folders),
     ]
     seen = Seen(
         files=sum(map(is_file, tree.entries.values())),

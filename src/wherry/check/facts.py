@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -16,6 +17,7 @@ from wherry.model.digest import DiffId
 from wherry.store.posix import write_atomically
 
 FACTS_VERSION = 3
+Learned = TypeVar("Learned")
 FILE, FOLDER, SYMLINK, HARDLINK, OTHER = "file", "folder", "symlink", "hardlink", "other"
 
 
@@ -61,18 +63,24 @@ class Facts:
     linker_cache: tuple[tuple[str, str], ...] | None = None  # names with their paths; None where there is none
 
 
-class FactCache:
-    """Facts by diff_id in a folder of the cache; what cannot be read there is made again."""
+class LayerCache(Generic[Learned]):
+    """What was learned of layers, by diff_id, in a folder of the cache; what cannot be read there is made again."""
 
-    def __init__(self, cache: Path) -> None:
-        self._folder = cache / "check" / f"facts-{FACTS_VERSION}"
+    def __init__(self, cache: Path, kind: str, form: type[Learned]) -> None:
+        self._folder = cache / "check" / kind
+        self._form = form
 
-    def find(self, diff_id: DiffId) -> Facts | None:
+    def find(self, diff_id: DiffId) -> Learned | None:
         try:
-            return msgspec.json.decode((self._folder / diff_id.hex).read_bytes(), type=Facts)
+            return msgspec.json.decode((self._folder / diff_id.hex).read_bytes(), type=self._form)
         except (OSError, msgspec.MsgspecError):
             return None
 
-    def keep(self, diff_id: DiffId, facts: Facts) -> None:
+    def keep(self, diff_id: DiffId, learned: Learned) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._folder / diff_id.hex, [msgspec.json.encode(facts)])
+        write_atomically(self._folder / diff_id.hex, [msgspec.json.encode(learned)])
+
+
+def open_fact_cache(cache: Path) -> LayerCache[Facts]:
+    """The facts that `scan` finds."""
+    return LayerCache(cache, f"facts-{FACTS_VERSION}", Facts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from wherry.check.doctor import examine_layers, examine_tree
+from wherry.check.doctor import examine_layers, examine_local
 from wherry.check.scan import scan_folder
 from wherry.check.tree import LocalTree
 from wherry.model.report import Report
@@ -21,10 +21,10 @@ def is_root(folder: Path) -> bool:
     return (folder / "usr").is_dir() and (folder / "etc").is_dir()
 
 
-def examine_environment(folder: Path) -> Report:
+def examine_environment(folder: Path, *, files: bool = False) -> Report:
     """An environment: it is judged with the libraries and the interpreter of this machine."""
     absolute = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay: an environment is what its path says
-    return examine_tree(LocalTree(scan_folder(absolute)), str(folder), None)
+    return examine_local(LocalTree(scan_folder(absolute)), str(folder), files=files)
 
 
 def examine_root(folder: Path) -> Report:

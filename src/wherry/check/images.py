@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from wherry.check.contents import CONTENTS_KIND, LayerContents, read_contents
 from wherry.check.doctor import examine_layers
-from wherry.check.facts import FactCache, Facts
+from wherry.check.facts import LayerCache, Learned, open_fact_cache
 from wherry.check.scan import scan_layer
 from wherry.errors import StoreError, TrustError
 from wherry.model.digest import DiffId
+from wherry.model.lock import PlatformLock
 from wherry.model.oci import ImageConfig
 from wherry.model.platform import Platform
 from wherry.model.progress import Progress, be_silent
@@ -57,11 +59,13 @@ def describe_stored(store: DiskStore, image: StoredImage, name: str) -> ImageSub
 def lacks_layers(store: DiskStore, image: StoredImage, cache: Path) -> bool:
     """Whether blobs are missing that an examination would have to read."""
     missing = {part.digest for part in find_missing(store, image.manifest)}
-    facts = FactCache(cache)
+    facts = open_fact_cache(cache)
     return any(layer.digest in missing and facts.find(layer.diff_id) is None for layer in image.layers)
 
 
-def examine_archive(path: Path, platforms: Sequence[Platform], cache: Path, progress: Progress = be_silent) -> tuple[Report, ...]:
+def examine_archive(
+    path: Path, platforms: Sequence[Platform], cache: Path, progress: Progress = be_silent, *, files: bool = False
+) -> tuple[Report, ...]:
     """All images of an archive that `docker save` and its like wrote. Nothing of it stays in a store."""
     with tempfile.TemporaryDirectory(prefix="wherry-check-") as folder:
         store = DiskStore(Path(folder) / "store")
@@ -72,7 +76,7 @@ def examine_archive(path: Path, platforms: Sequence[Platform], cache: Path, prog
             raise StoreError(f"cannot be read: {error.strerror}", where=str(path), hint="an archive, or a wheel") from error
         found = [(name, image) for name in names for image in read_images(store, store.resolve(name))]
         chosen = choose_platforms(found, platforms, str(path))
-        return tuple(examine_image(describe_stored(store, image, name), cache, progress) for name, image in chosen)
+        return tuple(examine_image(describe_stored(store, image, name), cache, progress, files=files) for name, image in chosen)
 
 
 def choose_platforms(
@@ -86,25 +90,45 @@ def choose_platforms(
     return chosen
 
 
-def examine_image(subject: ImageSubject, cache: Path, progress: Progress = be_silent) -> Report:
-    """Read what is not known of the layers, and judge the root that they make."""
-    return examine_layers(_learn(subject.layers, FactCache(cache), progress), subject.name, subject.platform, subject.config)
+def examine_image(
+    subject: ImageSubject,
+    cache: Path,
+    progress: Progress = be_silent,
+    *,
+    files: bool = False,
+    locked: PlatformLock | None = None,
+) -> Report:
+    """Read what is not known of the layers, and judge the root that they make.
+
+    With `files` every file is held against what its publisher says, and with `locked` the distributions against a lock.
+    """
+    facts = _learn(subject.layers, open_fact_cache(cache), scan_layer, progress)
+    contents = None
+    if files:
+        known = LayerCache(cache, CONTENTS_KIND, LayerContents)
+        contents = _learn(subject.layers, known, read_contents, progress)
+    return examine_layers(facts, subject.name, subject.platform, subject.config, contents=contents, locked=locked)
 
 
-def _learn(layers: Sequence[LayerSource], cache: FactCache, progress: Progress) -> list[Facts]:
+def _learn(
+    layers: Sequence[LayerSource],
+    cache: LayerCache[Learned],
+    read: Callable[[Iterable[bytes], str], Learned],
+    progress: Progress,
+) -> list[Learned]:
     learned = {layer.diff_id: cache.find(layer.diff_id) for layer in layers}
-    unknown = [layer for layer in dict.fromkeys(layers) if learned[layer.diff_id] is None]
+    unknown = list({layer.diff_id: layer for layer in layers if learned[layer.diff_id] is None}.values())
     done = 0
 
     def learn(layer: LayerSource) -> None:
         nonlocal done
-        learned[layer.diff_id] = facts = scan_layer(_verify(layer.open(), layer.diff_id), f"layer {layer.diff_id}")
-        cache.keep(layer.diff_id, facts)
+        learned[layer.diff_id] = found = read(_verify(layer.open(), layer.diff_id), f"layer {layer.diff_id}")
+        cache.keep(layer.diff_id, found)
         done += 1
         progress("reading layers", done, len(unknown))
 
     run_jobs([partial(learn, layer) for layer in unknown], _WORKERS, threading.Event())
-    return [facts for layer in layers if (facts := learned[layer.diff_id]) is not None]
+    return [found for layer in layers if (found := learned[layer.diff_id]) is not None]
 
 
 def _verify(chunks: Iterable[bytes], diff_id: DiffId) -> Iterator[bytes]:

@@ -49,6 +49,14 @@ RULES = MappingProxyType(
         "world-writable": "Files or folders that any user of the container may change, other than temporary folders.",
         "setuid": "Programs that run with the rights of their owner, whoever starts them. Few containers need any.",
         "left-over": "Caches of package managers, or the history of git: bytes that every pull moves and nothing uses.",
+        "altered-file": "With --files: a file is not what its wheel's RECORD, or dpkg's list, says. It was edited, or is damaged.",
+        "missing-file": "With --files: a file that a wheel's RECORD, or dpkg's list, names is not there.",
+        "extra-file": "With --files: files lie in site-packages that no distribution brought: no lock names them.",
+        "shadowed-module": (
+            "A file of the project has the name of a module of Python's own library, or of an installed package, and is found "
+            "first. Whatever imports that name, packages too, gets the project's file."
+        ),
+        "lock-mismatch": "With --files: the image has other distributions, or other versions, than the project's wherry.lock.",
         "no-interpreter": "Packages lie in the folder of a Python version of which there is no interpreter.",
         "interpreter": "The interpreter itself would not start: the linker does not find what it needs.",
         "empty-package": (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from wherry.cli.epilog import render_examples
 from wherry.cli.options import AsJson, PlainHttp, parse_platforms, platform_option
 from wherry.cli.talk import print_json, say, show_progress
 from wherry.errors import CheckError, StoreError, UsageError, WherryError
+from wherry.model.lock import Lock
 from wherry.model.platform import Platform
 from wherry.model.progress import Progress
 from wherry.model.reference import Reference
@@ -51,6 +53,7 @@ def check_subject(
     ] = None,
     platform: Annotated[list[str] | None, platform_option("Of an image, only this platform")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
+    files: Annotated[bool, typer.Option("--files", help="Also hold every file against RECORD, dpkg's lists and the lock.")] = False,
     fix: Annotated[bool, typer.Option("--fix", help="Of a project: write the remedies into its declaration, and lock.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Ask Debian's index only if it is here.")] = False,
     explain: Annotated[str | None, typer.Option(metavar="RULE", help="Say what a rule means, and check nothing.")] = None,
@@ -68,7 +71,8 @@ def check_subject(
     if fix and (not root.is_dir() or is_environment(root) or is_root(root)):
         raise UsageError("only a project can be mended", where="--fix", hint="its folder, or no SUBJECT at all")
     with show_progress() as progress:
-        reports = _examine(subject, parse_platforms(platform), plain_http, progress)
+        wishes = _Wishes(platforms=parse_platforms(platform), plain_http=plain_http, files=files, progress=progress)
+        reports = _examine(subject, wishes)
     reports = tuple(_find_remedies(one, offline=offline) for one in reports)
     if as_json:
         print_json(report.render_reports(reports))
@@ -111,27 +115,37 @@ def _explain(rule: str, as_json: bool) -> None:
         print(f"{rule}: {RULES[rule]}")
 
 
-def _examine(text: str | None, platforms: tuple[Platform, ...], plain_http: bool, progress: Progress) -> tuple[Report, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wishes:
+    platforms: tuple[Platform, ...]
+    plain_http: bool
+    files: bool
+    progress: Progress
+
+
+def _examine(text: str | None, wishes: _Wishes) -> tuple[Report, ...]:
     path = Path(text or ".")
     if text is not None and path.is_file():
         if path.suffix == ".whl":
             return (examine_wheel(path),)
-        return examine_archive(path, platforms, cache_path(os.environ), progress)
+        return examine_archive(path, wishes.platforms, cache_path(os.environ), wishes.progress, files=wishes.files)
     if text is not None and path.is_dir():
         if is_environment(path):
-            return (examine_environment(path),)
+            return (examine_environment(path, files=wishes.files),)
         if is_root(path):
             return (examine_root(path),)
+    lock = None
     if path.is_dir():
         # Only here, as below: reading a declaration, and an HTTP client, take longer to import than a known image to check.
         from wherry.declare.project import read_declaration
+        from wherry.lock.storage import read_lock
 
-        text = read_declaration(path, os.environ).name
+        text, lock = read_declaration(path, os.environ).name, read_lock(path)
     assert text is not None  # noqa: S101 - without an argument it is this folder
-    return _examine_image(text, platforms, plain_http, progress)
+    return _examine_image(text, wishes, lock)
 
 
-def _examine_image(text: str, platforms: tuple[Platform, ...], plain_http: bool, progress: Progress) -> tuple[Report, ...]:
+def _examine_image(text: str, wishes: _Wishes, lock: Lock | None) -> tuple[Report, ...]:
     """From the store; what it does not know and has a registry's host in its name, from there."""
     store, cache = DiskStore(store_path(os.environ)), cache_path(os.environ)
     try:
@@ -141,22 +155,27 @@ def _examine_image(text: str, platforms: tuple[Platform, ...], plain_http: bool,
 
         if not names_a_registry(text):
             raise
-        return _examine_remote(Reference.parse(text), platforms or (read_host_platform(),), plain_http, progress)
-    images = choose_platforms([(text, image) for image in read_images(store, descriptor)], platforms, text)
-    bring_base_layers(store, [image for _, image in images if lacks_layers(store, image, cache)])
-    return tuple(examine_image(describe_stored(store, image, name), cache, progress) for name, image in images)
+        return _examine_remote(Reference.parse(text), wishes)
+    images = choose_platforms([(text, image) for image in read_images(store, descriptor)], wishes.platforms, text)
+    bring_base_layers(store, [image for _, image in images if wishes.files or lacks_layers(store, image, cache)])
+    locked = {each.platform: each for each in lock.platforms} if lock else {}
+    return tuple(
+        examine_image(
+            describe_stored(store, image, name), cache, wishes.progress, files=wishes.files, locked=locked.get(image.platform)
+        )
+        for name, image in images
+    )
 
 
-def _examine_remote(
-    reference: Reference, platforms: Sequence[Platform], plain_http: bool, progress: Progress
-) -> tuple[Report, ...]:
+def _examine_remote(reference: Reference, wishes: _Wishes) -> tuple[Report, ...]:
     from wherry.check.remote import describe_remote
     from wherry.sources.registries import access_registries
 
     say(f"reading {reference}")
     cache = cache_path(os.environ)
-    access = access_registries(os.environ, cache=cache, plain_http=plain_http)
+    access = access_registries(os.environ, cache=cache, plain_http=wishes.plain_http)
     try:
-        return tuple(examine_image(describe_remote(access, reference, each), cache, progress) for each in platforms)
+        subjects = [describe_remote(access, reference, each) for each in wishes.platforms or (read_host_platform(),)]
+        return tuple(examine_image(subject, cache, wishes.progress, files=wishes.files) for subject in subjects)
     finally:
         access.close()
