@@ -99,7 +99,10 @@ class OpenedPackages:
 
     def list_notes(self) -> tuple[str, ...]:
         """What the author should know besides."""
-        replaced = (f"{clash.path}: the wheel replaces what {clash.dropped} of conda's brings" for clash in self.records.replaced)
+        replaced = (
+            f"the wheel {clash.path} takes the place of the modules that conda's {clash.dropped} brings"
+            for clash in self.records.replaced
+        )
         scripts = (
             note
             for name, one in self.contents.items()
