@@ -54,9 +54,9 @@ def judge_truth(tree: Tree, contents: Contents, sites: Sequence[Site]) -> Iterat
 def judge_lock(sites: Sequence[Site], locked: PlatformLock) -> Iterator[Finding]:
     """Whether an image has the distributions that the lock names, and no others."""
     folder = "opt/"
-    have = {
-        canonicalize_name(one.name): one.version for site in sites for one in site.distributions if site.folder.startswith(folder)
-    }
+    have: dict[str, str] = {}
+    for one in (distribution for site in own for distribution in site.distributions):
+        have[canonicalize_name(one.name)] = one.version
     wanted = {wheel.name: wheel.version for wheel in locked.wheels}
     for name in sorted(have.keys() | wanted.keys()):
         here, there = have.get(name), wanted.get(name)
