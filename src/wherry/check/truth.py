@@ -53,7 +53,7 @@ def judge_truth(tree: Tree, contents: Contents, sites: Sequence[Site]) -> Iterat
 
 def judge_lock(sites: Sequence[Site], locked: PlatformLock) -> Iterator[Finding]:
     """Whether an image has the distributions that the lock names, and no others."""
-    folder = "opt/"
+    own = (site for site in sites if site.folder.startswith("opt/"))
     have: dict[str, str] = {}
     for one in (distribution for site in own for distribution in site.distributions):
         have[canonicalize_name(one.name)] = one.version
