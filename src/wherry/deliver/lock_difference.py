@@ -16,6 +16,7 @@ from wherry.model.lock import LayerKind, Lock, LockedDeb, LockedLayer, LockedRec
 from wherry.model.platform import Platform
 
 _PYTHON = "python"
+_MANAGED = "cpython"  # the one member of a managed Python's layer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,13 +95,17 @@ def _content(locked: PlatformLock, files: Mapping[str, tuple[Digest, int]], laye
 def _files(locked: PlatformLock) -> dict[str, tuple[Digest, int]]:
     """Digest and size of each member's file, by ``name version``."""
     packages: tuple[LockedDeb | LockedRecord | LockedWheel, ...] = (*locked.debs, *locked.records, *locked.wheels)
-    return {f"{package.name} {package.version}": (package.sha256, package.size) for package in packages}
+    found = {f"{package.name} {package.version}": (package.sha256, package.size) for package in packages}
+    if (archive := locked.interpreter.archive) is not None:
+        found[f"{_MANAGED} {locked.interpreter.version}"] = (archive.sha256, archive.size)
+    return found
 
 
 def _attribute(changes: tuple[Change, ...], target: PlatformLock, layer: LockedLayer) -> Cause:
     mine = versions_of(layer.members)
     bytecode = layer.kind is LayerKind.BYTECODE
-    own = tuple(change for change in changes if change.name in mine or (bytecode and change.name == _PYTHON))
+    runs_python = bytecode or _MANAGED in mine
+    own = tuple(change for change in changes if change.name in mine or (runs_python and change.name == _PYTHON))
     if bytecode:
         text = f"bytecode of {join_changes(own)}" if own else "bytecode"
     else:

@@ -8,7 +8,17 @@ from tests.unit.deliver.images import AMD64, ARM64, hex_of
 from wherry.deliver.difference_json import render_lock_differences
 from wherry.deliver.lock_difference import LockDifference, diff_locks
 from wherry.model.digest import DiffId, Digest
-from wherry.model.lock import LayerKind, Lock, LockedDeb, LockedInterpreter, LockedLayer, LockedRecord, LockedWheel, PlatformLock
+from wherry.model.lock import (
+    LayerKind,
+    Lock,
+    LockedArchive,
+    LockedDeb,
+    LockedInterpreter,
+    LockedLayer,
+    LockedRecord,
+    LockedWheel,
+    PlatformLock,
+)
 from wherry.model.platform import Platform
 
 SIZES = {"pandas": 12_000_000, "pytz": 300_000, "six": 11_000}
@@ -119,3 +129,25 @@ def test_json() -> None:
     document = render_lock_differences(diff_locks(lock(locked()), lock(locked(pandas="2.2.3"))))
     assert document["platforms"][0]["changes"] == [{"name": "pandas", "base": "2.2.2", "target": "2.2.3"}]
     assert document["platforms"][0]["estimated_size"] == 12_000_000
+
+
+def managed(version: str, build: str) -> PlatformLock:
+    archive = LockedArchive(file=f"cpython-{version}+{build}.tar.gz", size=24_000_000, sha256=Digest(hex_of(version + build)))
+    interpreter = LockedInterpreter(source="managed", version=version, path="/opt/python/bin/python3.12", archive=archive)
+    python = LockedLayer(name="python", kind=LayerKind.INTERPRETER, members=(f"cpython {version}",))
+    compiled = LockedLayer(name="bytecode-python", kind=LayerKind.BYTECODE, members=(f"cpython {version}",))
+    return PlatformLock(platform=AMD64, base=None, interpreter=interpreter, debs=(), wheels=(), layers=(python, compiled))
+
+
+def test_a_managed_python_that_moved_is_named_with_its_size() -> None:
+    difference = diff(managed("3.12.6", "1"), managed("3.12.7", "2"))
+    assert [(cause.text, cause.size) for cause in difference.causes] == [
+        ("python 3.12.6 → 3.12.7", 24_000_000),
+        ("bytecode of python 3.12.6 → 3.12.7", 0),
+    ]
+
+
+def test_another_build_of_a_managed_python_moves_its_layers() -> None:
+    difference = diff(managed("3.12.7", "1"), managed("3.12.7", "2"))
+    assert [(cause.layers, cause.size) for cause in difference.causes] == [(("python",), 24_000_000), (("bytecode-python",), 0)]
+    assert diff(managed("3.12.7", "1"), managed("3.12.7", "1")).is_empty
