@@ -6,6 +6,7 @@ the former or the new image runs, and the update can be done.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -85,17 +86,57 @@ def test_a_power_cut_at_any_moment(
     monkeypatch.setattr(os, "fsync", lambda _handle: None)  # from here on the power stays
     outcomes: Counter[str] = Counter()
     for number, (what, tree, engine) in enumerate(states):
-        folder = memory / "device"
-        shutil.rmtree(folder, ignore_errors=True)
-        lay_out(tree, folder / "state")
-        lay_out(engine, folder / "engine")
-        device = Device.simulated(folder, operator)
-        assert isinstance(device.engine, SimulatedEngine)
-        device.engine.lose_power()
-        if sick:
-            device.engine.sick.add(TWO.image_id)
+        shutil.rmtree(memory / "device", ignore_errors=True)
+        device = start_device(memory / "device", operator, tree, engine, sick=sick)
         outcomes[check(device, parcels[-1], f"{number}: {what}", sick=sick)] += 1
     print(len(states), dict(outcomes))
+
+
+@pytest.mark.parametrize("sick", [False, True], ids=["well", "sick"])
+def test_a_power_cut_while_the_former_one_is_mended(
+    memory: Path, operator: Operator, parcels: tuple[bytes, ...], sick: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The power comes back in the middle of a trial, and fails again at any moment of what the agent does then."""
+    trials = [state for state in record(memory / "recorded", operator, parcels, sick=sick) if _pending_of(state[1]) == "trial"]
+    returns = [state for state in record(memory / "again", operator, parcels, sick=sick) if _pending_of(state[1]) == "return"]
+    assert bool(returns) == sick
+    states = []
+    for number, (_, tree, engine) in enumerate((trials[0], trials[-1], *returns[-1:])):
+        folder = memory / f"recovering-{number}"
+        device = start_device(folder, operator, tree, engine, sick=sick)
+        assert isinstance(device.engine, SimulatedEngine)
+        recorder = PowerRecorder(folder / "state", beside=folder / "engine")
+        device.engine._before = lambda what, recorder=recorder: recorder.note(f"engine {what}")  # type: ignore[method-assign, misc]
+        with recorder.watch():
+            device.agent().recover()
+        recorder.note("the end")
+        states += list(recorder.states(random.Random(6), 24))
+    assert len(states) >= 30
+    monkeypatch.setattr(os, "fsync", lambda _handle: None)
+    for number, (what, tree, engine) in enumerate(states):
+        shutil.rmtree(memory / "device", ignore_errors=True)
+        device = start_device(memory / "device", operator, tree, engine, sick=sick)
+        check(device, parcels[-1], f"{number}: {what}", sick=sick)
+
+
+def _pending_of(tree: Tree) -> str:
+    try:
+        pending = json.loads(tree.get("state.json") or b"{}").get("pending")
+    except ValueError:
+        return ""
+    return str(pending["phase"]) if pending else ""
+
+
+def start_device(folder: Path, operator: Operator, tree: Tree, engine: Tree, *, sick: bool) -> Device:
+    """A device on which the power has come back."""
+    lay_out(tree, folder / "state")
+    lay_out(engine, folder / "engine")
+    device = Device.simulated(folder, operator)
+    assert isinstance(device.engine, SimulatedEngine)
+    device.engine.lose_power()
+    if sick:
+        device.engine.sick.add(TWO.image_id)
+    return device
 
 
 def test_an_agent_that_syncs_nothing_is_found_out(

@@ -23,11 +23,12 @@ from wherry.formats.release_json import parse_release_target, render_release_cus
 from wherry.model.digest import DiffId, Digest
 from wherry.model.oci import ImageConfig, Manifest
 from wherry.model.release import ReleaseLayer, ReleaseTarget
-from wherry.store.posix import explain_os_errors, write_atomically
+from wherry.store.posix import explain_os_errors, remove_abandoned, write_atomically
 
 VERSION = 1
 TIME_NOTE = "time"  # the newest signed time, in seconds since 1970
 _KEPT_REFUSALS = 16
+_WRITTEN = ("images", "trust", "link", "ledger")  # folders in which files are replaced
 
 
 class Phase(Enum):
@@ -189,6 +190,11 @@ class StateFolder:
     def remove_record(self, manifest: Digest) -> None:
         with explain_os_errors(self._images):
             self._record(manifest).unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """Remove what a power cut left half written."""
+        for folder in (self.folder, *(self.folder / name for name in _WRITTEN)):
+            remove_abandoned(folder)
 
     def _record(self, manifest: Digest) -> Path:
         return self._images / f"{manifest.hex}.json"

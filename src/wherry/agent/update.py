@@ -293,6 +293,7 @@ class Updater:
             self._folder.remove_record(record.target.manifest)
         self._containers.forget_caches(records[True])
         self._preparation.spool.clear()
+        self._folder.tidy()
 
     @contextmanager
     def _hold(self) -> Iterator[None]:

@@ -109,9 +109,18 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes], scratch: Path | 
     sync_folder(path.parent)
 
 
+def remove_abandoned(folder: Path) -> None:
+    """Forget the files that `write_atomically` and `write_hint` had begun in a folder when their process was killed."""
+    with suppress(OSError):
+        for path in folder.glob(".*.part"):
+            with path.open("rb") as file:
+                if lock_handle(file.fileno(), exclusive=True, wait=False):
+                    path.unlink(missing_ok=True)
+
+
 def write_hint(path: Path, data: bytes) -> None:
     """Replace a file that nothing depends on: trouble is silent, and a power cut may lose it."""
-    beside = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
+    beside = path.with_name(f".{path.name}.{os.urandom(8).hex()}.part")
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
