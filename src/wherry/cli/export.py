@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,13 +15,14 @@ from wherry.cli.epilog import render_examples
 from wherry.cli.options import AsJson, DryRun, PlainHttp
 from wherry.cli.talk import print_json, say
 from wherry.errors import FormatError, UsageError
-from wherry.model.edge import RUNTIME, EdgeLogin, EdgeModule
+from wherry.model.edge import RUNTIME, EdgeLogin, EdgeModule, EdgeRoute
 from wherry.model.platform import Platform
 from wherry.model.reference import Reference
 
 if TYPE_CHECKING:
     from wherry.deliver.edge import Deployment
     from wherry.deliver.edge_images import EdgeImage
+    from wherry.deliver.edge_options import EdgeOptions
     from wherry.sources.registries import RegistryAccess
 
 EXPORT_SCHEMA = 1
@@ -117,23 +119,17 @@ def export_iotedge(
     The image goes by digest, options are docker's. What would be refused by the hub or on the device is refused here.
     """
     # The network's modules load when there is something to export.
-    from wherry.deliver.edge import choose_module_name, parse_restart, parse_route, plan_deployment, start_deployment
-    from wherry.deliver.edge_options import EdgeOptions, derive_create_options, parse_cpus, parse_memory, split_env
+    from wherry.deliver.edge import choose_module_name, parse_restart, plan_deployment, start_deployment
+    from wherry.deliver.edge_options import derive_create_options, split_env
     from wherry.formats.iotedge import find_create_options
-    from wherry.run.grammar import parse_env, parse_mount, parse_port
 
-    options = EdgeOptions(
-        ports=tuple(parse_port(text) for text in publish or ()),
-        mounts=tuple(parse_mount(_refuse_relative(text), Path("/"), {}) for text in volume or ()),
-        env=parse_env(env or (), os.environ),
+    options = replace(
+        _parse_options(publish, volume, env, memory, cpus, create_options),
         user=user,
         workdir=workdir,
         network=network,
         gpus=gpus,
         read_only=read_only,
-        memory=None if memory is None else parse_memory(memory),
-        cpus=None if cpus is None else parse_cpus(cpus),
-        extra=_read_extra(create_options),
     )
     former = start_deployment(_read_file(into) if into else None, str(into), layered=layered, runtime=runtime)
     wanted = Platform.parse(platform, where="--platform") if platform else None
@@ -149,9 +145,37 @@ def export_iotedge(
         restart=None if restart is None else parse_restart(restart),
         startup_order=startup_order,
     )
-    routes = None if route is None else tuple(parse_route(text) for text in route if text != NO_ROUTE)
-    deployment = plan_deployment(former, told, routes, login)
+    deployment = plan_deployment(former, told, _parse_routes(route), login)
     _write(deployment, told, None if dry_run else output, dry_run=dry_run, as_json=as_json)
+
+
+def _parse_options(
+    publish: list[str] | None,
+    volume: list[str] | None,
+    env: list[str] | None,
+    memory: str | None,
+    cpus: str | None,
+    create_options: Path | None,
+) -> EdgeOptions:
+    """What has to be read of docker's options; the others are taken as they are."""
+    from wherry.deliver.edge_options import EdgeOptions, parse_cpus, parse_memory
+    from wherry.run.grammar import parse_env, parse_mount, parse_port
+
+    return EdgeOptions(
+        ports=tuple(parse_port(text) for text in publish or ()),
+        mounts=tuple(parse_mount(_refuse_relative(text), Path("/"), {}) for text in volume or ()),
+        env=parse_env(env or (), os.environ),
+        memory=None if memory is None else parse_memory(memory),
+        cpus=None if cpus is None else parse_cpus(cpus),
+        extra=_read_extra(create_options),
+    )
+
+
+def _parse_routes(texts: list[str] | None) -> tuple[EdgeRoute, ...] | None:
+    """None where the deployment's own stay."""
+    from wherry.deliver.edge import parse_route
+
+    return None if texts is None else tuple(parse_route(text) for text in texts if text != NO_ROUTE)
 
 
 def _find_image(
