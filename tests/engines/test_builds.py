@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,10 +21,12 @@ from wherry.formats.tar import add_parents, file_entry, stream_tar
 from wherry.lock.build_sandbox import BuildPython, BuildSandbox
 from wherry.lock.build_sources import BuildSources
 from wherry.lock.builder import Builder
-from wherry.lock.built_wheels import Yard, lock_built_wheels, make_again
+from wherry.lock.built_wheels import Yard, lock_built_wheels, lock_listed_wheels, make_again
+from wherry.lock.candidates import Candidate, SourceOnlyError
 from wherry.lock.target import WheelTarget
 from wherry.lock.wheels import LockOptions
 from wherry.model.declaration import DebianBase, Declaration, Environment, EnvironmentKind, IndexOptions, Requirement, SourceOrigin
+from wherry.model.digest import Digest
 from wherry.model.lock import BuildKind, LockedBuild, LockedInterpreter, LockedWheel, PlatformLock
 from wherry.model.platform import Platform
 from wherry.sources.package_sources import PackageSources
@@ -322,6 +324,30 @@ wheels = [{{ url = "{index.file_url(rope)}", hashes = {{ sha256 = "{rope.sha256}
     (place.root / "pylock.toml").write_text(text.replace(sdist.sha256, rope.sha256, 1))
     with pytest.raises(TrustError):
         place.lock(resolved)
+
+
+def test_what_another_tools_lock_has_as_source_is_built(place: Place, index: PythonIndex) -> None:
+    sdist = make_sdist("hull", "1.0")
+    index.add(sdist)
+    listed = Candidate(
+        name="hull", version="1.0", file=sdist.file, sha256=Digest(sdist.sha256), url=index.file_url(sdist), size=len(sdist.data)
+    )
+
+    def choose(built: Mapping[str, Candidate]) -> tuple[Candidate, ...]:
+        if "hull" not in built:
+            raise SourceOnlyError("hull comes as source", source=listed, where="pixi.lock", hint="")
+        return (built["hull"],)
+
+    target, options = WheelTarget(platform=AMD64, glibc=(2, 36), python=VERSION), LockOptions()
+    asked = place.declare()
+    yard, sources = place.yard(asked)
+    wheels, builds = lock_listed_wheels(choose, asked, target, sources, keep=None, options=options, yard=yard)
+    assert [(wheel.file, build.file) for wheel, build in zip(wheels, builds, strict=True)] == [
+        ("hull-1.0-py3-none-any.whl", "hull-1.0.tar.gz")
+    ]
+    refused = place.declare(allow=())
+    with pytest.raises(SourceOnlyError):
+        lock_listed_wheels(choose, refused, target, sources, keep=None, options=options, yard=yard)
 
 
 def git(folder: Path, *arguments: str) -> str:

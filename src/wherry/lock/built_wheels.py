@@ -11,15 +11,13 @@ from __future__ import annotations
 import re
 import tempfile
 import threading
-import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Pep508
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
+from packaging.utils import canonicalize_name, parse_sdist_filename
 from packaging.version import Version
 
 from wherry.errors import LockError, TransferError, TrustError, WherryError
@@ -28,15 +26,15 @@ from wherry.lock.build_sandbox import SourceArchive
 from wherry.lock.build_sources import BuildSources, named_sources
 from wherry.lock.builder import Builder, BuiltWheel
 from wherry.lock.candidates import Candidate, NoWheelError, SourceOnlyError
+from wherry.lock.standins import list_source_archives, name_standin, write_standin
 from wherry.lock.target import WheelTarget, markers_of
-from wherry.lock.wheels import LockOptions, lock_wheels, resolve_candidates
+from wherry.lock.wheels import LockOptions, lock_candidates, lock_wheels, resolve_candidates
 from wherry.model.declaration import Declaration, Environment, EnvironmentKind, Requirement
 from wherry.model.lock import LockedBuild, LockedInterpreter, LockedWheel, PlatformLock
 from wherry.model.platform import Platform
 from wherry.sources.package_sources import PackageSources
 
 _ROUNDS = 20  # of uv; each but the last one builds something
-_MAX_STANDINS = 300  # source archives of one package, the newest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +69,27 @@ def lock_built_wheels(
                     error.hint = "another version: this one has no source archive either that could be built"
                 raise
     raise LockError("packages to be built ask for more and more others", hint="fewer names in allow-build")
+
+
+def lock_listed_wheels(
+    choose: Callable[[Mapping[str, Candidate]], tuple[Candidate, ...]],
+    declaration: Declaration,
+    target: WheelTarget,
+    sources: PackageSources,
+    *,
+    keep: PlatformLock | None,
+    options: LockOptions,
+    yard: Yard,
+) -> tuple[tuple[LockedWheel, ...], tuple[LockedBuild, ...]]:
+    """The same where another tool's lock names the wheels: `choose` gives them, of its source archives what was built."""
+    attempt = _Attempt(declaration, target, sources, keep, options, yard)
+    attempt.take_former()
+    while True:
+        try:
+            return attempt.add_builds(lock_candidates(choose(attempt.candidates()), keep, sources))
+        except SourceOnlyError as error:
+            if not attempt.build_chosen(error):
+                raise
 
 
 def make_again(yard: Yard, build: LockedBuild, wheel: LockedWheel) -> Path:
@@ -134,12 +153,12 @@ class _Attempt:
         open_names = [name for name in self._declaration.allow_build if name not in self._forced and name not in self._tried]
         names = [name for name in open_names if _is_mentioned(name, error)] or open_names
         self._tried.update(names)
-        standins = {file: name for name in names for file in _list_sources(name, self._sources, self._target)}
+        standins = {file: name for name in names for file in list_source_archives(name, self._sources, self._target)}
         if not standins:
             return False
         with tempfile.TemporaryDirectory(prefix="wherry-") as scratch:
             for file in standins:
-                _write_standin(file, Path(scratch))
+                write_standin(file, Path(scratch))
             declaration = self._declare()
             sources = self._open_sources((Path(scratch),))
             free = {*names, *self._options.upgrade_packages}
@@ -148,7 +167,7 @@ class _Attempt:
         chosen = {(candidate.name, Version(candidate.version)): candidate for candidate in candidates}
         for file, name in standins.items():
             candidate = chosen.get((name, parse_sdist_filename(file.file)[1]))
-            if candidate is not None and candidate.file == _standin_name(file):
+            if candidate is not None and candidate.file == name_standin(file):
                 source = self._yard.sources.bring_released(name, candidate.version, file)
                 self._offered[name] = self._build(source, ())
         return any(name in self._offered for name in names)
@@ -165,12 +184,20 @@ class _Attempt:
     def lock(self) -> tuple[tuple[LockedWheel, ...], tuple[LockedBuild, ...]]:
         """Ask uv for wheels, those that were built among them."""
         keep = replace(self._keep, wheels=self._kept_wheels()) if self._keep is not None else None
-        built = {name: _as_candidate(wheel) for name, wheel in self._offered.items()}
-        wheels = lock_wheels(self._declare(), self._target, self._open_sources(), keep=keep, options=self._options, built=built)
+        declaration, sources, built = self._declare(), self._open_sources(), self.candidates()
+        wheels = lock_wheels(declaration, self._target, sources, keep=keep, options=self._options, built=built)
         own = self._declaration.environment.own
         if own is not None and all(wheel.name != own.name for wheel in wheels):
             asked = {entry.name for entry in self._declaration.environment.requirements}
             wheels = tuple(sorted((*wheels, _own_wheel(self._forced[own.name], wheels, asked)), key=lambda wheel: wheel.name))
+        return self.add_builds(wheels)
+
+    def candidates(self) -> dict[str, Candidate]:
+        """What was built of released sources, to be chosen by name and version."""
+        return {name: _as_candidate(wheel) for name, wheel in self._offered.items()}
+
+    def add_builds(self, wheels: tuple[LockedWheel, ...]) -> tuple[tuple[LockedWheel, ...], tuple[LockedBuild, ...]]:
+        """The wheels, and how those of them were made that were built."""
         made = {built.sha256: built for built in self._built.values()}
         builds = tuple(made[wheel.sha256].as_locked() for wheel in wheels if wheel.sha256 in made)
         return wheels, builds
@@ -285,41 +312,6 @@ def _parse_tool(text: str, name: str) -> Requirement:
     if parsed.url:
         raise LockError(f"the build of {name} asks for {parsed.name} from an address, and only released wheels are taken for that")
     return Requirement(text=text, name=canonicalize_name(parsed.name))
-
-
-def _list_sources(name: str, sources: PackageSources, target: WheelTarget) -> tuple[IndexFile, ...]:
-    """The source archives of a package that this Python may have, the newest first."""
-    found: dict[Version, IndexFile] = {}
-    for file in sources.list_files(name):
-        try:
-            project, version = parse_sdist_filename(file.file)
-        except InvalidSdistFilename:
-            continue
-        if project == name and file.sha256 is not None and not file.yanked and _takes(file.requires_python, target.python):
-            found.setdefault(version, file)
-    return tuple(found[version] for version in sorted(found, reverse=True)[:_MAX_STANDINS])
-
-
-def _takes(specifier: str, python: str) -> bool:
-    try:
-        return SpecifierSet(specifier).contains(python, prereleases=True)
-    except InvalidSpecifier:
-        return True
-
-
-def _standin_name(file: IndexFile) -> str:
-    name, version = parse_sdist_filename(file.file)
-    return f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
-
-
-def _write_standin(file: IndexFile, folder: Path) -> None:
-    """A wheel of a source archive's name and version that holds nothing and requires nothing."""
-    name, version = parse_sdist_filename(file.file)
-    info = f"{name.replace('-', '_')}-{version}.dist-info"
-    with zipfile.ZipFile(folder / _standin_name(file), "w") as archive:
-        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        archive.writestr(f"{info}/RECORD", "")
 
 
 def _as_candidate(built: BuiltWheel) -> Candidate:

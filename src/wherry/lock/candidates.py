@@ -45,7 +45,7 @@ class Candidate:
     requires: tuple[str, ...] = ()
 
 
-_NOTHING: Mapping[str, Candidate] = {}
+NOTHING_BUILT: Mapping[str, Candidate] = {}
 
 
 class SourceOnlyError(NoWheelError):
@@ -63,7 +63,7 @@ def select_candidates(
     target: WheelTarget,
     extras: Sequence[str] = (),
     groups: Sequence[str] | None = None,
-    built: Mapping[str, Candidate] = _NOTHING,
+    built: Mapping[str, Candidate] = NOTHING_BUILT,
 ) -> tuple[Candidate, ...]:
     """Read a pylock of `folder` and choose, sorted by name. `groups` None means the file's default groups.
 

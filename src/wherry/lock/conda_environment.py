@@ -67,13 +67,18 @@ class CondaEnvironment:
                 looked[record.name] = note_distributions(record, inspect_conda_package(stream, record.file))
         return tuple(looked.get(record.name, record) for record in records)
 
-    def foreign_wheels(self, target: WheelTarget) -> tuple[Candidate, ...] | None:
-        """The wheels that another tool's lock names; None where what is asked of pip is to be resolved."""
+    @property
+    def names_wheels(self) -> bool:
+        """Whether another tool's lock names the wheels; else what is asked of pip is to be resolved."""
+        return self.foreign is not None
+
+    def foreign_wheels(self, target: WheelTarget, built: Mapping[str, Candidate]) -> tuple[Candidate, ...]:
+        """The wheels that another tool's lock names, and of its source archives what was `built` of them."""
         if self.foreign is None:
-            return None
+            return ()
         file = self.declaration.environment.files[0]
         folder = (self.declaration.root / file).parent
-        return adopt_wheels(self.foreign.for_subdir(target.platform.subdir, file), file, folder, target)
+        return adopt_wheels(self.foreign.for_subdir(target.platform.subdir, file), file, folder, target, built)
 
 
 @contextmanager

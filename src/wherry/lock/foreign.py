@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 from wherry.errors import DeclarationError, LockError, TrustError
 from wherry.formats.conda_package import inspect_conda_package
 from wherry.formats.foreign_lock import parse_foreign_lock
-from wherry.lock.candidates import Candidate, no_wheel, rank_of
+from wherry.lock.candidates import NOTHING_BUILT, Candidate, SourceOnlyError, no_wheel, rank_of, say_allow_build
 from wherry.lock.conda import Channels, find_records, names_in
 from wherry.lock.target import WheelTarget, markers_of, tags_of
 from wherry.model.declaration import Declaration
@@ -79,20 +79,30 @@ def adopt_records(
     return _mark_requested(adopted)
 
 
-def adopt_wheels(platform: ForeignPlatform, file: str, folder: Path, target: WheelTarget) -> tuple[Candidate, ...]:
-    """The wheels of one platform, sorted by name; `folder` is that of the lock."""
+def adopt_wheels(
+    platform: ForeignPlatform, file: str, folder: Path, target: WheelTarget, built: Mapping[str, Candidate] = NOTHING_BUILT
+) -> tuple[Candidate, ...]:
+    """The wheels of one platform, sorted by name; `folder` is that of the lock. Of a source archive, what was `built` of it."""
     order = {tag: number for number, tag in enumerate(tags_of(target))}
     chosen: dict[str, Candidate] = {}
     for wheel in platform.wheels:
-        if not wheel.is_wheel:
-            kind = "in editable form" if wheel.editable else f"as {wheel.file or 'a folder or a repository'}"
+        made = built.get(wheel.name)
+        if not wheel.is_wheel and made is not None and made.version == wheel.version:
+            chosen[wheel.name] = replace(made, requires=tuple(sorted(_names_required(wheel.requires, target))))
+            continue
+        if not wheel.file or wheel.editable:
+            kind = "in editable form" if wheel.editable else "as a folder or a repository"
             raise LockError(
-                f"{wheel.name} comes {kind}, not as a wheel; wherry runs no build",
+                f"{wheel.name} comes {kind}, not as a wheel",
                 where=file,
                 hint=f"make a wheel of it (pip wheel {wheel.name}), or lock from the environment.yml with allow-build",
             )
         if wheel.sha256 is None:
             raise LockError(f"{wheel.name} has no sha256 for {wheel.file}", where=file)
+        if not wheel.is_wheel:
+            source = _as_candidate(wheel, wheel.sha256, folder, target)
+            what = f"{wheel.name} comes as {wheel.file}, not as a wheel"
+            raise SourceOnlyError(what, source=source, where=file, hint=say_allow_build(wheel.name))
         if rank_of(wheel.file, order) is None:
             raise no_wheel(wheel.name, target, [wheel.file], where=file)
         if wheel.name in chosen:

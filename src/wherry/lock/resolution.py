@@ -10,12 +10,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
 from wherry.errors import LockError
-from wherry.lock.built_wheels import Yard, lock_built_wheels
+from wherry.lock.built_wheels import Yard, lock_built_wheels, lock_listed_wheels
+from wherry.lock.candidates import NOTHING_BUILT
 from wherry.lock.conda_environment import CondaEnvironment, open_conda
 from wherry.lock.conda_names import list_distributions
 from wherry.lock.plan import plan_layers
@@ -173,14 +175,16 @@ class _Way:
     def _lock_wheels(
         self, target: WheelTarget, base: BaseLock, records: tuple[LockedRecord, ...], keep: PlatformLock | None
     ) -> tuple[tuple[LockedWheel, ...], tuple[LockedBuild, ...]]:
-        foreign = self.conda.foreign_wheels(target) if self.conda is not None else None
-        if foreign is not None:
-            return lock_candidates(foreign, keep, self.sources), ()
+        yard = self.open_yard(_below_wheels(target.platform, base, records)) if self.open_yard is not None else None
+        if self.conda is not None and self.conda.names_wheels:
+            choose = partial(self.conda.foreign_wheels, target)
+            if yard is None:
+                return lock_candidates(choose(NOTHING_BUILT), keep, self.sources), ()
+            return lock_listed_wheels(choose, self.declaration, target, self.sources, keep=keep, options=self.options, yard=yard)
         provided = divide_provided(list_distributions(records), self.declaration.environment.requirements, target)
         for note in provided.replaced:
             self.say(note)
         kept = keep_besides(keep, provided)
-        yard = self.open_yard(_below_wheels(target.platform, base, records)) if self.open_yard is not None else None
         builds: tuple[LockedBuild, ...] = ()
         with constrain_to_provided(self.declaration, provided) as declaration:
             if yard is None:

@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 
 from wherry.errors import DeclarationError, LockError, TransferError
 from wherry.lock.annotations import Pin, parse_pins
-from wherry.lock.candidates import Candidate, rank_of, select_candidates
+from wherry.lock.candidates import NOTHING_BUILT, Candidate, rank_of, select_candidates
 from wherry.lock.places import name_index
 from wherry.lock.provided import is_stand_in
 from wherry.lock.refusals import explain_missing_wheels, honour_hashes
@@ -32,7 +32,6 @@ from wherry.model.lock import LockedWheel, PlatformLock
 from wherry.sources.package_sources import PackageSources
 from wherry.sources.uv_program import run_uv
 
-_NOTHING: Mapping[str, Candidate] = {}
 _COMPILE = ("pip", "compile", "--no-header", "--only-binary", ":all:")
 
 
@@ -56,7 +55,7 @@ def lock_wheels(
     *,
     keep: PlatformLock | None,
     options: LockOptions,
-    built: Mapping[str, Candidate] = _NOTHING,
+    built: Mapping[str, Candidate] = NOTHING_BUILT,
 ) -> tuple[LockedWheel, ...]:
     """The wheels of one platform, sorted by name, each with its true size. Those that are `built` count in resolved files."""
     kind = declaration.environment.kind

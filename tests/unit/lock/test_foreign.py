@@ -11,6 +11,7 @@ import pytest
 
 from tests.unit.lock.conda_projects import AMD64, ask, locked, make_channel, open_channels, package
 from wherry.errors import DeclarationError, LockError, TransferError, TrustError
+from wherry.lock.candidates import SourceOnlyError
 from wherry.lock.foreign import adopt_records, adopt_wheels, foreign_channels, read_foreign_lock
 from wherry.lock.target import WheelTarget
 from wherry.model.declaration import DebianBase, Declaration, Environment, EnvironmentKind
@@ -175,6 +176,19 @@ def test_wheels_that_are_refused(wheel: ForeignWheel, message: str, tmp_path: Pa
         adopt_wheels(wheels_of(wheel), "pixi.lock", tmp_path, TARGET)
     with pytest.raises(LockError, match="rope is listed twice"):
         adopt_wheels(wheels_of(a_wheel(), a_wheel()), "pixi.lock", tmp_path, TARGET)
+
+
+def test_source_archives_are_taken_once_they_are_built(tmp_path: Path) -> None:
+    sdist = a_wheel(file="rope-1.0.tar.gz", requires=("mast",))
+    with pytest.raises(SourceOnlyError) as caught:
+        adopt_wheels(wheels_of(sdist), "pixi.lock", tmp_path, TARGET)
+    assert (caught.value.source.file, caught.value.source.sha256) == ("rope-1.0.tar.gz", sdist.sha256)
+    assert 'allow-build = ["rope"]' in str(caught.value)
+    built = replace(caught.value.source, file="rope-1.0-py3-none-any.whl", requires=())
+    (found,) = adopt_wheels(wheels_of(sdist), "pixi.lock", tmp_path, TARGET, {"rope": built})
+    assert (found.file, found.requires) == ("rope-1.0-py3-none-any.whl", ("mast",))
+    with pytest.raises(SourceOnlyError):
+        adopt_wheels(wheels_of(sdist), "pixi.lock", tmp_path, TARGET, {"rope": replace(built, version="0.9")})
 
 
 def declare_file(root: Path, kind: EnvironmentKind, file: str) -> Declaration:
