@@ -9,6 +9,7 @@ are compiled code. At its first start it lays itself out in a cache folder that 
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ PARTS = ("agent", "engines", "formats", "model", "store")
 DISTRIBUTIONS = ("tuf", "securesystemslib", "cryptography", "cffi", "zlib-ng")
 ZSTD = "backports.zstd"  # part of Python from 3.14 on
 _TIME = (1980, 1, 1, 0, 0, 0)
+_TERMS = re.compile(r"[^/]+\.dist-info/(?:licenses/.+|(?:LICEN[CS]E|COPYING|NOTICE)[^/]*)")  # whoever hands it on needs them
 _UNWANTED = (".dist-info/", "__pycache__", "/tests/", "tuf/ngclient/", "tuf/repository/")
 
 _MAIN = '''\
@@ -75,7 +77,8 @@ def _list_members() -> Iterator[tuple[str, bytes]]:
     for name in (*DISTRIBUTIONS, *((ZSTD,) if sys.version_info < (3, 14) else ())):
         for entry in distribution(name).files or ():
             place = entry.as_posix()
-            if not place.startswith("..") and not any(part in place for part in _UNWANTED):
+            wanted = _TERMS.fullmatch(place) or not any(part in place for part in _UNWANTED)
+            if wanted and not place.startswith(".."):
                 yield place, Path(str(entry.locate())).read_bytes()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +17,8 @@ TOOL = Path(__file__).parents[3] / "tools/agent_zipapp.py"
 def test_it_needs_nothing_but_python(tmp_path: Path) -> None:
     program = tmp_path / "wherry-agent.pyz"
     subprocess.run([sys.executable, str(TOOL), str(program)], check=True, capture_output=True)
+    terms = {name.partition("-")[0] for name in zipfile.ZipFile(program).namelist() if ".dist-info/" in name}
+    assert {"cryptography", "cffi", "securesystemslib", "tuf", "zlib_ng"} <= terms  # each with its licence
     operator, image = Operator(datetime.now(UTC).replace(microsecond=0)), make_model_image(b"model", platform=read_host_platform())
     operator.release(1, image)
     (tmp_path / "root.json").write_bytes(operator.root)
