@@ -57,7 +57,11 @@ def find_python(version: str, env: Mapping[str, str], asked: str | None = None) 
         if found.minor != minor:
             raise UsageError(f"{asked} is Python {found.version}, the lock is for {minor}", where="--python")
         return found
-    seen = list(_probe_all(_list_programs(minor, env)))
+    seen = []
+    for python in _probe_all(_list_programs(minor, env)):
+        if python.version == version:
+            return python
+        seen.append(python)
     if not any(python.minor == minor for python in seen):
         seen += _probe_all(_ask_uv(minor, env))
     fitting = [python for python in seen if python.minor == minor]
@@ -65,7 +69,7 @@ def find_python(version: str, env: Mapping[str, str], asked: str | None = None) 
         has = f" (there is {', '.join(dict.fromkeys(python.version for python in seen))})" if seen else ""
         what = f"there is no Python {minor} on this machine, and the lock is for it{has}"
         raise StoreError(what, where="PATH", hint=f"uv python install {minor}, or --python PROGRAM")
-    return next((python for python in fitting if python.version == version), fitting[0])
+    return fitting[0]
 
 
 def probe_python(program: Path) -> LocalPython:

@@ -9,6 +9,7 @@ each file), and unpacked anew when it is not as it was written.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -50,11 +51,11 @@ class PackageTrees:
         wanted = [entry for entry in (*planned.own, *planned.generated) if entry.path not in planned.dropped]
         linked = {entry.path for entry in planned.own}
         with explain_os_errors(prefix, _MAKE_ROOM):
-            for folder in {(prefix / entry.path).parent for entry in wanted}:
-                folder.mkdir(parents=True, exist_ok=True)
+            for folder in {entry.path.rpartition("/")[0] for entry in wanted}:
+                (prefix / folder).mkdir(parents=True, exist_ok=True)
             for entry in wanted:
                 if entry.path in linked:
-                    clone_file(tree / entry.path, prefix / entry.path, link=not self._copy)
+                    clone_file(f"{tree}/{entry.path}", f"{prefix}/{entry.path}", link=not self._copy)
                 else:
                     write_entry(entry, prefix / entry.path)
 
@@ -106,7 +107,7 @@ def _is_sound(tree: Path, files: Sequence[TarEntry]) -> bool:
     try:
         sizes: Mapping[str, Sequence[int]] = json.loads((tree / _SIZES).read_text(encoding="utf-8"))
         for entry in files:
-            state = (tree / "files" / entry.path).lstat()
+            state = os.lstat(f"{tree}/files/{entry.path}")
             if [state.st_size, state.st_mtime_ns] != sizes[entry.path] or state.st_size != entry.size:
                 return False
             if state.st_mode & 0o777 != entry.mode:

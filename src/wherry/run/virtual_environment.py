@@ -61,4 +61,4 @@ def _write_skeleton(making: Path, python: LocalPython) -> None:
 
 def _copy_file(source: str, target: str) -> None:
     """Never a link: Python's library in the cache is what images are compiled with."""
-    clone_file(Path(source), Path(target), link=False)
+    clone_file(source, target, link=False)
