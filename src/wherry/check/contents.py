@@ -94,22 +94,23 @@ class LayeredContents:
 
 
 class LocalContents:
-    """Files of this machine; `paths` are those that were scanned."""
+    """Files of this machine; `paths` are those that were scanned, counted from `root`."""
 
-    def __init__(self, paths: Iterable[str]) -> None:
+    def __init__(self, paths: Iterable[str], root: Path = Path("/")) -> None:
+        self._root = root
         self._lists = [path for path in paths if _LIST.fullmatch(path)]
 
     def sha256(self, path: str) -> str | None:
-        return _digest_file(Path(f"/{path}"), "sha256")
+        return _digest_file(self._root / path, "sha256")
 
     def md5(self, path: str) -> str | None:
-        return _digest_file(Path(f"/{path}"), "md5")
+        return _digest_file(self._root / path, "md5")
 
     def lists(self) -> Mapping[str, str]:
         texts = {}
         for path in self._lists:
-            file = Path(f"/{path}")
-            if file.stat().st_size <= _MAX_LIST:
+            file = self._root / path
+            if file.is_file() and file.stat().st_size <= _MAX_LIST:
                 texts[path] = file.read_bytes().decode("utf-8", "replace")
         return texts
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from wherry.check.contents import LayerContents, LayeredContents, LocalContents
+from wherry.check.contents import Contents, LayerContents, LayeredContents, LocalContents
 from wherry.check.facts import Facts
 from wherry.check.hygiene import judge_config, judge_files, judge_hidden
 from wherry.check.libraries import judge_damage, judge_libraries
@@ -42,6 +42,13 @@ def examine_layers(
         more += judge_truth(tree, LayeredContents(tree, zip(layers, contents, strict=True)), sites)
         more += judge_lock(sites, locked) if locked else ()
     return _add_findings(report, more)
+
+
+def examine_unpacked(facts: Facts, subject: str, contents: Contents | None = None) -> Report:
+    """The root of an image that lies in a folder; with `contents`, every file too."""
+    tree = LayeredTree([facts])
+    more = [*judge_files(tree), *(judge_truth(tree, contents, find_sites(tree)) if contents else ())]
+    return _add_findings(examine_tree(tree, subject, None), more)
 
 
 def examine_local(tree: LocalTree, subject: str, *, files: bool) -> Report:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from wherry.check.doctor import examine_layers, examine_local
+from wherry.check.contents import LocalContents
+from wherry.check.doctor import examine_local, examine_unpacked
 from wherry.check.scan import scan_folder
 from wherry.check.tree import LocalTree
 from wherry.model.report import Report
@@ -27,7 +28,9 @@ def examine_environment(folder: Path, *, files: bool = False) -> Report:
     return examine_local(LocalTree(scan_folder(absolute)), str(folder), files=files)
 
 
-def examine_root(folder: Path) -> Report:
+def examine_root(folder: Path, *, files: bool = False) -> Report:
     """The root of an image: nothing outside it counts."""
-    facts = scan_folder(folder.resolve(), as_root=True)
-    return examine_layers([facts], str(folder))
+    root = folder.resolve()
+    facts = scan_folder(root, as_root=True)
+    contents = LocalContents((entry.path for entry in facts.entries), root) if files else None
+    return examine_unpacked(facts, str(folder), contents)

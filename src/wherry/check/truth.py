@@ -28,6 +28,7 @@ _TOP_MODULE = re.compile(r"(\w+)\.py|(\w+)/__init__\.py")
 _DPKG = re.compile(r"var/lib/dpkg/(?:info|status\.d)/([^/:]+)(?::[^/]+)?\.md5sums")
 # Made by the tools that make environments, and in no RECORD.
 _SEEDED = re.compile(r"_virtualenv\.(?:py|pth)|distutils-precedence\.pth|__editable__.*|easy-install\.pth|README\.txt")
+_DEBIANS = re.compile(r"usr/lib/python3(?:\.\d+)?/")  # RECORDs that lie there name other places
 _AGAIN = "install its distribution again, or build the image again"
 
 
@@ -38,7 +39,7 @@ def judge_truth(tree: Tree, contents: Contents, sites: Sequence[Site]) -> Iterat
         named: set[str] = set()
         whole = True
         for distribution in site.distributions:
-            text = lists.get(f"{distribution.folder}/RECORD")
+            text = None if _DEBIANS.match(site.folder) else lists.get(f"{distribution.folder}/RECORD")
             if text is None:
                 whole = False
                 continue

@@ -12,7 +12,7 @@ from tests.simulators.bases import tar_of
 from tests.unit.check.trees import LIB, SITE, Files, facts_of, system
 from wherry.check.contents import read_contents
 from wherry.check.doctor import examine_layers, examine_tree
-from wherry.check.folders import examine_environment
+from wherry.check.folders import examine_environment, examine_root
 from wherry.check.tree import LayeredTree
 from wherry.formats.tar import EntryKind, TarEntry
 from wherry.model.digest import Digest
@@ -88,6 +88,11 @@ def test_dpkgs_lists() -> None:
     assert brief(examine(files, {f"{LIB}/.wh.libx.so.1": b""})) == [("missing-file", WARNING, "libx1")]
 
 
+def test_debians_own_packages_have_untrue_records() -> None:
+    laid = installed(FILES, "usr/lib/python3/dist-packages/")
+    assert examine(GOOD, {path: b"changed" if path.endswith("tiny.py") else data for path, data in laid.items()}) == ()
+
+
 def locked(*wheels: tuple[str, str]) -> PlatformLock:
     return PlatformLock(
         platform=Platform("linux", "amd64"),
@@ -119,6 +124,17 @@ def test_an_environment_of_this_machine(tmp_path: Path) -> None:
     (venv / "lib/python3.11/site-packages/tiny.py").write_bytes(b"edited")
     assert {one.rule for one in examine_environment(venv, files=True).findings} - rules == {"altered-file"}
     assert "altered-file" not in {one.rule for one in examine_environment(venv).findings}
+
+
+def test_the_root_of_an_image_in_a_folder(tmp_path: Path) -> None:
+    for path, data in GOOD.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(data)
+    (tmp_path / "opt/env/lib64").symlink_to("lib")
+    assert "altered-file" not in {one.rule for one in examine_root(tmp_path, files=True).findings}
+    (tmp_path / SITE / "tiny.py").write_bytes(b"edited")
+    assert "altered-file" in {one.rule for one in examine_root(tmp_path, files=True).findings}
+    assert "altered-file" not in {one.rule for one in examine_root(tmp_path).findings}
 
 
 @pytest.mark.parametrize("record", [b"", b"\xff\xfe", b'"tiny/x,sha256=?\n', b"tiny.py,sha256=zzz,0\n", b"\n\n,,\n"])

@@ -251,6 +251,23 @@ def test_what_is_no_wheel_is_refused(app: typer.Typer, tmp_path: Path) -> None:
             check(app, tmp_path / name)
 
 
+def test_options_that_have_no_meaning_for_a_subject(app: typer.Typer, tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path)
+    for words in ((wheel, "--files"), (wheel, "--fix"), ("tiny", "--fix")):
+        with pytest.raises(UsageError):
+            check(app, *words)
+
+
+def test_every_file_of_an_image(app: typer.Typer) -> None:
+    files = distribution("own", "1", {"own.py": b"x = 1"})
+    record = next(path for path in files if path.endswith("own-1.dist-info/RECORD"))
+    untrue = {**files, record: b"own.py,sha256=AAAA,5\nown-1.dist-info/RECORD,,\n"}
+    store_image({path: content for path, content in system().items() if "six" not in path}, untrue)
+    assert "altered-file" not in check(app, "tiny")
+    for _ in range(2):  # the second time out of the cache
+        assert "altered-file" in check(app, "tiny", "--files", code=CheckError.exit_code)
+
+
 def test_a_wheel_with_a_damaged_member_is_refused(app: typer.Typer, tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "pkg", "1.0", {"pkg/_c.abi3.so": module("_c") * 40}, tag=MANYLINUX)
     data = bytearray(wheel.read_bytes())
