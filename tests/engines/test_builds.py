@@ -287,6 +287,23 @@ def test_digests_given_for_the_source(place: Place, index: PythonIndex) -> None:
         place.lock(place.declare(*pinned))
 
 
+def test_an_archive_in_a_folder(place: Place) -> None:
+    (place.root / "vendor").mkdir()
+    sdist = make_sdist("hull", "1.0")
+    (place.root / "vendor" / sdist.file).write_bytes(sdist.data)
+    place.environment["UV_FIND_LINKS"] = str(place.root / "vendor")
+    assert place.lock(place.declare("hull"))[1][0].sha256.hex == sdist.sha256
+
+
+def test_compiled_tools_are_for_one_kind_of_machine(place: Place, index: PythonIndex) -> None:
+    index.add(make_sdist("hull", "1.0"))
+    asked = place.declare("hull")
+    (wheel,), (build,) = place.lock(asked)
+    tool = replace(wheel, name="plane", file="plane-1.0-py3-none-manylinux_2_17_s390x.whl")
+    with pytest.raises(LockError, match=r"hull is built with plane, which was locked for another kind of machine"):
+        make_again(place.yard(asked)[0], replace(build, tools=(tool,)), wheel)
+
+
 def test_a_former_build_stays_until_it_no_longer_fits(place: Place, index: PythonIndex) -> None:
     index.add(make_sdist("hull", "1.0"))
     first = place.lock(place.declare("hull"))

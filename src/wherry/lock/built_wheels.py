@@ -17,7 +17,7 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Pep508
-from packaging.utils import canonicalize_name, parse_sdist_filename
+from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel_filename
 from packaging.version import Version
 
 from wherry.errors import LockError, TransferError, TrustError, WherryError
@@ -94,6 +94,7 @@ def lock_listed_wheels(
 
 def make_again(yard: Yard, build: LockedBuild, wheel: LockedWheel) -> Path:
     """The file of a locked wheel that is nowhere, built as the lock says; another one than before is a `TrustError`."""
+    _require_tools(build, yard.host)
     with yard.turn:
         made = yard.builder.build_again(build, yard.sources.bring_locked(build))
         if (made.sha256, made.path.name) != (wheel.sha256, wheel.file):
@@ -103,6 +104,18 @@ def make_again(yard: Yard, build: LockedBuild, wheel: LockedWheel) -> Path:
                 hint=f"--find a folder with {wheel.file}, or wherry lock --upgrade-package {build.name}",
             )
         return made.path
+
+
+def _require_tools(build: LockedBuild, host: Platform) -> None:
+    """Some tools are compiled; then only a host of their kind can build again."""
+    for tool in build.tools:
+        tags = parse_wheel_filename(tool.file)[3]
+        if not any(tag.platform == "any" or tag.platform.endswith(f"_{host.machine}") for tag in tags):
+            raise LockError(
+                f"{build.name} is built with {tool.name}, which was locked for another kind of machine than {host}: {tool.file}",
+                where="wherry.lock",
+                hint=f"--find a folder that has the wheel of {build.name} {build.version}",
+            )
 
 
 class _Attempt:

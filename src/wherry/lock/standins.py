@@ -6,7 +6,10 @@ the sha256.
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -15,7 +18,9 @@ from packaging.version import Version
 
 from wherry.formats.simple_index import IndexFile
 from wherry.lock.target import WheelTarget
+from wherry.model.digest import Digest
 from wherry.sources.package_sources import PackageSources
+from wherry.sources.transport import local_path
 
 _MAX_STANDINS = 300  # source archives of one package, the newest
 
@@ -28,9 +33,20 @@ def list_source_archives(name: str, sources: PackageSources, target: WheelTarget
             project, version = parse_sdist_filename(file.file)
         except InvalidSdistFilename:
             continue
-        if project == name and file.sha256 is not None and not file.yanked and _takes(file.requires_python, target.python):
-            found.setdefault(version, file)
+        if project == name and not file.yanked and _takes(file.requires_python, target.python):
+            told = _with_digest(file)
+            if told.sha256 is not None:
+                found.setdefault(version, told)
     return tuple(found[version] for version in sorted(found, reverse=True)[:_MAX_STANDINS])
+
+
+def _with_digest(file: IndexFile) -> IndexFile:
+    """A folder tells no digests: that of a file in it is what it is now."""
+    if file.sha256 is not None or not file.url.startswith("file:"):
+        return file
+    with suppress(OSError), local_path(file.url).open("rb") as opened:
+        return replace(file, sha256=Digest(hashlib.file_digest(opened, "sha256").hexdigest()))
+    return file
 
 
 def _takes(specifier: str, python: str) -> bool:
