@@ -2,11 +2,12 @@
 
 A commit is fetched into an empty repository, so that no configuration, hook or filter of anybody's acts on it; its tree is read
 object by object. git itself checks that objects are what their names say. Refused: submodules, paths that leave the tree, and
-addresses that are options or commands. No message holds a login.
+addresses that are options or commands. A login in an address of HTTP goes by git's environment, and stands in no message.
 """
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import subprocess
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import unquote, urlsplit
 
 from wherry.errors import DeclarationError, EngineError, LockError, TransferError
 from wherry.formats.tar import TarEntry, add_parents, stream_tar, symlink_entry
@@ -50,7 +52,8 @@ def archive_commit(url: str, commit: str, sink: BinaryIO, env: Mapping[str, str]
     if offline and not url.lower().startswith("file:"):
         raise TransferError("this would need the network, and --offline forbids it", where=where, hint="once without --offline")
     with tempfile.TemporaryDirectory(prefix="wherry-git-") as scratch:
-        git = _Git(Path(scratch), env, where)
+        url, login = split_login(url)
+        git = _Git(Path(scratch), {**env, **login}, where)
         git.ask("init", "--quiet", "--bare", *(["--object-format=sha256"] if len(commit) == 64 else []), ".")
         git.fetch(url, commit)
         objects = [_parse_line(line, where) for line in git.ask("ls-tree", "-r", "-l", "-z", commit).split(b"\0") if line]
@@ -59,9 +62,19 @@ def archive_commit(url: str, commit: str, sink: BinaryIO, env: Mapping[str, str]
                 sink.write(piece)
 
 
+def split_login(url: str) -> tuple[str, dict[str, str]]:
+    """The address as it may stand on a command line, and variables that give git its login (GIT_CONFIG_COUNT)."""
+    parts = urlsplit(url)
+    if parts.scheme.lower() not in ("http", "https") or parts.username is None:
+        return url, {}
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    header = f"Authorization: Basic {base64.b64encode(pair.encode()).decode()}"
+    return strip_login(url), {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "http.extraHeader", "GIT_CONFIG_VALUE_0": header}
+
+
 class _Git:
     def __init__(self, folder: Path, env: Mapping[str, str], where: str) -> None:
-        kept = {name: value for name, value in env.items() if not name.startswith("GIT_")}
+        kept = {name: value for name, value in env.items() if not name.startswith("GIT_") or name.startswith("GIT_CONFIG_")}
         self._env = {**kept, "GIT_TERMINAL_PROMPT": "0", "GIT_DIR": str(folder), "LC_ALL": "C"}
         self._folder = folder
         self._where = where
