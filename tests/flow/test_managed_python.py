@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import require_tool
-from tests.flow.conftest import BOTH, Seed, Wherry, copy_store, write_project
+from tests.flow.conftest import BOTH, Seed, Wherry, copy_store, layers_of, write_project
+from tests.flow.test_reference_base import publish_real_base
 from tests.simulators.managed_python import archive_of_records, list_downloads
+from tests.simulators.registry import RegistrySimulator
 from wherry.formats.lockfile import parse_lock
 from wherry.formats.untar import read_members
 from wherry.model.lock import PlatformLock
@@ -131,6 +133,18 @@ def test_what_cannot_be_is_said(there: Wherry, project: Path) -> None:
     assert "uv has no Python 3.12 for linux/amd64" in there.refused("lock", *BOTH[:2], cwd=project, code=11)
     (project / "wherry.toml").write_text('interpreter = "mine"\npython = "3.12"\n')
     assert "interpreter" in there.refused("lock", cwd=project, code=10)
+
+
+@pytest.mark.engine
+def test_over_somebody_elses_base_without_python(seed: Seed, there: Wherry, tmp_path: Path) -> None:
+    require_tool("bwrap")
+    with RegistrySimulator() as registry:
+        base = publish_real_base(seed, registry, 1)
+        files = {"main.py": MAIN, "wherry.toml": DECLARED.replace("managed", "over-base", 1) + f'base = "{base}"\n'}
+        project = write_project(tmp_path / "over-base", files)
+        built = there.build(project)
+        assert [layer["cause"] for layer in layers_of(built)][:2] == ["layer 1", f"cpython {VERSION}"]
+        assert there.ok("run", "--on", "bubblewrap", cwd=project) == answer("/opt/env/bin/python", "/opt/python")
 
 
 def answer(executable: str, prefix: str, *, compiled: bool = True) -> str:
