@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,8 @@ from wherry.cli.key_options import ChannelFolder, KeyFolders, open_keys
 from wherry.cli.options import AsJson, DryRun
 from wherry.cli.talk import format_size, print_json, print_table, say, show_progress
 from wherry.errors import TrustError, UsageError
+from wherry.store.disk import DiskStore
+from wherry.store.places import store_path
 
 if TYPE_CHECKING:
     from wherry.deliver.channel_status import ChannelStatus
@@ -52,7 +55,7 @@ def check_folder(channel: ChannelFolder, keys: KeyFolders = None, as_json: AsJso
 
     pinned = open_keys(keys).read_pinned_root() if keys else None
     with show_progress() as progress:
-        problems = check_channel(channel, datetime.now(UTC), pinned, progress)
+        problems = check_channel(channel, datetime.now(UTC), pinned, progress, DiskStore(store_path(os.environ)))
     if as_json:
         print_json({"schema": CHANNEL_SCHEMA, "problems": list(problems)})
     else:

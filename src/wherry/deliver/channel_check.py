@@ -2,9 +2,9 @@
 
 Checked: the chain of roots and every signature; that nothing expired; that each platform has its full parcel and one from
 the release to itself; that each parcel lies where its base's devices look, carries these very documents, and is whole;
-that the layers of full parcels are those that were signed; that the records are what their names say.
-Not checked, for their bases' layers are not in a channel: what the bodies of other parcels make (that was proven when
-they were cut, and devices prove it again).
+that its layers have the sizes, and its decoder the bounds, that were signed; that the layers of full parcels are those that
+were signed, and of the others too where the store has their bases' layers, which are not in a channel; that the records are
+what their names say.
 """
 
 from __future__ import annotations
@@ -15,25 +15,33 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from wherry.deliver.body_cache import BOUNDLESS
 from wherry.deliver.channel import read_channel
 from wherry.deliver.channel_status import ParcelFile, list_parcels
 from wherry.deliver.metadata import read_release
+from wherry.deliver.parcels import LayerShelf
 from wherry.deliver.records import ReleaseRecords
 from wherry.errors import FormatError, WherryError
-from wherry.formats.delta import Limits, ReadAt
+from wherry.formats.delta import ReadAt, parse_body
 from wherry.formats.delta_decoder import decode_delta
-from wherry.formats.oci_json import parse_manifest
-from wherry.formats.parcel import Documents, ParcelHead, locate_bodies, parse_parcel, read_documents
+from wherry.formats.oci_json import parse_config, parse_manifest
+from wherry.formats.parcel import BodyPlace, Documents, locate_bodies, parse_parcel, read_documents
+from wherry.formats.parcel_documents import BaseDocuments
 from wherry.formats.tuf_workflow import Clock, step_snapshot, step_targets, step_timestamp, trust_root
 from wherry.model.digest import Digest
+from wherry.model.oci import Descriptor
 from wherry.model.progress import Progress, be_silent
 from wherry.model.release import FULL, Metadata, ReleaseTarget, name_platform
+from wherry.store.disk import DiskStore
+from wherry.store.images import StoredImage
 from wherry.store.layer_tree import Tree
 from wherry.store.posix import explain_os_errors
 
 
-def check_channel(folder: Path, now: datetime, pinned: bytes | None = None, progress: Progress = be_silent) -> tuple[str, ...]:
-    """Everything that is wrong, one line each; what cannot be read at all is raised."""
+def check_channel(
+    folder: Path, now: datetime, pinned: bytes | None = None, progress: Progress = be_silent, store: DiskStore | None = None
+) -> tuple[str, ...]:
+    """Everything that is wrong, one line each; what cannot be read at all is raised. `store` may have layers of bases."""
     channel = read_channel(folder, pinned)
     metadata = channel.metadata
     if metadata is None:
@@ -49,7 +57,7 @@ def check_channel(folder: Path, now: datetime, pinned: bytes | None = None, prog
         for parcel in list_parcels(folder, target.platform):
             progress(f"checking {parcel.path.name[:12]}", 0, 0)
             with _gather(problems), explain_os_errors(parcel.path):
-                _check_parcel(parcel, target, metadata, records)
+                _check_parcel(parcel, target, metadata, records, store)
     return tuple(problems)
 
 
@@ -77,7 +85,9 @@ def _check_placement(folder: Path, target: ReleaseTarget) -> list[str]:
     return missing
 
 
-def _check_parcel(parcel: ParcelFile, target: ReleaseTarget, metadata: Metadata, records: ReleaseRecords) -> None:
+def _check_parcel(
+    parcel: ParcelFile, target: ReleaseTarget, metadata: Metadata, records: ReleaseRecords, store: DiskStore | None
+) -> None:
     where = f"parcels/{name_platform(parcel.platform)}/{parcel.base.hex[:12] + '…' if parcel.base else FULL}"
     handle = os.open(parcel.path, os.O_RDONLY | os.O_CLOEXEC)
 
@@ -91,10 +101,10 @@ def _check_parcel(parcel: ParcelFile, target: ReleaseTarget, metadata: Metadata,
         base = records.base_documents(parcel.platform, parcel.base) if parcel.base else None
         documents = read_documents(read, head, base, where=where)
         _check_documents(documents, target, metadata, where)
-        if parcel.base is None:
-            _check_layers(read, head, documents, target, where)
-        else:
-            locate_bodies(head, documents.config, base.config if base else None, where)
+        places = locate_bodies(head, documents.config, base.config if base else None, where)
+        with _open_base(base, store) as tree:
+            for place in places:
+                _check_body(_cut_out(read, place), place, target, tree, where)
     finally:
         os.close(handle)
 
@@ -111,18 +121,36 @@ def _check_documents(documents: Documents, target: ReleaseTarget, metadata: Meta
         raise FormatError("its config is not the one that the manifest names", where=where, hint="wherry release")
 
 
-def _check_layers(read: ReadAt, head: ParcelHead, documents: Documents, target: ReleaseTarget, where: str) -> None:
-    sizes = {layer.diff_id: layer.size for layer in target.layers}
-    for place in locate_bodies(head, documents.config, None, where):
-        body: ReadAt = lambda offset, size, place=place: read(  # type: ignore[misc]  # noqa: E731
-            place.offset + offset, max(min(size, place.size - offset), 0)
-        )
-        made = sum(
-            len(chunk)
-            for chunk in decode_delta(body, place.size, Tree(()), place.diff_id, limits=Limits(memory=1 << 40), where=where)
-        )
-        if made != sizes.get(place.diff_id):
-            raise FormatError(f"layer {place.diff_id} has {made} bytes, and other ones were signed", where=where)
+@contextmanager
+def _open_base(base: BaseDocuments | None, store: DiskStore | None) -> Iterator[Tree | None]:
+    """The files that a parcel starts from; None where they are not here."""
+    if base is None:
+        yield Tree(())
+        return
+    manifest, config = parse_manifest(base.manifest), parse_config(base.config)
+    descriptor = Descriptor(media_type=manifest.media_type, digest=manifest.digest, size=len(base.manifest))
+    image = StoredImage(descriptor=descriptor, manifest=manifest, config=config)
+    shelf = LayerShelf(store, [image]) if store else None
+    if shelf is None or shelf.find_gone(image):
+        yield None
+        return
+    with shelf.open_tree(image) as tree:
+        yield tree
+
+
+def _check_body(read: ReadAt, place: BodyPlace, target: ReleaseTarget, tree: Tree | None, where: str) -> None:
+    head = parse_body(read, place.size, BOUNDLESS, where)
+    if head.target_size != {layer.diff_id: layer.size for layer in target.layers}.get(place.diff_id):
+        raise FormatError(f"layer {place.diff_id} has {head.target_size} bytes, and other ones were signed", where=where)
+    if target.memory and head.memory > target.memory:
+        raise FormatError(f"layer {place.diff_id} asks for more memory than was signed", where=where, hint="wherry release")
+    if tree is not None:
+        for _ in decode_delta(read, place.size, tree, place.diff_id, limits=BOUNDLESS, where=where):
+            pass
+
+
+def _cut_out(read: ReadAt, place: BodyPlace) -> ReadAt:
+    return lambda offset, size: read(place.offset + offset, max(min(size, place.size - offset), 0))
 
 
 @contextmanager

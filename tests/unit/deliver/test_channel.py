@@ -6,8 +6,10 @@ import copy
 import os
 import random
 import shutil
+import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from wherry.deliver.channel import hold_channel, read_channel, write_metadata
 from wherry.deliver.channel_check import check_channel
 from wherry.deliver.channel_gc import collect_garbage, plan_gc
 from wherry.deliver.channel_status import list_parcels, read_status
-from wherry.deliver.metadata import refresh_timestamp
+from wherry.deliver.metadata import read_release, refresh_timestamp
 from wherry.deliver.renewal import refresh_channel, replace_key, rotate_role
 from wherry.errors import StoreError, UsageError
 from wherry.formats.parcel import Documents, parse_parcel, read_documents
@@ -194,6 +196,7 @@ def test_status_before_the_first_release(tmp_path: Path) -> None:
 
 def test_a_channel_without_fault(operator: Operator) -> None:
     assert check_channel(operator.channel, NOW, operator.keys.read_pinned_root()) == ()
+    assert check_channel(operator.channel, NOW, store=operator.store) == ()
 
 
 def test_what_expired(operator: Operator) -> None:
@@ -241,6 +244,29 @@ def test_damaged_parcels(operator: Operator, base: str | None) -> None:
     path.write_bytes(data)
     (problem,) = check_channel(operator.channel, NOW)
     assert "damaged" in problem
+
+
+def test_a_small_parcel_that_makes_another_layer(operator: Operator) -> None:
+    """Somebody mended its checksum. What it makes is seen where the layers are that it starts from."""
+    path = operator.parcel("app:1")
+    data = bytearray(path.read_bytes()[:-4])
+    data[-1] ^= 1
+    path.write_bytes(bytes(data) + zlib.crc32(data).to_bytes(4, "little"))
+    assert check_channel(operator.channel, NOW) == ()
+    (problem,) = check_channel(operator.channel, NOW, store=operator.store)
+    assert path.name[:12] in problem
+
+
+def test_small_parcels_are_held_to_what_was_signed(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    signed = read_release(read_channel(operator.channel))
+    layers = tuple(replace(layer, size=layer.size + 512) for layer in signed[0].layers)
+    for altered, said in (
+        (replace(signed[0], layers=layers), "other ones were signed"),
+        (replace(signed[0], memory=1), "more memory"),
+    ):
+        monkeypatch.setattr("wherry.deliver.channel_check.read_release", lambda _, altered=altered: (altered,))
+        problems = check_channel(operator.channel, NOW)
+        assert any(said in problem and operator.parcel("app:1").name[:12] in problem for problem in problems)
 
 
 def test_a_parcel_for_an_unknown_base(operator: Operator) -> None:
