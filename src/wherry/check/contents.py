@@ -18,15 +18,15 @@ from wherry.check.tree import LayeredTree
 from wherry.formats.tar import EntryKind
 from wherry.formats.untar import read_members
 
-CONTENTS_KIND = "contents-1"
-_LIST = re.compile(r"(?:.*/)?[^/]+\.dist-info/RECORD|var/lib/dpkg/(?:info|status\.d)/[^/]+\.md5sums")
+CONTENTS_KIND = "contents-2"
+_LIST = re.compile(r"(?:.*/)?[^/]+\.dist-info/RECORD|var/lib/dpkg/(?:info|status\.d)/[^/]+\.md5sums|(?:.*/)?conda-meta/[^/]+\.json")
 _MAX_LIST = 64 << 20
 _PACKAGED = re.compile(r"(?:site|dist)-packages/|(?:^|/)bin/|(?:^|/)(?:opt|srv|home|root|app)/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerContents:
-    """Of a layer's files, by path. `lists` are the texts of RECORDs and md5sums."""
+    """Of a layer's files, by path. `lists` are the texts of RECORDs, md5sums and conda-meta's records."""
 
     sha256: dict[str, str] = field(default_factory=dict)
     md5: dict[str, str] = field(default_factory=dict)

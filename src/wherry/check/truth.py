@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from packaging.utils import canonicalize_name
 
 from wherry.check.contents import Contents
+from wherry.check.prefix_truth import judge_prefixes, read_prefix_records
 from wherry.check.python import Distribution, Site
 from wherry.check.tree import Tree, is_file
 from wherry.model.lock import PlatformLock
@@ -33,12 +34,17 @@ _AGAIN = "install its distribution again, or build the image again"
 
 
 def judge_truth(tree: Tree, contents: Contents, sites: Sequence[Site]) -> Iterator[Finding]:
-    """Files that are altered or missing, by RECORD and dpkg; files in site-packages that nobody brought."""
+    """Files that are altered or missing, by RECORD, conda-meta and dpkg; files in site-packages that nobody brought."""
     lists = contents.lists()
+    records = read_prefix_records(contents)
+    claimed = {path for record in records for path in record.files}
+    yield from judge_prefixes(tree, contents, records)
     for site in sites:
-        named: set[str] = set()
+        named: set[str] = set(claimed) if any(path.startswith(f"{site.folder}/") for path in claimed) else set()
         whole = True
         for distribution in site.distributions:
+            if f"{distribution.folder}/METADATA" in claimed:
+                continue  # conda's own: its RECORD may name other places
             text = None if _DEBIANS.match(site.folder) else lists.get(f"{distribution.folder}/RECORD")
             if text is None:
                 whole = False

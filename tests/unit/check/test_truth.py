@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -150,3 +151,50 @@ def shadows(files: Files) -> list[tuple[str, Severity, str]]:
 def test_modules_that_hide_others() -> None:
     assert shadows({"app/random.py": b"", "app/main.py": b"", "app/code/x.py": b""}) == [("shadowed-module", WARNING, "random")]
     assert shadows({"app/tiny/__init__.py": b""}) == [("shadowed-module", NOTE, "tiny")]
+
+
+def conda_record(name: str, *paths: dict[str, object], **more: object) -> dict[str, bytes]:
+    document = {"name": name, "version": "1", "paths_data": {"paths": list(paths), "paths_version": 1}, **more}
+    return {f"opt/conda/conda-meta/{name}-1-0.json": json.dumps(document).encode()}
+
+
+def listed(path: str, data: bytes, **more: object) -> dict[str, object]:
+    return {"_path": path, "path_type": "hardlink", "sha256": hashlib.sha256(data).hexdigest(), **more}
+
+
+def test_a_prefix_of_condas() -> None:
+    files = {"opt/conda/lib/liba.so": b"a", "opt/conda/bin/tool": b"#!/opt/conda", "opt/conda/bin/link": b"x", **GOOD}
+    record = conda_record(
+        "tool",
+        listed("lib/liba.so", b"a"),
+        listed(
+            "bin/tool",
+            b"#!/placeholder",
+            prefix_placeholder="/placeholder",
+            sha256_in_prefix=hashlib.sha256(b"#!/opt/conda").hexdigest(),
+        ),
+        listed("bin/link", b"y", path_type="softlink"),
+        listed("lib/python3.11/__pycache__/x.pyc", b""),
+    )
+    assert examine({**files, **record}) == ()
+    assert brief(examine({**files, **record}, {"opt/conda/lib/liba.so": b"b"})) == [("altered-file", ERROR, "tool 1")]
+    assert brief(examine({**files, **record}, {"opt/conda/lib/.wh.liba.so": b""})) == [("missing-file", ERROR, "tool 1")]
+    clash = conda_record("other", listed("lib/liba.so", b"b"))
+    assert examine({**files, **record, **clash}) == ()
+
+
+@pytest.mark.parametrize("record", [b"", b"[]", b'{"name": 1}', b'{"name": "x", "version": "1", "paths_data": {"paths": [1]}}'])
+def test_odd_records_of_conda_end_well(record: bytes) -> None:
+    assert examine({**GOOD, "opt/conda/conda-meta/x.json": record}) == ()
+
+
+def test_what_conda_installed_is_its_own_to_say() -> None:
+    site = "opt/conda/lib/python3.11/site-packages"
+    python = {"opt/conda/bin/python3.11": BARE["usr/bin/python3.11"]}
+    laid = {
+        f"{site}/own.py": b"x",
+        f"{site}/own-1.dist-info/METADATA": b"Name: own\nVersion: 1\n",
+        f"{site}/own-1.dist-info/RECORD": b"own.py,sha256=AAAA,1\n",
+    }
+    record = conda_record("own", *(listed(path.removeprefix("opt/conda/"), data) for path, data in laid.items()))
+    assert examine({**GOOD, **python, **laid, **record}) == ()
