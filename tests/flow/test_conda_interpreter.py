@@ -11,8 +11,9 @@ import pytest
 from tools.conda_channel.channel import Channel
 
 from tests.conftest import require_tool
-from tests.flow.conftest import BOTH, Wherry, write_project
+from tests.flow.conftest import Wherry, write_project
 from wherry.formats.lockfile import parse_lock
+from wherry.store.host import read_host_platform
 
 pytest.importorskip("rattler")
 pytestmark = pytest.mark.network
@@ -23,29 +24,32 @@ print(json.dumps([sys.version_info[:2], sys.executable, sys.prefix, sys.base_pre
 """
 
 
-@pytest.fixture
-def there(wherry: Wherry, tmp_path: Path, conda_records: Callable[[str], list[Path]]) -> Wherry:
+@pytest.fixture(scope="module")
+def channels(tmp_path_factory: pytest.TempPathFactory, conda_records: Callable[[str], list[Path]]) -> Path:
     """conda-forge is a folder here, as conda's own configuration says."""
-    channel = Channel(tmp_path / "channel" / "conda-forge")
-    for subdir in ("linux-64", "linux-aarch64"):
-        for archive in conda_records(subdir):
-            channel.add_archive(archive)
+    folder = tmp_path_factory.mktemp("channels")
+    channel = Channel(folder / "conda-forge")
+    for archive in conda_records(read_host_platform().subdir):
+        channel.add_archive(archive)
     channel.write_index()
-    condarc = tmp_path / "condarc"
-    condarc.write_text(f"custom_channels:\n  conda-forge: {channel.folder.parent.as_uri()}\n")
-    return wherry.with_env(CONDARC=str(condarc))
+    (folder / "condarc").write_text(f"custom_channels:\n  conda-forge: {folder.as_uri()}\n")
+    return folder
+
+
+@pytest.fixture
+def there(wherry: Wherry, channels: Path) -> Wherry:
+    return wherry.with_env(CONDARC=str(channels / "condarc"))
 
 
 def test_wheels_with_condas_python(there: Wherry, tmp_path: Path) -> None:
     declared = 'name = "mixed"\npython = "3.11"\ninterpreter = "conda"\nbytecode = "none"\n'
     project = write_project(tmp_path / "mixed", {"main.py": MAIN, "wherry.toml": declared})
-    there.ok("lock", *BOTH, cwd=project)
     there.build(project)
-    for locked in parse_lock((project / "wherry.lock").read_text()).platforms:
-        assert (locked.interpreter.source, locked.interpreter.path) == ("conda", "/opt/conda/bin/python3.11")
-        assert {record.channel for record in locked.records} == {"conda-forge"}
-        assert [wheel.name for wheel in locked.wheels] == ["tinyone"]
-        assert not [deb.name for deb in locked.debs if "python" in deb.name]
+    (locked,) = parse_lock((project / "wherry.lock").read_text()).platforms
+    assert (locked.interpreter.source, locked.interpreter.path) == ("conda", "/opt/conda/bin/python3.11")
+    assert {record.channel for record in locked.records} == {"conda-forge"}
+    assert [wheel.name for wheel in locked.wheels] == ["tinyone"]
+    assert not [deb.name for deb in locked.debs if "python" in deb.name]
     require_tool("bwrap")
     printed = there.ok("run", "--on", "bubblewrap", cwd=project)
     assert json.loads(printed) == [[3, 11], "/opt/conda/bin/python", "/opt/conda", "/opt/conda", "1.0"]

@@ -26,6 +26,7 @@ from wherry.model.lock import PlatformLock
 from wherry.model.platform import Platform
 from wherry.store.archive import read_layer
 from wherry.store.disk import DiskStore
+from wherry.store.host import read_host_platform
 from wherry.store.images import pick_image
 
 pytestmark = pytest.mark.network
@@ -101,7 +102,7 @@ def test_both_run(there: Wherry, built: Path, tmp_path: Path) -> None:
     assert done.stdout == answer("/opt/env/bin/python", "/opt/python"), done.stderr
 
 
-def test_the_environment_here_has_the_very_same_one(there: Wherry, project: Path) -> None:
+def test_the_environment_here_has_the_very_same_one(there: Wherry, project: Path, tmp_path: Path) -> None:
     prefix = Path(there.ok("env", "create", cwd=project).strip())
     done = subprocess.run(
         [prefix / "bin/python", "main.py"],
@@ -112,6 +113,11 @@ def test_the_environment_here_has_the_very_same_one(there: Wherry, project: Path
         env={"PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert done.stdout == answer(f"{prefix}/bin/python", f"{prefix}/python", compiled=False)
+    root = tmp_path / "root"
+    files = {path for path in unpack(there.store, str(read_host_platform()), root) if path.startswith("opt/python/")}
+    own = {path for path in files if "__pycache__" not in path}
+    assert own == {f"opt/python/{path.relative_to(prefix / 'python')}" for path in (prefix / "python").rglob("*") if is_file(path)}
+    assert [path for path in own if (root / path).read_bytes() != (prefix / path.removeprefix("opt/")).read_bytes()] == []
     assert "leave it away" in there.refused("env", "create", "--python", "/usr/bin/python3", cwd=project, code=2)
     there.ok("env", "remove", cwd=project)
     assert not prefix.exists()
@@ -149,6 +155,10 @@ def test_over_somebody_elses_base_without_python(seed: Seed, there: Wherry, tmp_
 
 def answer(executable: str, prefix: str, *, compiled: bool = True) -> str:
     return json.dumps([[3, 11, 2], executable, prefix, "1.0", compiled]) + "\n"
+
+
+def is_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink() and "__pycache__" not in path.parts
 
 
 def lock_of(project: Path, platform: str) -> PlatformLock:
