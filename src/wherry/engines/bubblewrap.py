@@ -23,7 +23,7 @@ from wherry.model.digest import DiffId
 from wherry.store.host import read_host_platform
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_REMEDY = (
+REMEDY = (
     "allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone=1, "
     "kernel.apparmor_restrict_unprivileged_userns=0), or install podman"
 )
@@ -55,7 +55,7 @@ class BubblewrapEngine:
         except EngineError as error:
             return EngineInfo(name=self.name, usable=False, reason=error.what)
         if done.returncode != 0:
-            return EngineInfo(name=self.name, usable=False, reason=shorten_errors(done.stderr), hint=_REMEDY)
+            return EngineInfo(name=self.name, usable=False, reason=shorten_errors(done.stderr), hint=REMEDY)
         return EngineInfo(name=self.name, usable=True, version=version[0] if version else "")
 
     def has(self, image: EngineImage) -> bool:

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wherry.engines.process import find_program
+from wherry.engines.bubblewrap import REMEDY
+from wherry.engines.process import find_program, shorten_errors
 from wherry.engines.sandbox import Placed, plan_mounts
 from wherry.errors import EngineError
 
@@ -57,11 +58,14 @@ def run_sealed(
     arguments += ["--chdir", workdir, "--clearenv"]
     for key, value in variables.items():
         arguments += ["--setenv", key, value]
-    return _await_end([*arguments, "--", *command], env, timeout)
+    end = _await_end([*arguments, "--", *command], env, timeout)
+    if end.code != 0 and end.output.startswith("bwrap: "):
+        raise EngineError(f"the sandbox does not start: {shorten_errors(end.output.encode())}", hint=REMEDY)
+    return end
 
 
 def _placed(folders: Sequence[SealedFolder]) -> list[Placed]:
-    memory = ("--perms", "1777", "--size", str(1 << 30), "--tmpfs", "/tmp")  # noqa: S108
+    memory = ("--perms", "1777", "--tmpfs", "/tmp")  # noqa: S108
     placed = [
         Placed(target="/proc", options=("--proc", "/proc")),
         Placed(target="/dev", options=("--dev", "/dev")),
