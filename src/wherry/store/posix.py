@@ -1,6 +1,6 @@
 """What wherry needs of a POSIX system: locks that die with their owner, files that survive a power cut, a named pipe.
 
-The only module that imports `fcntl`, and nearly the only one that calls what `os` has on POSIX alone. Locks are
+The only module that imports `fcntl` and `resource`, and nearly the only one that calls what `os` has on POSIX alone. Locks are
 flock(2): the kernel drops them when a process ends, however it ends.
 """
 
@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import math
 import os
-from collections.abc import Iterable, Iterator
+import resource
+import signal
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -26,6 +29,7 @@ _HINTS = {
 }
 _NO_LINKS = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS}
 _FICLONE = 0x40049409  # ioctl_ficlone(2)
+KILL = signal.SIGKILL
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -165,3 +169,57 @@ def wait_for_process(process: int) -> int:
     """The exit code of a child; that of a shell for one that a signal ended."""
     code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     return 128 - code if code < 0 else code
+
+
+def detach_process() -> int:
+    """A copy of this process in a session of its own, nobody's child to wait for; 0 in the copy, else 1."""
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return 1
+    try:
+        os.setsid()
+        grandchild = os.fork()
+    except OSError:
+        os._exit(1)
+    if grandchild:
+        os._exit(0)
+    return 0
+
+
+def set_alarm(seconds: float, ring: Callable[[], None]) -> None:
+    """Call `ring` in this process's main thread when the time is over."""
+    signal.signal(signal.SIGALRM, lambda _number, _frame: ring())
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def signal_group(leader: int, number: int) -> None:
+    """Send a signal to all processes of a group; a group that is gone is fine."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, number)
+
+
+def end_group(leader: int) -> None:
+    """End all processes of a group at once."""
+    signal_group(leader, KILL)
+
+
+@contextmanager
+def limit_processes(cpus: float | None, memory: int | None) -> Iterator[None]:
+    """Processes begun meanwhile use so many processors, rounded up, and so much memory of their own each, in bytes."""
+    if cpus is not None:
+        usable = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, usable[: max(1, math.ceil(cpus))])
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if memory is not None:
+        most = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def name_user() -> tuple[int, int]:
+    """The numbers of this process's user and group."""
+    return os.geteuid(), os.getegid()

@@ -1,0 +1,1 @@
+"""The places where jobs go, one file each, behind `wherry.run.port`."""

@@ -1,0 +1,130 @@
+"""Jobs in the project's environment on this machine: `.wherry/env`, a virtual one or a prefix of conda's.
+
+Rules: the job sees this machine's files, its project among them, at their own places and as they are; what is limited is each of
+its processes, by the kernel, not the job as a whole. Packages of the user's own site never come in. When the command has ended, so
+have the processes that it left in its group.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from wherry.engines.port import NOT_FOUND
+from wherry.engines.process import supervise
+from wherry.engines.sandbox_process import end_processes
+from wherry.errors import JobError
+from wherry.model.job import Job, TaskEnd
+from wherry.run.activation import environment_values
+from wherry.run.environments import EnvironmentRecord
+from wherry.run.port import BackendInfo, Prepared, TaskLogs
+from wherry.run.tasks import find_logs, list_tasks, read_end, start_task, stop_task, task_folder
+from wherry.run.variables import list_variables, mark_of
+from wherry.store.posix import end_group, limit_processes, signal_group
+
+_CANNOT_RUN = 126
+_TICK = 0.02
+_GPU = Path("/proc/driver/nvidia/gpus")
+# Makes the environment if it has to be made, and gives its prefix and what it says of itself.
+Materialise = Callable[[], tuple[Path, EnvironmentRecord]]
+
+
+class LocalBackend:
+    """`env` is what the job's processes inherit. `materialise` is None where jobs are only looked after, not begun."""
+
+    def __init__(
+        self,
+        env: Mapping[str, str],
+        materialise: Materialise | None = None,
+        *,
+        stdin: bool = False,
+        then: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._env = env
+        self._materialise = materialise
+        self._stdin = stdin
+        self._then = then
+        self._made: tuple[Path, EnvironmentRecord] | None = None
+
+    def probe(self) -> BackendInfo:
+        return BackendInfo(usable=True)
+
+    def up(self) -> Prepared:
+        prefix, record = self._environment()
+        del prefix
+        return Prepared(lock=record.lock, python=record.python)
+
+    def submit(self, job: Job, indices: Sequence[int]) -> None:
+        if job.limits.gpus is not None and not _GPU.is_dir():
+            raise JobError("this machine has no GPU that a driver shows", where=f"--gpus {job.limits.gpus}", hint="leave it away")
+        prefix, record = self._environment()
+        for index in indices:
+            env = self._render_env(job, index, prefix, record)
+            work = partial(_run_command, job, env)
+            start_task(
+                task_folder(job.folder, index), work, lambda: None, self._then, seconds=job.limits.seconds, stdin=self._stdin
+            )
+
+    def poll(self, job: Job) -> dict[int, TaskEnd]:
+        return {index: read_end(task_folder(job.folder, index)) for index in list_tasks(job.folder)}
+
+    def logs(self, job: Job, index: int) -> TaskLogs:
+        return find_logs(job.folder, index)
+
+    def cancel(self, job: Job, grace: float) -> None:
+        for index in list_tasks(job.folder):
+            stop_task(task_folder(job.folder, index), grace, partial(end_processes, mark_of(job)))
+
+    def down(self) -> None:
+        """Nothing: an environment that stands costs nothing."""
+
+    def _environment(self) -> tuple[Path, EnvironmentRecord]:
+        if self._made is None:
+            if self._materialise is None:
+                raise JobError("this backend begins no jobs")
+            self._made = self._materialise()
+        return self._made
+
+    def _render_env(self, job: Job, index: int, prefix: Path, record: EnvironmentRecord) -> dict[str, str]:
+        own = list_variables(job, index, job.folder)
+        inherited = {key: value for key, value in self._env.items() if key not in ("PYTHONHOME", "PYTHONPATH")}
+        values = environment_values(prefix, record.variables, conda=record.conda)
+        gpus = {"CUDA_VISIBLE_DEVICES": _list_gpus(job.limits.gpus)} if job.limits.gpus not in (None, "all") else {}
+        path = {"PATH": f"{prefix}/bin:{inherited.get('PATH', '/usr/local/bin:/usr/bin:/bin')}"}
+        return {**inherited, **values, **gpus, **path, **dict(job.env), **own}
+
+
+def _list_gpus(gpus: str | None) -> str:
+    return ",".join(map(str, range(int(gpus or "0"))))
+
+
+def _run_command(job: Job, env: Mapping[str, str]) -> int:
+    """Run the command in the project's folder, to its end. Called in the supervisor."""
+    try:
+        with limit_processes(job.limits.cpus, job.limits.memory):
+            process = subprocess.Popen(job.command, cwd=job.root, env=dict(env), process_group=0)
+    except FileNotFoundError as error:
+        os.write(2, f"{error.filename}: not found\n".encode())
+        return NOT_FOUND
+    except OSError as error:
+        os.write(2, f"{error.filename}: {error.strerror}\n".encode())
+        return _CANNOT_RUN
+    try:
+        return supervise(process, partial(_stop, process))
+    finally:
+        end_group(process.pid)
+        process.wait()
+
+
+def _stop(process: subprocess.Popen[bytes], grace: float) -> None:
+    if grace > 0:
+        signal_group(process.pid, 15)
+        end = time.monotonic() + grace
+        while process.poll() is None and time.monotonic() < end:
+            time.sleep(_TICK)
+    if process.poll() is None:
+        end_group(process.pid)

@@ -1,0 +1,77 @@
+"""The port behind which backends stay: where jobs go (DESIGN decision 12).
+
+What crosses it are the values of `model/job.py`. Every backend passes one contract suite (tests/unit/run/backend_contract.py).
+
+Rules that all keep: `up` makes ready whatever a job needs, and never something else than the lock says; `submit` returns when the
+tasks are on their way; the streams of a task are files of the job's folder that anybody may read meanwhile; a task that is gone
+without a word is LOST, and what is left of it is ended by `cancel`; the job's folder tells all, so that any process may poll,
+cancel and read the logs of a job that another one submitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from wherry.model.job import Job, TaskEnd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendInfo:
+    """What a probe found. Not `usable`: `reason` says why and `hint` what to try."""
+
+    usable: bool
+    reason: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What jobs run in, once `up` has made it: digest of the locked packages, image ID, version of Python, where they are known."""
+
+    lock: str | None = None
+    image: str | None = None
+    python: str | None = None
+    engine: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskLogs:
+    """The files that a task's streams go to."""
+
+    stdout: Path
+    stderr: Path
+
+
+class Backend(Protocol):
+    """Where jobs go. Whatever keeps a job from running is a `WherryError` with a remedy."""
+
+    def probe(self) -> BackendInfo:
+        """Say whether jobs can go there, without raising and without making anything."""
+        ...
+
+    def up(self) -> Prepared:
+        """Make ready what jobs need; quick when it is ready already."""
+        ...
+
+    def submit(self, job: Job, indices: Sequence[int]) -> None:
+        """Start one task for each index. What cannot be started at all is an error, and then nothing of the job runs."""
+        ...
+
+    def poll(self, job: Job) -> dict[int, TaskEnd]:
+        """How far each task is that was submitted."""
+        ...
+
+    def logs(self, job: Job, index: int) -> TaskLogs:
+        """Where a task's streams are."""
+        ...
+
+    def cancel(self, job: Job, grace: float) -> None:
+        """Ask all tasks to end, and end them after `grace` seconds. One that has ended is fine."""
+        ...
+
+    def down(self) -> None:
+        """Give back whatever `up` took that costs something while it stands."""
+        ...

@@ -1,0 +1,26 @@
+"""The variables that tell a job's processes where they are, the same in every backend, and by which they are found again."""
+
+from __future__ import annotations
+
+from wherry.model.job import Job
+
+OUTPUTS = "outputs"
+METRICS = "metrics"
+_JOB = "WHERRY_JOB"
+
+
+def list_variables(job: Job, index: int, folder: str) -> dict[str, str]:
+    """`folder` is where the job sees its own: at least what is in OUTPUTS and METRICS."""
+    return {
+        _JOB: job.id,
+        "WHERRY_TASK": str(index),
+        "WHERRY_OUTPUTS": f"{folder}/{OUTPUTS}",
+        "WHERRY_METRICS": f"{folder}/{METRICS}/{index}.jsonl",
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONUNBUFFERED": "1",  # streams are files, and somebody reads along
+    }
+
+
+def mark_of(job: Job) -> str:
+    """What stands in the surroundings of each of the job's processes."""
+    return f"{_JOB}={job.id}"
