@@ -16,6 +16,7 @@ from typing import Any
 from typer.main import get_command
 
 from wherry import errors
+from wherry.check.rules import RULES
 from wherry.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,6 +32,7 @@ def render_files() -> dict[str, str]:
         "README.md": insert_help(readme),
         "docs/reference/commands.md": render_commands(),
         "docs/reference/exit-codes.md": render_exit_codes(),
+        "docs/reference/check-rules.md": render_rules(),
     }
 
 
@@ -121,6 +123,15 @@ def render_exit_codes() -> str:
         "wherry never tries that again by itself, and neither should a script."
     )
     return "\n\n".join([f"# Exit codes\n\n{_NOTE}", text, "\n".join(rows), after]) + "\n"
+
+
+def render_rules() -> str:
+    """The rules of `wherry check`, as ``--explain`` tells them."""
+    text = (
+        "Each finding of `wherry check` has the name of one of these rules; `--ignore RULE` or `--ignore RULE:SUBJECT` silences it."
+    )
+    sections = [f"## {rule}\n\n{explanation}" for rule, explanation in sorted(RULES.items())]
+    return "\n\n".join([f"# Rules of wherry check\n\n{_NOTE}", text, *sections]) + "\n"
 
 
 def main() -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from types import MappingProxyType
+
+from wherry.errors import UsageError
+from wherry.model.report import Report
 
 RULES = MappingProxyType(
     {
@@ -66,3 +71,18 @@ RULES = MappingProxyType(
         "empty-environment": "An environment in which nothing is installed. Often a build that went wrong without saying so.",
     }
 )
+
+
+def parse_ignored(texts: Iterable[str]) -> frozenset[tuple[str, str]]:
+    """What ``--ignore`` says: ``RULE``, or ``RULE:SUBJECT`` for one subject alone. A rule that nobody knows is refused."""
+    pairs = frozenset((rule, subject) for rule, _, subject in (text.partition(":") for text in texts))
+    for rule, _ in sorted(pairs):
+        if rule not in RULES:
+            raise UsageError(f"no rule is called {rule!r}", where="--ignore", hint=", ".join(RULES))
+    return pairs
+
+
+def leave_out(report: Report, ignored: Collection[tuple[str, str]]) -> Report:
+    """The report without the findings that somebody has seen and accepted."""
+    kept = tuple(one for one in report.findings if (one.rule, "") not in ignored and (one.rule, one.subject) not in ignored)
+    return replace(report, findings=kept, ignored=len(report.findings) - len(kept))

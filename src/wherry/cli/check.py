@@ -12,7 +12,7 @@ import typer
 
 from wherry.check.folders import examine_environment, examine_root, is_environment, is_root
 from wherry.check.images import choose_platforms, describe_stored, examine_archive, examine_image, lacks_layers
-from wherry.check.rules import RULES
+from wherry.check.rules import RULES, leave_out, parse_ignored
 from wherry.check.wheel_file import examine_wheel
 from wherry.cli import check_report as report
 from wherry.cli.base_layers import bring_base_layers
@@ -36,6 +36,7 @@ EXAMPLES = render_examples(
     ("wherry check anomaly.tar", "what docker save wrote"),
     ("wherry check .venv", "an environment on this machine"),
     ("wherry check dist/*.whl", "a wheel"),
+    ("wherry check --ignore root-user", "seen, and accepted"),
     ("wherry check --explain symbol-version", "what a rule means"),
 )
 
@@ -56,6 +57,9 @@ def check_subject(
     files: Annotated[bool, typer.Option("--files", help="Also hold every file against RECORD, dpkg's lists and the lock.")] = False,
     fix: Annotated[bool, typer.Option("--fix", help="Of a project: write the remedies into its declaration, and lock.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Ask Debian's index only if it is here.")] = False,
+    ignore: Annotated[
+        list[str] | None, typer.Option("--ignore", metavar="RULE[:SUBJECT]", help="Leave out findings; may be given again.")
+    ] = None,
     explain: Annotated[str | None, typer.Option(metavar="RULE", help="Say what a rule means, and check nothing.")] = None,
     plain_http: PlainHttp = False,
     as_json: AsJson = False,
@@ -67,13 +71,13 @@ def check_subject(
     if explain is not None:
         _explain(explain, as_json)
         return
-    root = Path(subject or ".")
+    root, ignored = Path(subject or "."), parse_ignored(ignore or ())
     if fix and (not root.is_dir() or is_environment(root) or is_root(root)):
         raise UsageError("only a project can be mended", where="--fix", hint="its folder, or no SUBJECT at all")
     with show_progress() as progress:
         wishes = _Wishes(platforms=parse_platforms(platform), plain_http=plain_http, files=files, progress=progress)
         reports = _examine(subject, wishes)
-    reports = tuple(_find_remedies(one, offline=offline) for one in reports)
+    reports = tuple(_find_remedies(leave_out(one, ignored), offline=offline) for one in reports)
     if as_json:
         print_json(report.render_reports(reports))
     else:

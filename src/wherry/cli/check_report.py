@@ -27,7 +27,8 @@ def _print_report(one: Report) -> None:
     for finding, following in zip(one.findings, (*one.findings[1:], None), strict=False):
         _print_finding(finding, with_remedy=following is None or following.remedy != finding.remedy)
     counts = [f"{count} {severity.value}{'' if count == 1 else 's'}" for severity in SEVERITIES if (count := one.count(severity))]
-    print(f"  {', '.join(counts) or 'nothing found'}")
+    ignored = f" ({one.ignored} ignored)" if one.ignored else ""
+    print(f"  {', '.join(counts) or 'nothing found'}{ignored}")
 
 
 def _print_finding(finding: Finding, *, with_remedy: bool) -> None:
@@ -65,6 +66,7 @@ def _render_report(one: Report) -> dict[str, Any]:
             "modules": one.seen.modules,
             "distributions": one.seen.distributions,
         },
+        "ignored": one.ignored,
         "counts": {severity.value: one.count(severity) for severity in SEVERITIES},
         "findings": [_render_finding(finding) for finding in one.findings],
     }

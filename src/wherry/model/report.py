@@ -59,7 +59,8 @@ class Seen:
 class Report:
     """`subject` is what was checked, as its owner calls it; `platform` None where it is for any.
 
-    `release` is the distribution's, such as ``debian:bookworm``; empty where os-release does not tell.
+    `release` is the distribution's, such as ``debian:bookworm``; empty where os-release does not tell. `ignored` counts the
+    findings that were left out on request.
     """
 
     subject: str
@@ -67,6 +68,7 @@ class Report:
     findings: tuple[Finding, ...]
     seen: Seen
     release: str = ""
+    ignored: int = 0
 
     def count(self, severity: Severity) -> int:
         return sum(finding.severity is severity for finding in self.findings)

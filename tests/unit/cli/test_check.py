@@ -198,6 +198,15 @@ def test_a_platform_that_the_image_is_not_for(app: typer.Typer) -> None:
         check(app, "tiny", "--platform", "linux/arm64")
 
 
+def test_findings_that_were_seen_and_accepted(app: typer.Typer) -> None:
+    store_image(system(), BROKEN)
+    assert "nothing found (1 ignored)" in check(app, "tiny", "--ignore", "missing-library:libGL.so.1")
+    assert "nothing found (1 ignored)" in check(app, "tiny", "--ignore", "root-user", "--ignore", "missing-library")
+    assert "1 error" in check(app, "tiny", "--ignore", "missing-library:libother.so", code=CheckError.exit_code)
+    with pytest.raises(UsageError, match="no rule"):
+        check(app, "tiny", "--ignore", "mising-library")
+
+
 def test_every_rule_explains_itself(app: typer.Typer) -> None:
     for rule in RULES:
         assert len(check(app, "--explain", rule)) > len(rule) + 60
