@@ -210,18 +210,23 @@ class _Decoder:
             for _ in range(count):
                 yield reader
             reader.expect_end()
+            del reader  # its window goes before the next one's comes
 
-    def _read_prefix(self, numbers: Iterable[int]) -> bytes:
+    def _read_prefix(self, numbers: Iterable[int]) -> bytearray:
         files = [self._listed[number] for number in numbers]
-        if sum(file.size for file in files) > self._body.prefix:
+        size = sum(file.size for file in files)
+        if size > self._body.prefix:
             raise FormatError("a damaged delta: a group with too large a base", where=self._where)
-        parts = []
+        prefix, at = bytearray(size), 0
         for file in files:
             with closing(self._base.open_file(file.path)) as reader:
-                parts.append(read_upto(reader, file.size))
-                if len(parts[-1]) != file.size:
-                    raise TrustError("is shorter than it was listed", where=file.path)
-        return b"".join(parts)
+                for part in _cut(file.size):
+                    data = read_upto(reader, part)
+                    if len(data) != part:
+                        raise TrustError("is shorter than it was listed", where=file.path)
+                    prefix[at : at + part] = data
+                    at += part
+        return prefix
 
     def _from_group(self, piece: Piece) -> Iterator[bytes]:
         reader = next(self._groups)

@@ -29,7 +29,7 @@ _MAX_SHIFT = 48
 class SectionReader:
     """One section's raw bytes, front to back."""
 
-    def __init__(self, read: ReadAt, section: Section | None, where: str, prefix: bytes = b"") -> None:
+    def __init__(self, read: ReadAt, section: Section | None, where: str, prefix: bytes | bytearray = b"") -> None:
         self._read = read
         self._section = section or Section(codec=Codec.STORED, offset=0, stored=0, raw=0)
         self._where = where
@@ -119,7 +119,7 @@ class SectionReader:
         self._taken += size
         return data
 
-    def _new_engine(self, prefix: bytes) -> Any:
+    def _new_engine(self, prefix: bytes | bytearray) -> Any:
         section = self._section
         if section.codec is Codec.STORED:
             return None
