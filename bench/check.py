@@ -15,20 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from bench.harness import NotMeasured, Run, run_process, tell
+from bench.planted import find_defects
 from bench.results import Figure, Results, Target, figure, not_run, print_case
 from bench.workshop import install_wherry
 
-CASES = ("scan-first", "scan-again", "fifteen-wheels", "broken-wheels")
+CASES = ("scan-first", "scan-again", "fifteen-wheels", "broken-wheels", "planted")
 TITLES = {
     "scan-first": "600 ELF files of numpy, scipy, pandas and scikit-learn over Debian: the layers are read",
     "scan-again": "the same image again: what is known of the layers is in the cache",
     "fifteen-wheels": "every compiled module of fifteen popular distributions, imported in the container",
+    "planted": "defects of as many kinds, one at a time in a small root that is well otherwise",
     "broken-wheels": "the same where the base lacks what they need: opencv-python",
 }
 TARGETS = {
     "scan-first": (Target(metric="seconds", limit=3), Target(metric="peak_mb", limit=200)),
     "scan-again": (Target(metric="seconds", limit=0.3),),
     "fifteen-wheels": (Target(metric="false_errors", limit=0), Target(metric="missed_errors", limit=0)),
+    "planted": (Target(metric="missed", limit=0), Target(metric="other_errors", limit=0)),
     "broken-wheels": (Target(metric="false_errors", limit=0), Target(metric="missed_errors", limit=0)),
 }
 _FOUR = ("numpy", "scipy", "pandas", "scikit-learn")
@@ -69,7 +72,9 @@ class _Bench:
         self._env = {**os.environ, "WHERRY_STORE": str(work / "store"), "WHERRY_CACHE": str(work / "cache")}
 
     def measure(self, case: str) -> Iterator[Figure]:
-        if case.startswith("scan-"):
+        if case == "planted":
+            yield from _measure_planted(case)
+        elif case.startswith("scan-"):
             yield from self._measure_scan(case)
         else:
             yield from self._measure_truth(case, *(("fifteen", _FIFTEEN) if case == "fifteen-wheels" else ("broken", _BROKEN)))
@@ -132,6 +137,17 @@ class _Bench:
         done = run_process([self._wherry, "run", "--on", "bubblewrap", "--", "python", "-c", find], cwd=project, env=self._env)
         names: list[str] = json.loads(done.output.splitlines()[-1])
         return names
+
+
+def _measure_planted(case: str) -> Iterator[Figure]:
+    told = list(find_defects())
+    for defect, found, others in told:
+        if not found or others:
+            tell(f"{defect.name}: {'found' if found else 'missed'}; besides: {', '.join(others) or 'nothing'}")
+    yield figure(case, "wherry", "planted", [len(told)], "")
+    yield figure(case, "wherry", "found", [sum(found for _, found, _ in told)], "")
+    yield figure(case, "wherry", "missed", [sum(not found for _, found, _ in told)], "")
+    yield figure(case, "wherry", "other_errors", [sum(len(others) for _, _, others in told)], "")
 
 
 def _named_modules(report: dict[str, Any], severity: str) -> set[str]:
