@@ -287,6 +287,17 @@ def test_digests_given_for_the_source(place: Place, index: PythonIndex) -> None:
         place.lock(place.declare(*pinned))
 
 
+def test_several_packages_without_wheels(place: Place, index: PythonIndex) -> None:
+    index.add(make_sdist("hull", "1.0", requires=("deep_keel",)), make_sdist("mast", "1.0"), make_wheel("sail", "1.0"))
+    index.add(make_sdist("deep_keel", "1.0"), make_sdist("sail", "2.0"))
+    allow = ("deep-keel", "hull", "mast", "sail")
+    _, builds = place.lock(place.declare("hull", "mast", "sail", allow=allow))
+    assert [(build.name, build.version) for build in builds] == [("deep-keel", "1.0"), ("hull", "1.0"), ("mast", "1.0")]
+    with pytest.raises(LockError, match="deep-keel has no wheel at all") as caught:
+        place.lock(place.declare("hull", "mast", "sail", allow=("hull", "mast")))
+    assert 'allow-build = ["deep-keel"]' in str(caught.value)
+
+
 def test_an_archive_in_a_folder(place: Place) -> None:
     (place.root / "vendor").mkdir()
     sdist = make_sdist("hull", "1.0")

@@ -157,9 +157,7 @@ class BuildSandbox:
 def compiled_refusal(name: str, reason: str) -> LockError:
     """For what is not Python alone."""
     known = name_in_conda(canonicalize_name(name))
-    other = (
-        f"conda-forge's package {known} in an environment.yml" if known else "a package of a conda channel in an environment.yml"
-    )
+    other = f"conda-forge's package {known}" if known else "a package of a conda channel"
     return LockError(
         f"{name} cannot be built here: {reason}; wherry builds what is Python alone",
         hint=f"{other} in an environment.yml; or a version of {name} that has a wheel, or an index that has one",

@@ -15,22 +15,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Pep508
-from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel_filename
+from packaging.utils import canonicalize_name, parse_sdist_filename
 from packaging.version import Version
 
 from wherry.errors import LockError, TransferError, TrustError, WherryError
 from wherry.formats.simple_index import IndexFile
 from wherry.lock.build_sandbox import SourceArchive
 from wherry.lock.build_sources import BuildSources, named_sources
+from wherry.lock.build_tools import require_tools, resolve_tools
 from wherry.lock.builder import Builder, BuiltWheel
 from wherry.lock.candidates import Candidate, NoWheelError, SourceOnlyError
 from wherry.lock.standins import list_source_archives, name_standin, write_standin
 from wherry.lock.target import WheelTarget, markers_of
 from wherry.lock.wheels import LockOptions, lock_candidates, lock_wheels, resolve_candidates
-from wherry.model.declaration import Declaration, Environment, EnvironmentKind, Requirement
-from wherry.model.lock import LockedBuild, LockedInterpreter, LockedWheel, PlatformLock
+from wherry.model.declaration import Declaration, Requirement
+from wherry.model.lock import LockedBuild, LockedWheel, PlatformLock
 from wherry.model.platform import Platform
 from wherry.sources.package_sources import PackageSources
 
@@ -94,7 +94,7 @@ def lock_listed_wheels(
 
 def make_again(yard: Yard, build: LockedBuild, wheel: LockedWheel) -> Path:
     """The file of a locked wheel that is nowhere, built as the lock says; another one than before is a `TrustError`."""
-    _require_tools(build, yard.host)
+    require_tools(build, yard.host)
     with yard.turn:
         made = yard.builder.build_again(build, yard.sources.bring_locked(build))
         if (made.sha256, made.path.name) != (wheel.sha256, wheel.file):
@@ -106,16 +106,12 @@ def make_again(yard: Yard, build: LockedBuild, wheel: LockedWheel) -> Path:
         return made.path
 
 
-def _require_tools(build: LockedBuild, host: Platform) -> None:
-    """Some tools are compiled; then only a host of their kind can build again."""
-    for tool in build.tools:
-        tags = parse_wheel_filename(tool.file)[3]
-        if not any(tag.platform == "any" or tag.platform.endswith(f"_{host.machine}") for tag in tags):
-            raise LockError(
-                f"{build.name} is built with {tool.name}, which was locked for another kind of machine than {host}: {tool.file}",
-                where="wherry.lock",
-                hint=f"--find a folder that has the wheel of {build.name} {build.version}",
-            )
+class NoStandinError(Exception):
+    """uv finds no answer, although some source archives have stand-ins."""
+
+    def __init__(self, error: LockError) -> None:
+        super().__init__(error.what)
+        self.error = error
 
 
 class _Attempt:
@@ -163,27 +159,50 @@ class _Attempt:
         """After uv found no answer among wheels: build what lacks one and may be built. False when there is nothing."""
         if isinstance(error, SourceOnlyError):
             return self._build_listed(error.source)
-        open_names = [name for name in self._declaration.allow_build if name not in self._forced and name not in self._tried]
-        names = [name for name in open_names if _is_mentioned(name, error)] or open_names
+        standins: dict[IndexFile, str] = {}
+        while more := self._open_names(error):
+            found = {file: name for name in more for file in list_source_archives(name, self._sources, self._target)}
+            standins |= found
+            if found:
+                try:
+                    return self._build_standins(standins, self._choose_standins(standins))
+                except NoStandinError as another:
+                    error = another.error
+        if standins:
+            raise error
+        return False
+
+    def _open_names(self, error: LockError) -> list[str]:
+        """Names that may be built and were not tried yet: those that the error speaks of, else all."""
+        left = [name for name in self._declaration.allow_build if name not in self._forced and name not in self._tried]
+        names = [name for name in left if _is_mentioned(name, error)] or left
         self._tried.update(names)
-        standins = {file: name for name in names for file in list_source_archives(name, self._sources, self._target)}
-        if not standins:
-            return False
+        return names
+
+    def _choose_standins(self, standins: Mapping[IndexFile, str]) -> tuple[Candidate, ...]:
+        """What uv takes where source archives count as wheels that require nothing."""
         with tempfile.TemporaryDirectory(prefix="wherry-") as scratch:
             for file in standins:
                 write_standin(file, Path(scratch))
-            declaration = self._declare()
-            sources = self._open_sources((Path(scratch),))
-            free = {*names, *self._options.upgrade_packages}
+            declaration, sources = self._declare(), self._open_sources((Path(scratch),))
+            free = {*standins.values(), *self._options.upgrade_packages}
             former = {wheel.name: wheel.version for wheel in self._kept_wheels() if wheel.name not in free}
-            candidates, _ = resolve_candidates(declaration, self._target, sources, former, self._options)
+            try:
+                return resolve_candidates(declaration, self._target, sources, former, self._options)[0]
+            except LockError as error:
+                raise NoStandinError(error) from error
+
+    def _build_standins(self, standins: Mapping[IndexFile, str], candidates: Iterable[Candidate]) -> bool:
+        """Build those source archives whose stand-ins were chosen."""
         chosen = {(candidate.name, Version(candidate.version)): candidate for candidate in candidates}
+        some = False
         for file, name in standins.items():
             candidate = chosen.get((name, parse_sdist_filename(file.file)[1]))
             if candidate is not None and candidate.file == name_standin(file):
                 source = self._yard.sources.bring_released(name, candidate.version, file)
                 self._offered[name] = self._build(source, ())
-        return any(name in self._offered for name in names)
+                some = True
+        return some
 
     def _build_listed(self, listed: Candidate) -> bool:
         """Build what a resolved file (pylock.toml, uv.lock) has as a source archive alone."""
@@ -250,27 +269,11 @@ class _Attempt:
 
     def _build(self, source: SourceArchive, former_tools: tuple[LockedWheel, ...]) -> BuiltWheel:
         def resolve(requires: Sequence[str]) -> tuple[LockedWheel, ...]:
-            return self._resolve_tools(source.name, requires, former_tools)
+            target = replace(self._target, platform=self._yard.host)
+            return resolve_tools(source.name, requires, self._declaration, target, self._sources, former_tools, self._options)
 
         with self._yard.turn:
             return self._yard.builder.build_first(source, resolve)
-
-    def _resolve_tools(self, name: str, requires: Sequence[str], former: tuple[LockedWheel, ...]) -> tuple[LockedWheel, ...]:
-        """Wheels for this host of what a build asks for."""
-        environment = Environment(
-            kind=EnvironmentKind.REQUIREMENTS,
-            files=(f"the build of {name}",),
-            requirements=tuple(_parse_tool(text, name) for text in requires),
-            indexes=self._declaration.environment.indexes,
-        )
-        target = replace(self._target, platform=self._yard.host)
-        interpreter = LockedInterpreter(source="base", version=target.python, path="/python")
-        keep = PlatformLock(platform=target.platform, base=None, interpreter=interpreter, debs=(), wheels=former, layers=())
-        declaration = replace(self._declaration, environment=environment)
-        try:
-            return lock_wheels(declaration, target, self._sources, keep=keep, options=self._options)
-        except LockError as error:
-            raise LockError(f"{name} cannot be built: {error.what}", where=error.where, hint=error.hint) from error
 
     def _declare(self) -> Declaration:
         """The declaration as uv is to see it: what is built stands as a constraint to its file."""
@@ -314,17 +317,8 @@ def _is_mentioned(name: str, error: LockError) -> bool:
         return True
     cause = error.__cause__ or error.__context__
     text = f"{error} {cause if isinstance(cause, WherryError) else ''}"
-    return re.search(rf"(?<![\w.-]){re.escape(name).replace('-', '[-_.]+')}(?![\w-])", text, re.IGNORECASE) is not None
-
-
-def _parse_tool(text: str, name: str) -> Requirement:
-    try:
-        parsed = Pep508(text)
-    except (InvalidRequirement, RecursionError):
-        raise LockError(f"the build of {name} asks for what is no requirement: {text[:80]!r}") from None
-    if parsed.url:
-        raise LockError(f"the build of {name} asks for {parsed.name} from an address, and only released wheels are taken for that")
-    return Requirement(text=text, name=canonicalize_name(parsed.name))
+    pattern = "[-_.]+".join(re.escape(part) for part in name.split("-"))
+    return re.search(rf"(?<![\w.-]){pattern}(?![\w-])", text, re.IGNORECASE) is not None
 
 
 def _as_candidate(built: BuiltWheel) -> Candidate:
