@@ -230,5 +230,5 @@ def _hide_from_git(folder: Path) -> None:
             (folder / ".gitignore").write_text("*\n", encoding="utf-8")
     except OSError as error:
         raise StoreError(
-            f"cannot be written: {error.strerror}", where=str(folder), hint="--name NAME, outside of the project"
+            f"cannot be written: {error.strerror}", where=str(folder), hint="wherry env create NAME: it lies outside of the project"
         ) from error

@@ -29,6 +29,8 @@ _SIZE_LIMIT = 4 << 20
 _KEYS = ("channels", "dependencies", "variables", "platforms", "channel_priority", "channel-priority", "name", "prefix")
 _VARIABLE = re.compile(r"\$(?:\{(?P<braced>[A-Za-z_][A-Za-z0-9_]*)\}|(?P<bare>[A-Za-z_][A-Za-z0-9_]*))")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
+_NO_CHANNEL = re.compile(r"[\s\\\x00-\x1f\x7f]|^[.~]|^[A-Za-z]:")  # also folders of Windows, which no Linux host has
+_PYTHON = re.compile(r"python(?![A-Za-z0-9_.-])", re.IGNORECASE)
 _PRIORITIES = {"strict": "strict", "flexible": "flexible", "disabled": "disabled", "true": "flexible", "false": "disabled"}
 _LISTED = "dependencies:\n  - numpy=1.26"
 
@@ -158,6 +160,8 @@ class _Reader:
         for entry in self.entries(listed, "pip"):
             if not isinstance(entry, YamlScalar):
                 raise self.refuse("not a requirement", entry, "quotation marks around an entry with `: ` in it")
+            if _PYTHON.match(entry.text.strip()):
+                raise self.refuse("Python itself is not pip's to install", entry, "- python=3.11 among conda's, above `- pip:`")
             subdirs = self.selected(entry)
             machines = [platform.machine for subdir in subdirs if (platform := Platform.of_subdir(subdir))]
             every = sum(1 for subdir in SUBDIRS if subdir.startswith("linux-"))
@@ -184,13 +188,18 @@ class _Reader:
     def read_channels(self, node: YamlNode | None) -> tuple[str, ...]:
         if isinstance(node, YamlScalar) and not node.is_null:
             node = YamlList(items=(node,), line=node.line)
-        found = []
+        found: list[str] = []
+        without_defaults: YamlNode | None = None
         for entry in self.entries(node, "channels"):
             if (text := scalar_of(entry)) is None:
                 raise self.refuse("not a channel", entry, "- conda-forge")
-            if text != "nodefaults":
+            if text == "nodefaults":
+                without_defaults = entry
+            else:
                 found.append(self.read_channel(text.strip(), entry))
                 self.places.setdefault(found[-1], self.at(entry))
+        if not found and without_defaults is not None:
+            raise self.refuse("nodefaults, and no channel besides", without_defaults, "- conda-forge above it")
         if not found:
             self.notes.append(f"{self.file}: no channel is named: conda's defaults are taken")
         return tuple(dict.fromkeys(found)) or ("defaults",)
@@ -200,7 +209,7 @@ class _Reader:
         channel = name_channel(expanded)
         if unset := _VARIABLE.search(channel):
             raise self.refuse(f"the channel needs {unset[0]}, which is not set", entry, f"export {unset[0].strip('${}')}=…")
-        if not channel or re.search(r"\s", channel) or channel.startswith((".", "~")):
+        if not channel or _NO_CHANNEL.search(channel):
             what = f"{redact(text)!r} is neither the name nor the address of a channel"
             raise self.refuse(what, entry, "conda-forge, https://HOST/CHANNEL or file:///FOLDER")
         if "://" in expanded and strip_channel_credentials(expanded) != expanded:

@@ -69,7 +69,7 @@ def lock_records(
     """The records of one platform, sorted by name. `keep` is a former lock of this platform, or else of another."""
     specs = tuple(_choose_specs(request, target))
     names = list(_expand(channels_of(request), channels))
-    places = {name: place for channel, place in request.places for name in channels.expand(channel)}
+    places = {name: place for channel, place in _places_of(request) for name in channels.expand(channel)}
     indexes = _fetch_indexes(names, target.platform, channels, places)
     answer = run_rattler(
         "solve",
@@ -112,6 +112,19 @@ def channels_of(request: CondaRequest) -> tuple[str, ...]:
     """As they were written, the first one first: those declared, then those that only a spec names."""
     named = sorted({channel for spec in request.specs if (channel := _split_channel(spec)[0])})
     return tuple(dict.fromkeys((*request.channels, *named)))
+
+
+def declared_channels(request: CondaRequest) -> tuple[str, ...]:
+    """Those that channels get their names by. A name in a spec is not among them: it may be one that an address was given."""
+    return tuple(dict.fromkeys((*request.channels, *(channel for channel in channels_of(request) if "://" in channel))))
+
+
+def _places_of(request: CondaRequest) -> Iterator[tuple[str, str]]:
+    """Where each channel is written; in the list of channels rather than in a spec, in the first spec rather than in another."""
+    for spec in reversed(request.specs):
+        if spec.where and (channel := _split_channel(spec)[0]):
+            yield channel, spec.where
+    yield from request.places
 
 
 def _choose_specs(request: CondaRequest, target: CondaTarget) -> Iterator[CondaSpec]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from wherry.errors import LockError
 from wherry.formats.conda_package import inspect_conda_package
 from wherry.lock.candidates import Candidate
-from wherry.lock.conda import Channels, CondaTarget, channels_of, lock_records
+from wherry.lock.conda import Channels, CondaTarget, declared_channels, lock_records
 from wherry.lock.conda_names import keep_distributions, looks_worth, note_distributions
 from wherry.lock.foreign import adopt_records, adopt_wheels, foreign_channels, read_foreign_lock
 from wherry.lock.target import WheelTarget
@@ -112,7 +112,7 @@ def _named_channels(declaration: Declaration, foreign: ForeignLock | None) -> tu
     if foreign is not None:
         return foreign_channels(foreign)
     request = declaration.environment.conda
-    return channels_of(request) if request is not None else ()
+    return declared_channels(request) if request is not None else ()
 
 
 def _find_python(records: tuple[LockedRecord, ...]) -> LockedInterpreter | None:

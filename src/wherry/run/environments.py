@@ -63,7 +63,7 @@ def project_place(root: Path) -> Path:
 def named_place(folder: Path, name: str) -> Path:
     """Where the environment of this name lies."""
     if not _NAME.fullmatch(name):
-        raise UsageError(f"{name!r} cannot be the name of an environment", where="--name", hint="letters, digits, and - _ . inside")
+        raise UsageError(f"{name!r} cannot be the name of an environment", where="NAME", hint="letters, digits, and - _ . inside")
     return folder / name
 
 
@@ -91,7 +91,7 @@ def refuse_others(prefix: Path, project: Path) -> None:
 def refuse_strangers(prefix: Path) -> None:
     """What lies at an environment's place must be one of ours, or nothing."""
     if (prefix.exists() or prefix.is_symlink()) and not (prefix / RECORD).is_file():
-        raise UsageError("there is something that wherry did not make", where=str(prefix), hint="remove it, or --name another")
+        raise UsageError("there is something that wherry did not make", where=str(prefix), hint="remove it, or give a NAME")
 
 
 def write_activation(making: Path, prefix: Path, record: EnvironmentRecord) -> None:

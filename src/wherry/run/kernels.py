@@ -31,7 +31,11 @@ def kernel_place(env: Mapping[str, str], name: str, prefix: Path) -> Path:
     """The folder of an environment's kernel; one of somebody else's that has its name is an error."""
     folder = kernels_folder(env) / f"wherry-{re.sub(r'[^a-z0-9._-]', '-', name.lower())}"
     if folder.exists() and not names_prefix(folder, prefix):
-        raise UsageError("another environment has a kernel of this name", where=str(folder), hint="--name another")
+        raise UsageError(
+            "another environment has a kernel of this name",
+            where=str(folder),
+            hint="give another NAME",
+        )
     return folder
 
 

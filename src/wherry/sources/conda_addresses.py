@@ -31,10 +31,13 @@ class ChannelAddresses:
         self._root = root
         self._addresses: dict[str, str] = {}  # of the declared ones that are addresses, by name
         self._names: dict[str, str] = {}
-        addresses = dict.fromkeys(self._as_address(channel) for channel in declared if _is_address(channel))
+        channels = tuple(declared)
+        addresses = dict.fromkeys(self._as_address(channel) for channel in channels if _is_address(channel))
+        taken = {channel.strip("/") for channel in channels if not _is_address(channel)}
+        taken |= {name for address in addresses if (name := _public_name(address)) is not None}
         for address in addresses:
             if _public_name(address) is None:
-                name = _choose_name(address, self._addresses)
+                name = _choose_name(address, {*taken, *self._addresses})
                 self._addresses[name] = address
                 self._names[strip_channel_credentials(address)] = name
 

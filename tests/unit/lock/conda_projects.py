@@ -11,7 +11,7 @@ from typing import Any
 from tools.conda_channel.channel import Channel
 from tools.conda_channel.packages import CondaPackage
 
-from wherry.lock.conda import CondaTarget, channels_of, lock_records
+from wherry.lock.conda import CondaTarget, declared_channels, lock_records
 from wherry.lock.wheels import LockOptions
 from wherry.model.declaration import ChannelPriority, CondaRequest, CondaSpec
 from wherry.model.lock import LockedInterpreter, LockedRecord, PlatformLock
@@ -59,7 +59,7 @@ def _spec(spec: str | CondaSpec, line: int) -> CondaSpec:
 @contextmanager
 def open_channels(request: CondaRequest, cache: Path) -> Iterator[CondaChannels]:
     environment = {"HOME": os.devnull, "PATH": os.environ["PATH"]}
-    with closing(CondaChannels(environment, cache, declared=channels_of(request), pause=lambda _seconds: None)) as channels:
+    with closing(CondaChannels(environment, cache, declared=declared_channels(request), pause=lambda _seconds: None)) as channels:
         yield channels
 
 

@@ -184,6 +184,14 @@ def test_a_channel_that_does_not_answer_is_named_with_its_line(forge: Path, tmp_
         assert "check the" in (caught.value.hint or "")
 
 
+def test_a_channel_of_a_spec_that_does_not_answer_is_named_with_the_specs_line(forge: Path, tmp_path: Path) -> None:
+    request = ask("six", "http://u:s3cret@127.0.0.1:9/gone::numpy", channels=(forge,))
+    with pytest.raises(TransferError) as caught:
+        solve(request, tmp_path)
+    assert caught.value.where == "environment.yml:5"
+    assert "s3cret" not in str(caught.value)
+
+
 def test_a_damaged_index_is_named(tmp_path: Path) -> None:
     channel = make_channel(tmp_path / "forge", *PYTHONS)
     for name in ("repodata.json.zst", "repodata.json"):

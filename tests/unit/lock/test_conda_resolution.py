@@ -121,6 +121,16 @@ def test_the_same_bytes_from_another_folder_cache_and_order(dock: CondaDock, for
     assert str(tmp_path) not in render_lock(first)
 
 
+def test_a_spec_may_call_a_declared_address_by_its_name(dock: CondaDock, forge: Path) -> None:
+    """But an address beside a channel of that name is another channel, which does not answer here."""
+    lock = dock.lock(dock.declare(ask("forge::numpy", channels=(forge,))))
+    assert {record.channel for locked in lock.platforms for record in locked.records} == {"forge"}
+    (dock.folder / ".condarc").write_text(f"channel_alias: {(dock.folder / 'nothing').as_uri()}\n")
+    dock.environment = {**dock.environment, "HOME": str(dock.folder)}
+    with pytest.raises(LockError, match="the channel forge has nothing"):
+        dock.lock(dock.declare(ask("numpy", channels=("forge", forge))))
+
+
 def test_the_authors_own_version_wins_over_condas(dock: CondaDock, forge: Path) -> None:
     lock = dock.lock(dock.declare(ask("numpy", channels=(forge,)), "numpy<2", platforms=(AMD64,)))
     (locked,) = lock.platforms

@@ -79,6 +79,22 @@ def test_two_addresses_never_share_a_name():
     assert [addresses.addresses_of(name) for name in names] == [(channel,) for channel in declared]
 
 
+def test_an_address_never_takes_the_name_of_another_channel():
+    """A mirror beside the original: two channels, in their order."""
+    declared = [
+        "https://mirror.example/conda/conda-forge",
+        "conda-forge",
+        "https://conda.anaconda.org/bioconda",
+        "file:///srv/bioconda",
+    ]
+    addresses = ChannelAddresses(CondaConfiguration(), declared)
+    names = [addresses.name_of(channel) for channel in declared]
+    assert names == ["conda/conda-forge", "conda-forge", "bioconda", "srv/bioconda"]
+    assert [addresses.addresses_of(name)[0] for name in names] == [
+        declared[0], "https://conda.anaconda.org/conda-forge", declared[2], declared[3],
+    ]  # fmt: skip
+
+
 def test_no_credential_is_shown(tmp_path: Path):
     found = configure(tmp_path, "channel_alias: https://u:SECRET@h.example\nproxy_servers: {http: 'http://u:SECRET@p.example'}\n")
     assert "SECRET" not in repr(found)
