@@ -21,7 +21,7 @@ def plan_azure_choices(declaration: Declaration, draft: AzureDraft) -> tuple[Cho
         value = "[" + ", ".join(map(render_text, declaration.volumes)) + "]"
         choices.append(Choice(key="volumes", value=value, reason="The folder that runs shared: wherry run -v HOST:CONTAINER."))
     if draft.targets:
-        reason = "As Workbench knew them, without credentials; not read yet."
+        reason = "As Workbench knew them, without credentials. Jobs go to those on this machine: wherry run --on NAME COMMAND."
         choices.append(Choice(key="targets", value=_render_targets(draft.targets), reason=reason))
     return tuple(choices)
 

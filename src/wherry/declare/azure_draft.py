@@ -134,10 +134,7 @@ def _carry_settings(run: AzureRun, target: AzureTarget, runs: Sequence[AzureRun]
         said.append(
             Carried(what=f"interpreter {target.python}", fate=Fate.IMPOSSIBLE, why="wherry init --from-env reads what lies there")
         )
-    said += [
-        Carried(what=f"target {one.name} ({one.kind})", fate=Fate.KEPT, why="targets, to be read by later versions")
-        for one in targets
-    ]
+    said += [Carried(what=f"target {one.name} ({one.kind})", fate=Fate.KEPT, why=_explain_target(one)) for one in targets]
     said += _impossible(run, targets)
     others = [one.name + RUN for one in runs if one is not run]
     if others:
@@ -145,6 +142,11 @@ def _carry_settings(run: AzureRun, target: AzureTarget, runs: Sequence[AzureRun]
             Carried(what=", ".join(others), fate=Fate.CHANGED, why=f"not followed, {run.name}{RUN} is: --from FILE takes another")
         )
     return said
+
+
+def _explain_target(target: AzureTarget) -> str:
+    here = target.kind.lower() in ("local", "docker", "localdocker")
+    return f"targets; wherry run --on {target.name}" if here else "targets; no job goes to another machine yet"
 
 
 def _impossible(run: AzureRun, targets: Sequence[AzureTarget]) -> list[Carried]:

@@ -19,6 +19,7 @@ from packaging.utils import canonicalize_name, is_normalized_name
 
 from wherry.declare.paths import relative_path
 from wherry.declare.secret_files import is_secret_name
+from wherry.declare.targets import parse_targets
 from wherry.errors import DeclarationError, WherryError
 from wherry.model.declaration import (
     Bytecode,
@@ -29,6 +30,7 @@ from wherry.model.declaration import (
     ModelFile,
     ReferenceBase,
 )
+from wherry.model.job import Target
 from wherry.model.platform import Platform
 from wherry.model.reference import Reference
 
@@ -88,7 +90,7 @@ class _Document(_Table, frozen=True, kw_only=True):
     allow_build: list[str] = []
     cuda: str | None = None
     debian: _Debian = _Debian()
-    targets: dict[str, dict[str, Any]] = {}
+    targets: dict[str, Any] = {}
 
 
 _INNER: Mapping[str, type[_Table]] = {"environment": _Environment, "code": _Code, "debian": _Debian}
@@ -129,7 +131,7 @@ class Written:
     allow_build: tuple[str, ...] = ()
     cuda: str | None = None
     debian_mirror: str | None = None
-    targets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # reserved: accepted, not read yet
+    targets: tuple[Target, ...] = ()
 
 
 def parse_written(table: Mapping[str, Any], origin: str) -> Written:
@@ -162,7 +164,7 @@ def parse_written(table: Mapping[str, Any], origin: str) -> Written:
         allow_build=_parse_builds(document.allow_build, origin),
         cuda=_parse_cuda(document.cuda, origin),
         debian_mirror=_parse_mirror(document.debian.mirror, origin),
-        targets=document.targets,
+        targets=parse_targets(document.targets, origin),
     )
 
 

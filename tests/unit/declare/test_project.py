@@ -44,7 +44,7 @@ COUNT = 3
 mirror = "https://mirror.example/debian/"
 
 [targets.edge]
-kind = "anything"
+engine = "podman"
 """
 PYPROJECT = """
 [project]

@@ -1,0 +1,202 @@
+"""The grammar of ``[targets.NAME]``: where jobs go. A decoded table to `Target` values, checked one by one.
+
+Rules: every key is optional but `backend`, which an `engine` implies; an unknown key is an error with the nearest known one;
+`local` and `container` are there without being written. Nothing here is locked or built into an image. Reads no other file than
+the one that holds the project's table, so that a prepared job begins quickly.
+
+A table with Azure ML Workbench's key `type`, as `wherry init --from aml_config` writes it, is understood where it means this
+machine; one that means another place is kept for its author, and no job can go there.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wherry.declare.paths import relative_path
+from wherry.errors import DeclarationError
+from wherry.model.job import BackendKind, DataFolder, Limits, Target
+
+_ENGINES = ("podman", "docker", "bubblewrap")
+_KEYS = ("backend", "engine", "cpus", "memory", "gpus", "time", "env", "data", "network")
+_OF_WORKBENCH = {"local": (BackendKind.LOCAL, None), "docker": (BackendKind.CONTAINER, "docker")}
+_OF_WORKBENCH["localdocker"] = _OF_WORKBENCH["docker"]
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?b)?", re.IGNORECASE)
+_TIME = re.compile(r"(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
+_LEAST_MEMORY = 16 << 20
+DEFAULTS = (Target(name="local", backend=BackendKind.LOCAL), Target(name="container", backend=BackendKind.CONTAINER))
+
+
+def read_targets(root: Path) -> dict[str, Target]:
+    """The targets of the project at `root`, those that need no words among them."""
+    own, pyproject = root / "wherry.toml", root / "pyproject.toml"
+    if own.is_file():
+        written = parse_targets(_read_table(own).get("targets", {}), "wherry.toml")
+    elif pyproject.is_file():
+        tool = _read_table(pyproject).get("tool")
+        table = tool.get("wherry") if isinstance(tool, dict) else None
+        written = parse_targets(table.get("targets", {}) if isinstance(table, dict) else {}, "pyproject.toml: tool.wherry")
+    else:
+        written = ()
+    return {target.name: target for target in (*DEFAULTS, *written)}
+
+
+def _read_table(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n"))
+    except OSError as error:
+        raise DeclarationError(f"cannot be read: {error.strerror}", where=path.name) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise DeclarationError(f"not TOML: {error}", where=path.name) from error
+
+
+def parse_targets(table: object, origin: str) -> tuple[Target, ...]:
+    """Check ``[targets]``. `origin` names the file in every `DeclarationError`."""
+    if not isinstance(table, Mapping):
+        raise DeclarationError("not a table", where=f"{origin}: targets", hint="[targets.NAME]")
+    found = (_read_target(name, value, f"{origin}: targets.{name}") for name, value in table.items())
+    return tuple(target for target in found if target is not None)
+
+
+def _read_target(name: str, table: object, where: str) -> Target | None:
+    if not isinstance(table, Mapping) or "type" not in table:
+        return _parse_target(name, table, where)
+    kind = _OF_WORKBENCH.get(str(table["type"]).lower())
+    if kind is None:
+        return None
+    return Target(name=name, backend=kind[0], engine=kind[1], limits=Limits(gpus="all" if table.get("gpus") is True else None))
+
+
+def _parse_target(name: str, table: object, where: str) -> Target:
+    if not _NAME.fullmatch(name):
+        raise DeclarationError(f"{name!r} cannot be the name of a target", where=where, hint="letters, digits, and - _ . inside")
+    if not isinstance(table, Mapping):
+        raise DeclarationError("not a table", where=where, hint=f"[targets.{name}]")
+    _check_keys(table, where)
+    engine = _parse_engine(table.get("engine"), where)
+    target = Target(
+        name=name,
+        backend=_parse_backend(table.get("backend"), engine, where),
+        engine=engine,
+        limits=parse_limits({key: table.get(key) for key in ("cpus", "memory", "gpus", "time")}, where),
+        env=_parse_env(table.get("env", {}), f"{where}.env"),
+        data=_parse_data(table["data"], f"{where}.data") if "data" in table else None,
+        network=_parse_network(table.get("network"), f"{where}.network"),
+    )
+    if target.backend is BackendKind.LOCAL and (target.engine or target.network):
+        raise DeclarationError("a local job has no engine and no network of its own", where=where, hint='backend = "container"')
+    return target
+
+
+def _check_keys(table: Mapping[str, Any], where: str) -> None:
+    for key in table:
+        if key not in _KEYS:
+            near = difflib.get_close_matches(key.lower(), _KEYS, n=1, cutoff=0.6)
+            hint = f"{near[0]} instead of {key}" if near else f"one of {', '.join(_KEYS)}"
+            raise DeclarationError(f"unknown key {key!r}", where=where, hint=hint)
+
+
+def _parse_engine(value: object, where: str) -> str | None:
+    if value is not None and value not in _ENGINES:
+        raise DeclarationError(f"jobs do not run in {value!r}", where=f"{where}.engine", hint=", ".join(_ENGINES))
+    return str(value) if value is not None else None
+
+
+def _parse_backend(value: object, engine: str | None, where: str) -> BackendKind:
+    kinds = [kind.value for kind in BackendKind]
+    if value is None and engine is not None:
+        return BackendKind.CONTAINER
+    if value not in kinds:
+        what = "which backend?" if value is None else f"no backend {value!r}"
+        raise DeclarationError(what, where=f"{where}.backend", hint=" or ".join(f'backend = "{kind}"' for kind in kinds))
+    return BackendKind(value)
+
+
+def parse_limits(table: Mapping[str, object], where: str, dot: str = ".") -> Limits:
+    """Limits as they are written: ``cpus = 1.5``, ``memory = "4GiB"``, ``gpus = "all"`` or a number, ``time = "1h30m"``."""
+    return Limits(
+        cpus=_parse_cpus(table.get("cpus"), f"{where}{dot}cpus"),
+        memory=_parse_memory(table.get("memory"), f"{where}{dot}memory"),
+        gpus=_parse_gpus(table.get("gpus"), f"{where}{dot}gpus"),
+        seconds=_parse_time(table.get("time"), f"{where}{dot}time"),
+    )
+
+
+def _parse_cpus(value: object, where: str) -> float | None:
+    if value is None:
+        return None
+    try:
+        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else 0.0
+    except ValueError:
+        number = 0.0
+    if not 0.01 <= number <= 4096:
+        raise DeclarationError(f"{value!r} is no number of processors", where=where, hint="such as 2 or 0.5")
+    return number
+
+
+def _parse_memory(value: object, where: str) -> int | None:
+    if value is None:
+        return None
+    found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    size = int(float(found[1]) * 1024 ** " kmgt".index(found[2].lower() or " ")) if found else 0
+    if size < _LEAST_MEMORY:
+        raise DeclarationError(f"{value!r} is no amount of memory", where=where, hint='such as "4GiB"; at least 16MiB')
+    return size
+
+
+def _parse_gpus(value: object, where: str) -> str | None:
+    if value is None:
+        return None
+    text = str(value)
+    if isinstance(value, bool) or not (text == "all" or (text.isdecimal() and 0 < int(text) <= 64)):
+        raise DeclarationError(f"{value!r} is no number of GPUs", where=where, hint='a number, or "all"')
+    return text
+
+
+def _parse_time(value: object, where: str) -> float | None:
+    if value is None:
+        return None
+    found = _TIME.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found:
+        days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+        total = float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+    else:
+        total = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+    if not 0 < total <= 366 * 86400:
+        raise DeclarationError(f"{value!r} is no length of time", where=where, hint='such as "90m", "1h30m" or "2d"')
+    return total
+
+
+def _parse_env(table: object, where: str) -> tuple[tuple[str, str], ...]:
+    if not isinstance(table, Mapping):
+        raise DeclarationError("not a table", where=where, hint='{ NAME = "value" }')
+    for key, value in table.items():
+        if not _VARIABLE.fullmatch(key) or key.startswith("WHERRY_"):
+            raise DeclarationError(f"{key!r} is not the name of a variable of yours", where=where)
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise DeclarationError(f"the value of {key} is no text", where=where, hint=f'{key} = "1"')
+    return tuple(sorted((key, str(value)) for key, value in table.items()))
+
+
+def _parse_data(value: object, where: str) -> tuple[DataFolder, ...]:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise DeclarationError("not a list of folders", where=where, hint='data = ["data", "scratch:rw"]')
+    found = []
+    for text in value:
+        path, _, mode = text.partition(":")
+        if mode not in ("", "ro", "rw"):
+            raise DeclarationError(f"unknown mode {mode!r}", where=where, hint=f'"{path}:rw", or "{path}" to read only')
+        found.append(DataFolder(path=relative_path(path, where), writable=mode == "rw"))
+    return tuple(found)
+
+
+def _parse_network(value: object, where: str) -> str | None:
+    if value is not None and (not isinstance(value, str) or not value or value.startswith("-")):
+        raise DeclarationError(f"{value!r} is no network", where=where, hint='"none", "host", or one of the engine')
+    return value
