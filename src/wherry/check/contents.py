@@ -87,10 +87,12 @@ class LayeredContents:
         entry = self._tree.entries.get(path)
         if entry is None:
             return None
-        if entry.kind == HARDLINK and entry.link != path:
-            return self._digest(entry.link, algorithm)
-        digests: dict[str, str] = getattr(self._of[path], algorithm)
-        return digests.get(path)
+        name = entry.link if entry.kind == HARDLINK else path
+        for contents in (self._of[path], self._of.get(name)):
+            digests: dict[str, str] = getattr(contents, algorithm) if contents else {}
+            if name in digests:
+                return digests[name]
+        return None
 
 
 class LocalContents:

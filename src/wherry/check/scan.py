@@ -40,6 +40,8 @@ _TEXT = re.compile(
     r"(?:.*/)?[^/]+\.dist-info/WHEEL|(?:.*/)?pyvenv\.cfg|(?:.*/)?(?:site|dist)-packages/[^/]+\.pth"
     r"|etc/ld\.so\.conf(?:\.d/[^/]+)?|etc/ld-musl-[^/]+\.path|(?:etc|usr/lib)/os-release"
 )
+_MAX_PATH = 4096  # as long as a path may be on Linux: what is longer is nothing that a container could open
+_MAX_RATIO, _RATIO_FREE = 200, 64 << 20
 _MAX_TEXT = 256 << 10
 _MAX_RECORD = 64 << 20
 _MAX_SOURCE = 4 << 20
@@ -55,7 +57,7 @@ def scan_layer(chunks: Iterable[bytes], where: str) -> Facts:
     """Read a layer's tar. What cannot be told of a stranger's tar (a device, a name that leaves the root) is passed over."""
     scanner = Scanner()
     for member in read_members(chunks, where, others=True):
-        if member.path:
+        if 0 < len(member.path) <= _MAX_PATH:
             link = member.link if member.kind is EntryKind.SYMLINK else _plain(member.link)
             entry = Entry(path=member.path, kind=_KINDS[member.kind], mode=member.mode, size=member.size, link=link)
             scanner.add(entry, member.content)
@@ -78,8 +80,11 @@ def scan_folder(root: Path, *, as_root: bool = False) -> Facts:
 def scan_wheel(archive: zipfile.ZipFile, root: str, name: str) -> Facts:
     """Read a wheel as if it were laid out in the folder `root`; its ``.data`` folders lie there as they are."""
     scanner = Scanner()
+    total, packed = (sum(getattr(info, size) for info in archive.infolist()) for size in ("file_size", "compress_size"))
+    if total > _RATIO_FREE + _MAX_RATIO * packed:
+        raise FormatError(f"unpacks to {total} bytes from {packed}: refused", where=name)
     for info in archive.infolist():
-        if not info.is_dir():
+        if not info.is_dir() and len(info.filename) <= _MAX_PATH:
             entry = Entry(path=f"{root}/{info.filename}", mode=info.external_attr >> 16 & 0o7777 or 0o644, size=info.file_size)
             try:
                 scanner.add(entry, stream_member(archive, info))

@@ -13,11 +13,13 @@ from typing import Protocol
 
 from wherry.check.facts import FILE, FOLDER, HARDLINK, SYMLINK, Entry, Facts
 from wherry.check.scan import LINKER_CACHE, Scanner
+from wherry.errors import FormatError
 from wherry.formats.elf import ElfFile
 
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _MAX_LINKS = 40
+_MAX_FOLDERS = 1 << 28  # characters of all folders' names
 
 
 class Tree(Protocol):
@@ -50,6 +52,7 @@ class LayeredTree:
         self._facts: dict[str, Facts] = {}
         self.entries: dict[str, Entry] = {}
         self._folders: set[str] = {""}
+        self._spent = 0  # characters of the folders' names
         for layer in layers:
             self._lay_over(layer)
         self._resolved: dict[str, str | None] = {}
@@ -65,7 +68,8 @@ class LayeredTree:
             return None
         if entry.kind == HARDLINK:
             # The file lies in the same layer, or below; a higher layer's file of that name is not it, and is nearly it.
-            return self._facts[path].elves.get(entry.link) or self.find_elf(entry.link)
+            shown = self._facts.get(entry.link)
+            return self._facts[path].elves.get(entry.link) or (shown.elves.get(entry.link) if shown else None)
         return self._facts[path].elves.get(path)
 
     def read_text(self, path: str) -> str | None:
@@ -92,8 +96,7 @@ class LayeredTree:
                 gone.add(f"{folder}/{name[len(_WHITEOUT) :]}".lstrip("/"))
             else:
                 brought[entry.path] = entry
-                if folder not in folders:
-                    folders.update((folder, *_above(folder)))
+                self._add_folders(folder, folders)
         gone |= {path for path, entry in brought.items() if entry.kind != FOLDER and path in self._folders}
         if gone or opaque:
             self._hide(gone, opaque)
@@ -103,6 +106,15 @@ class LayeredTree:
         self._folders |= folders
         self.entries |= brought
         self._facts |= dict.fromkeys(brought, layer)
+
+    def _add_folders(self, folder: str, folders: set[str]) -> None:
+        """A folder and those above it. Paths that share nothing, each deep, would take more memory than there is."""
+        while folder and folder not in folders:
+            folders.add(folder)
+            self._spent += len(folder)
+            if self._spent > _MAX_FOLDERS:
+                raise FormatError("an image with folders without end")
+            folder = folder.rpartition("/")[0]
 
     def _hide(self, gone: set[str], opaque: set[str]) -> None:
         for path in [one for one in self.entries if _is_hidden(one, gone, opaque)]:
