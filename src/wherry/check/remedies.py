@@ -41,6 +41,7 @@ _NEWEST = {
     "CXXABI": (("bookworm", (1, 3, 13)), ("trixie", (1, 3, 15))),
 }
 _VERSION = re.compile(r"(GLIBC|GLIBCXX|CXXABI)_([\d.]+)")
+_QT = re.compile(r"libQt\d")  # a wheel's Qt goes with its own parts alone, never with the distribution's
 _ASKED = ("missing-library", "loaded-by-name", "system-library")
 
 
@@ -83,7 +84,7 @@ def _add_remedy(finding: Finding, packages: Mapping[str, tuple[str, ...]]) -> Fi
     if wheel:
         return wheel
     found = packages.get(finding.subject)
-    if not found:
+    if not found or _QT.match(finding.subject):
         return finding
     text = f'system-packages = ["{found[0]}"] in wherry.toml; elsewhere apt-get install {found[0]}'
     return replace(finding, remedy=text, fix=Fix(system_packages=(found[0],)))

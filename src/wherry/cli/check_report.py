@@ -7,9 +7,10 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from wherry.model.report import SEVERITIES, Finding, Report
+from wherry.model.report import SEVERITIES, Finding, Report, Severity
 
 CHECK_SCHEMA = 1
+_SHOWN = 4  # warnings or notes of one kind from one distribution
 
 
 def print_reports(reports: Sequence[Report]) -> None:
@@ -24,11 +25,26 @@ def _print_report(one: Report) -> None:
     name = f"{one.subject}  {one.platform}" if one.platform else one.subject
     looked = f"{seen.modules:,} modules and {seen.libraries:,} libraries of {seen.distributions:,} distributions"
     print(f"{name}: {looked}, {seen.files:,} files")
-    for finding, following in zip(one.findings, (*one.findings[1:], None), strict=False):
+    shown, hidden = _choose(one.findings)
+    for finding, following in zip(shown, (*shown[1:], None), strict=False):
         _print_finding(finding, with_remedy=following is None or following.remedy != finding.remedy)
+    for (severity, rule, owner), count in hidden.items():
+        print(f"  {severity.value:<8}{rule:<19}{count} more like these{f' [{owner}]' if owner else ''}; --json shows all")
     counts = [f"{count} {severity.value}{'' if count == 1 else 's'}" for severity in SEVERITIES if (count := one.count(severity))]
     ignored = f" ({one.ignored} ignored)" if one.ignored else ""
     print(f"  {', '.join(counts) or 'nothing found'}{ignored}")
+
+
+def _choose(findings: Sequence[Finding]) -> tuple[list[Finding], dict[tuple[Severity, str, str], int]]:
+    """What is shown, and how many of a kind and owner are not: a package with a hundred plugins has a hundred warnings."""
+    counts: dict[tuple[Severity, str, str], int] = {}
+    shown = []
+    for finding in findings:
+        key = (finding.severity, finding.rule, finding.owner)
+        counts[key] = counts.get(key, 0) + 1
+        if counts[key] <= _SHOWN or finding.severity is Severity.ERROR:
+            shown.append(finding)
+    return shown, {key: count - _SHOWN for key, count in counts.items() if count > _SHOWN and key[0] is not Severity.ERROR}
 
 
 def _print_finding(finding: Finding, *, with_remedy: bool) -> None:

@@ -43,6 +43,12 @@ def test_a_package_of_debians() -> None:
     assert lacks_package(report("missing-library", "libxcb.so.1"))
 
 
+def test_a_wheels_qt_goes_with_its_own_parts_alone() -> None:
+    finding = report("missing-library", "libQt6Pdf.so.6")
+    (found,) = add_remedies(finding, {"libQt6Pdf.so.6": ("libqt6pdf6",)}).findings
+    assert (found.remedy, found.fix) == ("", None)
+
+
 def test_nothing_known() -> None:
     assert remedy("missing-library", "libnever.so.1") == ("", None)
     assert remedy("damaged-library", "x.so") == ("", None)

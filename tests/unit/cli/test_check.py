@@ -90,6 +90,17 @@ def test_warnings_count_when_asked_to(app: typer.Typer) -> None:
     check(app, "tiny", "--strict", code=CheckError.exit_code)
 
 
+def test_many_warnings_of_one_package_are_told_in_few_lines(app: typer.Typer) -> None:
+    plugins = {f"qt/plugin{number}.so": make_elf([f"libnone{number}.so"]) for number in range(9)}
+    store_image(system(), distribution("qt", "6", {"qt/_c.abi3.so": module("_c"), **plugins}))
+    output = check(app, "tiny")
+    assert output.count("warning missing-library    libnone") == 4
+    assert "warning missing-library    5 more like these [qt 6]" in output
+    assert "9 warnings" in output
+    (report,) = json.loads(check(app, "tiny", "--json"))["reports"]
+    assert len(report["findings"]) == 9
+
+
 def test_the_document_for_programs(app: typer.Typer) -> None:
     store_image(system(), BROKEN)
     document: dict[str, Any] = json.loads(check(app, "tiny", "--json", code=CheckError.exit_code))
