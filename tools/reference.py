@@ -113,7 +113,7 @@ def render_exit_codes() -> str:
     for line in (errors.__doc__ or "").splitlines():
         if match := re.search(r"─ (\w+)\s+(\d+)\s+(.*)", line):
             rows.append(f"| {match[2]} | `{match[1]}`: {match[3]} |")
-    rows += ["| 130 | Ctrl-C |", "| 141 | whoever read the output went away |"]
+    rows += ["| 130 | Ctrl-C |", "| 141 | whoever read the output went away |", "| 143 | SIGTERM |"]
     text = (
         "`wherry run` and `wherry shell` pass on what the command in the container ended with. Every other command, and these "
         "two when the container did not start, end with:"

@@ -121,7 +121,8 @@ def compile_sources(sources: Iterable[TarEntry], interpreter: HostInterpreter, s
     script = Path(compile_worker.__file__).read_text(encoding="utf-8")
     command = (*interpreter.command, "-I", "-S", "-B", "-c", script)
     environment = {"PYTHONHASHSEED": "0"}
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
+    # In a group of its own: Ctrl-C is ours to answer, and ends it without a word.
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, process_group=0) as process:
         assert process.stdin is not None  # noqa: S101 - tells the type checker
         assert process.stdout is not None  # noqa: S101
         try:

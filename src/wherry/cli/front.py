@@ -7,13 +7,17 @@ ours become two lines and an exit code here, and nowhere else.
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from types import FrameType
 
 from wherry.errors import WherryError
 
 
 def main() -> None:
     """Run the command line; never returns."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         code = _run(sys.argv[1:])
         sys.stdout.flush()
@@ -28,6 +32,11 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
     sys.exit(code)
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    """Who ends us in the orderly way gets what Ctrl-C gets: nothing is left half done."""
+    sys.exit(143)
 
 
 def _run(arguments: list[str]) -> int:

@@ -27,6 +27,7 @@ _TERM = re.compile(r"(?:==?|!=|~=|>=|<=|<|>)?(?:\^\S*\$|[A-Za-z0-9_.*+!-]+)")
 _BUILD_STRING = re.compile(r"\^\S*\$|[A-Za-z0-9_.*+!|-]+")
 _BRACKET = re.compile(r"\[\s*(?:[a-z_0-9]+\s*=\s*(?:'[^']*'|\"[^\"]*\"|[^,'\"\]]+)\s*,?\s*)+\]")
 _HINT = "numpy, numpy=1.26, numpy>=1.26,<2, conda-forge::numpy"
+_LONGEST = 1000  # characters; what nests deeper than that would take the solver's process down
 _OLDEST = 8  # the oldest minor of Python 3 that resolvers and wheels are still made for
 _NEWEST = 19
 _ENDED = {
@@ -53,6 +54,10 @@ class Pythons:
 def parse_spec(text: str, where: str, subdirs: tuple[str, ...] = ()) -> CondaSpec:
     """Read one entry of ``dependencies``; a `DeclarationError` with a way out for what is none."""
     plain = " ".join(text.split("#")[0].split())
+    if len(plain) > _LONGEST:
+        raise DeclarationError(
+            f"not a package of conda's: {redact(plain[:80])}… has {len(plain):,} characters", where=where, hint=_HINT
+        )
     _refuse_pip(plain, where)
     found = _SPEC.fullmatch(plain)
     if found is None or not _is_rest(found["rest"]):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import marshal
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,15 @@ def test_a_python_that_dies_is_an_error(tmp_path: Path) -> None:
     dead = HostInterpreter(command=("/bin/false",), version="x", tag="t")
     with Spool(tmp_path) as spool, pytest.raises(StoreError, match="died"):
         list(compile_sources([file_entry("a.py", b"")], dead, spool))
+
+
+def test_ctrl_c_does_not_reach_it(tmp_path: Path) -> None:
+    """It is ours to end it; by itself it would say a traceback."""
+    asks = "import os, sys; open(sys.argv[1], 'w').write(str(os.getpgid(0))); os.execv(sys.executable, ['', *sys.argv[2:]])"
+    command = (sys.executable, "-c", asks, str(tmp_path / "group"))
+    with Spool(tmp_path) as spool:
+        list(compile_sources([file_entry("a.py", b"")], replace(THIS, command=command), spool))
+    assert int((tmp_path / "group").read_text()) != os.getpgid(0)
 
 
 def test_links_are_resolved_within_the_root(tmp_path: Path) -> None:

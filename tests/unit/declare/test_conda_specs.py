@@ -61,6 +61,8 @@ def test_py_rattler_reads_them_too() -> None:
         ("numpy==1.2=py/0", "not a package", "numpy"),
         ("numpy)1", "not a package", "numpy"),
         ("nu*py", "not a package", "numpy"),
+        (f"numpy {'(' * 600}>=1{')' * 600}", "has 1,209 characters", "numpy"),
+        ("n" * 100_000, "nnn… has 100,000 characters", "numpy"),
         ("uvicorn[standard]", "pip's extras", "uvicorn[standard] below pip:"),
         ("pywin32; sys_platform == 'win32'", "markers are pip's", "[win]"),
         ("git+https://me:s3cret@git.example/x.git", "an address", "pip:"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -70,7 +71,7 @@ def test_a_package_that_aborts_py_rattler_itself_leaves_us_alive(tmp_path: Path)
     record = {"archive": str(archive), "file": archive.name, "subdir": "noarch", "sha256": digest, "size": size}
     (tmp_path / "staging").mkdir()
     request = {"folder": str(tmp_path / "staging"), "prefix": "/opt/conda", "python": None, "records": [record]}
-    with pytest.raises(FormatError, match="SIGABRT|cannot lay it out"):
+    with pytest.raises(FormatError, match=r"SIGABRT|cannot lay it out"):
         run_rattler("stage", request, timeout=60)
 
 
@@ -110,3 +111,16 @@ def test_without_py_rattler_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "rattler", None)
     with pytest.raises(UsageError, match=r"wherry\[conda\]"):
         run_rattler("solve", {}, timeout=1)
+
+
+def test_it_ends_with_a_parent_that_is_killed():
+    """Its stdout closes when it is gone: it holds the only other end."""
+    child = "from wherry.sources.rattler_worker import end_with_parent; end_with_parent(); print('ready', flush=True); input()"
+    parent = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+    with subprocess.Popen(
+        [sys.executable, "-c", parent, child], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.kill()
+        assert process.stdout.read() == ""
