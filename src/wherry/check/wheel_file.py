@@ -1,4 +1,4 @@
-"""Examines a wheel by itself: do its libraries fit its tags, and what does it leave to the system?
+"""Examines a wheel by itself: is it what its RECORD says, do its libraries fit its tags, what does it leave to the system?
 
 A wheel may count on what its manylinux policy lists (PEP 600), which is more than slim images have: libGL is on that list.
 So every library that neither the wheel nor the C library brings is told: a note for the run-time libraries of the
@@ -7,9 +7,10 @@ compiler, which nearly every image has, a warning for others. Another wheel may 
 
 from __future__ import annotations
 
+import hashlib
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +19,13 @@ from wherry.check.linker import MISSING, Linker
 from wherry.check.python import Module, Site, find_sites
 from wherry.check.scan import scan_wheel
 from wherry.check.tree import LayeredTree
+from wherry.check.truth import judge_truth
 from wherry.errors import FormatError, StoreError
+from wherry.formats.zip_member import ERRORS, stream_member
 from wherry.model.report import Finding, Report, Seen, Severity, order_findings
 
+_ROOT = "lib/python3/site-packages"
+_MAX_RECORD = 64 << 20
 _LIBC = re.compile(r"(?:lib(?:c|m|dl|pthread|rt|util|resolv|nsl|crypt|anl)|ld-linux[\w-]*|libc\.musl-\w+)\.so(?:\.\d+)*")
 _COMMON = re.compile(r"lib(?:stdc\+\+|gcc_s|z|expat|gomp)\.so(?:\.\d+)*")
 _DRIVER = re.compile(r"lib(?:cuda|nvidia-[\w-]+|nvcuvid)\.so(?:\.\d+)*")
@@ -48,15 +53,15 @@ def examine_wheel(path: Path) -> Report:
         raise FormatError("not a wheel's name", where=path.name, hint="NAME-VERSION-PYTHON-ABI-PLATFORM.whl")
     try:
         with zipfile.ZipFile(path) as archive:
-            facts = scan_wheel(archive, "lib/python3/site-packages", path.name)
+            facts = scan_wheel(archive, _ROOT, path.name)
+            tree = LayeredTree([facts])
+            sites = find_sites(tree)
+            findings = [*judge_damage(tree), *judge_truth(tree, _WheelContents(archive), sites)]
     except OSError as error:
         raise StoreError(f"cannot be read: {error.strerror}", where=str(path)) from error
-    except zipfile.BadZipFile as error:
+    except ERRORS as error:
         raise FormatError(f"not a wheel: {error}", where=str(path)) from error
-    tree = LayeredTree([facts])
-    sites = find_sites(tree)
     owner = f"{found[1]} {found[2]}"
-    findings = [*judge_damage(tree)]
     for site in sites:
         findings += _judge_libraries(tree, site)
         findings += _judge_tags(tree, site, found[3], found[5])
@@ -68,6 +73,33 @@ def examine_wheel(path: Path) -> Report:
     )
     owned = [replace(each, owner=owner) for each in findings]
     return Report(subject=path.name, platform=None, findings=order_findings(owned), seen=seen)
+
+
+class _WheelContents:
+    """The members of a wheel by digest; `scan_wheel` has read them all, so that they can be read."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._members = {f"{_ROOT}/{info.filename}": info for info in archive.infolist()}
+        self._archive = archive
+
+    def sha256(self, path: str) -> str | None:
+        return self._digest(path, hashlib.sha256())
+
+    def md5(self, path: str) -> str | None:
+        return self._digest(path, hashlib.md5(usedforsecurity=False))
+
+    def lists(self) -> Mapping[str, str]:
+        records = (
+            path for path, info in self._members.items() if path.endswith(".dist-info/RECORD") and info.file_size <= _MAX_RECORD
+        )
+        return {path: b"".join(stream_member(self._archive, self._members[path])).decode("utf-8", "replace") for path in records}
+
+    def _digest(self, path: str, hasher: hashlib._Hash) -> str | None:
+        if path not in self._members:
+            return None
+        for chunk in stream_member(self._archive, self._members[path]):
+            hasher.update(chunk)
+        return hasher.hexdigest()
 
 
 def _judge_libraries(tree: LayeredTree, site: Site) -> Iterator[Finding]:

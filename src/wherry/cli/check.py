@@ -131,8 +131,6 @@ def _examine(text: str | None, wishes: _Wishes) -> tuple[Report, ...]:
     path = Path(text or ".")
     if text is not None and path.is_file():
         if path.suffix == ".whl":
-            if wishes.files:
-                raise UsageError("a wheel has no files laid out", where="--files", hint="an image or an environment")
             return (examine_wheel(path),)
         return examine_archive(path, wishes.platforms, cache_path(os.environ), wishes.progress, files=wishes.files)
     if text is not None and path.is_dir():

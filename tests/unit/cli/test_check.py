@@ -263,6 +263,19 @@ def test_a_wheel_whose_name_promises_too_much(app: typer.Typer, tmp_path: Path, 
     assert [(name, severity) for name, severity, _ in found] == [(rule, "error")]
 
 
+def test_a_wheel_that_is_not_what_its_record_says(app: typer.Typer, tmp_path: Path) -> None:
+    files = {"pkg/__init__.py": b"x = 1", "pkg/more.py": b""}
+    assert wheel_findings(app, tmp_path, files, "py3-none-any") == []
+    lies = {"pkg/__init__.py": "sha256=AAAA,5", "pkg/more.py": "absent", "pkg/gone.py": "sha256=AAAA,5"}
+    wheel = make_wheel(tmp_path, "pkg", "1.0", files, record=lies)
+    (report,) = json.loads(check(app, wheel, "--json", code=CheckError.exit_code))["reports"]
+    assert [(one["rule"], one["where"][0].rpartition("/")[2]) for one in report["findings"]] == [
+        ("altered-file", "__init__.py"),
+        ("missing-file", "gone.py"),
+        ("extra-file", "more.py"),
+    ]
+
+
 def test_what_is_no_wheel_is_refused(app: typer.Typer, tmp_path: Path) -> None:
     (tmp_path / "x.whl").write_bytes(b"")
     (tmp_path / "x-1-py3-none-any.whl").write_bytes(b"PK no")
@@ -273,7 +286,7 @@ def test_what_is_no_wheel_is_refused(app: typer.Typer, tmp_path: Path) -> None:
 
 def test_options_that_have_no_meaning_for_a_subject(app: typer.Typer, tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path)
-    for words in ((wheel, "--files"), (wheel, "--fix"), ("tiny", "--fix")):
+    for words in ((wheel, "--fix"), ("tiny", "--fix")):
         with pytest.raises(UsageError):
             check(app, *words)
 
