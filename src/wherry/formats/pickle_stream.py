@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from wherry.errors import FormatError
+from wherry.formats.byte_stream import ByteStream
 
 MAX_OPCODES = 2_000_000
 _MAX_STACK = 1_000_000
@@ -80,58 +81,12 @@ class _Gathered:
     nested: int = 0
 
 
-class ByteStream:
-    """Takes exact amounts out of chunks of any size."""
-
-    def __init__(self, chunks: Iterable[bytes], where: str) -> None:
-        self._chunks = iter(chunks)
-        self._block, self._at = b"", 0
-        self.where = where
-
-    def take(self, size: int) -> bytes:
-        """`size` bytes, which must be few."""
-        end = self._at + size
-        if end > len(self._block):
-            parts = [self._block[self._at :]]
-            held = len(parts[0])
-            while held < size:
-                piece = next(self._chunks, b"")
-                if not piece:
-                    raise FormatError("a pickle that ends before its time", where=self.where)
-                parts.append(piece)
-                held += len(piece)
-            self._block, self._at, end = b"".join(parts), 0, size
-        data = self._block[self._at : end]
-        self._at = end
-        return data
-
-    def line(self) -> bytes:
-        """Up to the end of a line, which is not part of it; of a long one the beginning."""
-        made = b""
-        while True:
-            end = self._block.find(b"\n", self._at)
-            piece = self._block[self._at : end if end >= 0 else None]
-            made += piece[: _MAX_NAME + 1 - len(made)]
-            if end >= 0:
-                self._at = end + 1
-                return made
-            self._block, self._at = next(self._chunks, b""), 0
-            if not self._block:
-                raise FormatError("a pickle that ends before its time", where=self.where)
-
-    def skip(self, size: int) -> None:
-        while size > 0:
-            step = min(size, len(self._block) - self._at or 1)
-            self.take(step)
-            size -= step
-
-
 def scan_pickle(chunks: Iterable[bytes], where: str) -> PickleFacts:
     """Read the pickle at the beginning of a stream; what follows its end is not looked at."""
     gathered = _Gathered()
     complete = True
     try:
-        _Machine(ByteStream(chunks, where), gathered).run()
+        _Machine(ByteStream(chunks, where, _MAX_NAME), gathered).run()
     except _TooMuch:
         complete = False
     return PickleFacts(names=tuple(sorted(gathered.names)), sklearn=tuple(sorted(gathered.sklearn)), complete=complete)
@@ -317,7 +272,7 @@ class _Machine:
 
     def _read_as_opcodes(self, data: bytes) -> None:
         """`pickle.load` knows nothing of arrays: to it their bytes are opcodes. Honest ones end at once as such."""
-        disguised = _Machine(ByteStream([data], self._stream.where), self._gathered)
+        disguised = _Machine(ByteStream([data], self._stream.where, _MAX_NAME), self._gathered)
         disguised._stack, disguised._memo = list(self._stack), dict(self._memo)
         with suppress(FormatError):
             disguised.run()

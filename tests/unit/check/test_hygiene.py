@@ -102,6 +102,11 @@ def test_what_packages_bring_is_theirs() -> None:
     assert examine(files) == ()
 
 
+@pytest.mark.parametrize("folder", ["app", "usr/src/app", "usr/app", "var/task", "home/me", "root", "opt/ml"])
+def test_where_projects_keep_their_code(folder: str) -> None:
+    assert brief(examine({f"{folder}/settings.py": AWS.encode()})) == [("secret", ERROR, "settings.py")]
+
+
 def test_binary_files_are_not_looked_into() -> None:
     assert examine({"app/data.bin": b"\0" + AWS.encode()}) == ()
 
