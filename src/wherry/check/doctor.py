@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from wherry.check.contents import Contents, LayerContents, LayeredContents, LocalContents
 from wherry.check.facts import Facts
+from wherry.check.gpu import judge_gpu
 from wherry.check.hygiene import judge_config, judge_files, judge_hidden
 from wherry.check.libraries import judge_damage, judge_libraries
 from wherry.check.models import judge_models
@@ -80,6 +81,7 @@ def examine_tree(tree: Tree, subject: str, platform: Platform | None, *, env: Se
         *judge_environments(sites, environments),
         *judge_models(tree, sites, folders),
         *judge_shadows(tree, sites, folders),
+        *judge_gpu(tree, sites),
     ]
     seen = Seen(
         files=sum(map(is_file, tree.entries.values())),

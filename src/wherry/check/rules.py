@@ -62,6 +62,11 @@ RULES = MappingProxyType(
             "first. Whatever imports that name, packages too, gets the project's file."
         ),
         "lock-mismatch": "With --files: the image has other distributions, or other versions, than the project's wherry.lock.",
+        "gpu-packages": (
+            "Distributions for GPUs, and how much of the image they are. Right where there is a GPU; on any other device they are "
+            "bytes that every pull moves and nothing can use."
+        ),
+        "duplicate-cuda": "Libraries of CUDA lie there for two of its major versions, each for other packages.",
         "no-interpreter": "Packages lie in the folder of a Python version of which there is no interpreter.",
         "interpreter": "The interpreter itself would not start: the linker does not find what it needs.",
         "empty-package": (
