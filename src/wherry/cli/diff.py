@@ -22,7 +22,7 @@ from wherry.deliver.difference_json import render_environment_changes, render_im
 from wherry.deliver.ends import GIT, ImageEnd, is_lock, read_lock_end, read_stored_ends
 from wherry.deliver.foreign_difference import diff_foreign_locks
 from wherry.deliver.lock_difference import diff_locks
-from wherry.errors import StoreError, UsageError
+from wherry.errors import DeclarationError, StoreError, UsageError
 from wherry.formats.foreign_lock import parse_foreign_lock
 from wherry.model.declaration import EnvironmentKind
 from wherry.model.foreign_lock import ForeignLock
@@ -135,7 +135,12 @@ def _diff_environments(base: Path, target: Path) -> tuple[Change, ...]:
 
 
 def _read_environment(path: Path) -> FoundEnvironment:
-    found = read_environment(path.parent, WrittenEnvironment(file=path.name), os.environ)
+    try:
+        found = read_environment(path.parent, WrittenEnvironment(file=path.name), os.environ)
+    except DeclarationError as error:
+        if error.where is not None:  # a place in the file's folder, and there are two folders here
+            error.where = str(path.parent / error.where)
+        raise
     if found.environment.kind not in (*_COMPARED, *_FOREIGN):
         hint = "lock both projects (wherry lock) and compare the locks"
         raise UsageError(f"{path} is resolved already and not compared", hint=hint)

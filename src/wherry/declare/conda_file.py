@@ -236,6 +236,8 @@ class _Reader:
             if not isinstance(value, YamlScalar):
                 raise self.refuse(f"{key.text}: not a text", value, "NAME: value")
             found[key.text] = scalar_of(value) or ""
+            if "\0" in found[key.text]:
+                raise self.refuse(f"{key.text}: has a zero byte", value, "NAME: value")
         return tuple(sorted(found.items()))
 
     def read_platforms(self, node: YamlNode | None) -> tuple[Platform, ...]:

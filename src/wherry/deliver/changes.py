@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from wherry.model.declaration import CondaRequest, CondaSpec, Environment
+from wherry.formats.urls import strip_credentials
+from wherry.model.declaration import CondaRequest, CondaSpec, Environment, IndexOptions
 from wherry.model.lock import LayerKind
 
 # Kinds whose members are packages; the same package may move from one of these layers to another.
@@ -94,12 +95,14 @@ def merge_causes(causes: Iterable[Cause]) -> tuple[Cause, ...]:
 
 
 def diff_environments(base: Environment, target: Environment) -> tuple[Change, ...]:
-    """What is asked for otherwise: requirements, constraints as ``constraint NAME``; of conda also specs and channels.
+    """What is asked for otherwise: requirements, constraints as ``constraint NAME``, indexes; of conda also specs and channels.
 
     A `Change`'s versions are what stands behind the name: ``>=2,<3``, extras and markers included. Where an environment is
     conda's, the requirements of its pip section are ``pip NAME``, for a package may move from the one to the other.
     """
-    return (*_compare_channels(base.conda, target.conda), *compare_versions(_asked(base), _asked(target)))
+    asked = compare_versions(_asked(base), _asked(target))
+    indexes = compare_versions(_describe_indexes(base.indexes), _describe_indexes(target.indexes))
+    return (*_compare_channels(base.conda, target.conda), *asked, *indexes)
 
 
 def _compare_channels(base: CondaRequest | None, target: CondaRequest | None) -> tuple[Change, ...]:
@@ -121,6 +124,19 @@ def _asked(environment: Environment) -> dict[str, str]:
     for spec in environment.conda.specs if environment.conda else ():
         asked[spec.name].append(_describe_spec(spec))
     return {name: " or ".join(sorted(texts)) for name, texts in asked.items()}
+
+
+def _describe_indexes(indexes: IndexOptions) -> dict[str, str]:
+    """By the names of pip's options. No login is told."""
+    options = {
+        "--index-url": (indexes.index_url or "",),
+        "--extra-index-url": indexes.extra_index_urls,
+        "--find-links": indexes.find_links,
+        "--no-index": ("yes",) if indexes.no_index else (),
+        "--pre": ("yes",) if indexes.pre else (),
+    }
+    told = {name: ", ".join(strip_credentials(value) for value in values) for name, values in options.items()}
+    return {name: text for name, text in told.items() if text}
 
 
 def _describe_spec(spec: CondaSpec) -> str:

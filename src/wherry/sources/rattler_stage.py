@@ -12,8 +12,10 @@ result    {"folders": [NAME, …]} below `folder`, in the order of the records
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,8 @@ from wherry.errors import FormatError, StoreError
 
 _NOWHERE = "https://conda.invalid/wherry"  # py-rattler wants an address; none is ever asked
 _INDEX = "info/index.json"
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how Rust ends its texts
+_OF_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EROFS, errno.EIO}
 _LINUX = "linux-64"  # where a record of no platform goes; they lie in the same way in every Linux
 
 
@@ -47,6 +51,8 @@ async def _stage_all(request: dict[str, Any]) -> list[str]:
             except OSError as error:
                 raise StoreError(f"cannot be laid out: {error}", where=str(top), hint="free some space") from error
             except Exception as error:  # py-rattler's own have no common root but this
+                if (told := _OS_ERROR.search(str(error))) is not None and int(told[1]) in _OF_MACHINE:
+                    raise StoreError(os.strerror(int(told[1])), where=str(top), hint="free some space") from error
                 said = " ".join(str(error).split())[:300]
                 raise FormatError(f"py-rattler cannot lay it out: {said}", where=record["file"]) from error
             return str(number)

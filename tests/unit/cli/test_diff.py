@@ -263,6 +263,28 @@ def test_two_environments_of_conda(app: typer.Typer, tmp_path: Path) -> None:
         diff(app, str(base), str(tmp_path / "c.yml"))
 
 
+def test_where_packages_are_looked_for_is_compared_too(app: typer.Typer, tmp_path: Path) -> None:
+    base, target = tmp_path / "a.txt", tmp_path / "b.txt"
+    base.write_text("--index-url https://me:s3cret@one.example/simple\n--pre\nsix\n")
+    target.write_text("--extra-index-url https://me:s3cret@two.example/simple\n--find-links ./wheels\nsix\n")
+    assert diff(app, str(base), str(target)).splitlines() == [
+        "--extra-index-url https://two.example/simple added",
+        "--find-links wheels added",
+        "--index-url removed",
+        "--pre removed",
+    ]
+    assert "s3cret" not in str(diff_json(app, str(base), str(target)))
+
+
+def test_an_error_says_which_of_two_files_of_one_name(app: typer.Typer, tmp_path: Path) -> None:
+    for folder, text in (("a", "dependencies: [numpy]\n"), ("b", "dependencies:\n- numpy=\n")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "environment.yml").write_text(text)
+    with pytest.raises(DeclarationError) as caught:
+        diff(app, str(tmp_path / "a/environment.yml"), str(tmp_path / "b/environment.yml"))
+    assert caught.value.where == f"{tmp_path}/b/environment.yml:2"
+
+
 def test_two_locks_of_another_tool(app: typer.Typer, tmp_path: Path) -> None:
     base, target = tmp_path / "pixi.lock", tmp_path / "conda-lock.yml"
     base.write_text(pixi_lock(6))

@@ -204,6 +204,7 @@ def test_repetitions(tmp_path: Path) -> None:
         ("dependencies: [x]\nvariables: [A]\n", 2, "not a mapping", "NAME: value"),
         ("dependencies: [x]\nvariables: {A-B: 1}\n", 2, "not the name", "NAME: value"),
         ("dependencies: [x]\nvariables:\n  A:\n  - 1\n", 4, "not a text", "NAME: value"),
+        ('dependencies: [x]\nvariables: {A: "1\\0"}\n', 2, "a zero byte", "NAME: value"),
         ("dependencies: [x]\nchannel_priority: best\n", 2, "not a priority", "strict"),
         ("dependencies: [python=3.5.2]\n", 1, "Python 3.5 went out of support", "python>=3.8"),
         ("# x\nchanels: [y]\n", 2, "none of its keys", "dependencies:"),

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.simulators.conda import lock_archive
-from wherry.errors import FormatError
+from wherry.errors import FormatError, StoreError
 from wherry.formats.tar import EntryKind, TarEntry
 from wherry.model.digest import Digest
 from wherry.model.lock import LockedRecord
@@ -130,6 +130,18 @@ def test_a_damaged_package_is_named(tmp_path: Path, packages: Path) -> None:
     with pytest.raises(FormatError, match=r"zlib-1\.2\.11-h7b6447c_3\.conda"), staged(tmp_path, packages / name):
         pass
     assert not list((tmp_path / "staging").iterdir())
+
+
+def test_a_full_disk_is_no_damaged_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from wherry.sources import rattler_stage  # which only py-rattler's process loads
+
+    async def fail(*_: object) -> None:
+        raise RuntimeError("failed to unpack `lib/x.so`: No space left on device (os error 28)")
+
+    monkeypatch.setattr(rattler_stage, "_stage_record", fail)
+    monkeypatch.setattr(os, "umask", lambda _: 0o022)
+    with pytest.raises(StoreError, match="No space left"):
+        rattler_stage.stage_records({"folder": str(tmp_path), "prefix": "/opt/conda", "python": None, "records": [{"file": "x"}]})
 
 
 def test_what_a_killed_process_left_goes_and_what_another_one_uses_stays(tmp_path: Path, packages: Path) -> None:
