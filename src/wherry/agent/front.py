@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from wherry.agent.doctor import examine_device
+from wherry.agent.memory import return_freed_blocks
 from wherry.agent.parcel_source import open_parcel_file
 from wherry.agent.processes import run_apart, work_apart
 from wherry.agent.report import describe_status, render_lines
@@ -32,6 +33,7 @@ _CONFIG = "/etc/wherry/agent.toml"
 
 def main() -> None:
     """The entry point."""
+    return_freed_blocks()
     try:
         code = run_agent(sys.argv[1:])
         sys.stdout.flush()

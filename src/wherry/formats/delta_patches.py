@@ -34,6 +34,7 @@ class Patcher:
         self._difference, self._literal = difference, literal
         self._operations, self._where = operations, where
         self._zeros = self._others = 0
+        self._ahead, self._at = b"", 0  # of the difference: what was read of it, and how much of that is used
         self._block: list[bytes] = []
         self._added = bytearray(BLOCK_SIZE)  # what is added to the block; zero beyond its end
         self._fill = 0
@@ -41,6 +42,8 @@ class Patcher:
 
     def expect_end(self) -> None:
         """All operations are done, and the streams end there; the literal one is the caller's."""
+        if self._at < len(self._ahead):
+            raise self._refuse("has more than its index asks for")
         if self._operations or next(self._control, None) is not None or next(self._runs, None) is not None:
             raise self._refuse("has more than its index asks for")
         for section in self._sections:
@@ -88,22 +91,30 @@ class Patcher:
     def _take_difference(self, size: int) -> None:
         """Put the next `size` bytes of the file's difference where the block has grown to."""
         at, end = self._fill, self._fill + size
-        zeros, others, runs = self._zeros, self._others, self._runs
+        zeros, others, runs, added = self._zeros, self._others, self._runs, self._added
+        ahead, taken = self._ahead, self._at
         while at < end:
-            if not zeros and not others:
-                zeros, others = next(runs, 0), next(runs, 0)
-                if not zeros and not others:
-                    raise self._refuse("an empty run")
             if zeros:
-                step = min(zeros, end - at)
+                step = zeros if zeros < end - at else end - at
                 zeros -= step
-            else:
-                step = min(others, end - at)
-                self._added[at : at + step] = self._difference.read(step)
+            elif others:
+                step = others if others < end - at else end - at
+                if taken + step > len(ahead):
+                    ahead, taken = self._read_ahead(ahead[taken:], step), 0
+                added[at : at + step] = ahead[taken : taken + step]
+                taken += step
                 others -= step
                 self._dirty = True
+            else:
+                step, zeros, others = 0, next(runs, 0), next(runs, 0)
+                if not zeros and not others:
+                    raise self._refuse("an empty run")
             at += step
-        self._zeros, self._others = zeros, others
+        self._zeros, self._others, self._ahead, self._at = zeros, others, ahead, taken
+
+    def _read_ahead(self, rest: bytes, size: int) -> bytes:
+        """At least `size` bytes of the difference, `rest` first. They are used a few at a time, and each call costs."""
+        return rest + self._difference.read(max(size - len(rest), min(BLOCK_SIZE, self._difference.left)))
 
     def _grow(self, size: int) -> Iterator[bytes]:
         self._fill += size
