@@ -117,17 +117,25 @@ def rebuild(root: Path, store: DiskStore, cache: Path, env: Mapping[str, str]) -
     return finish_build(files, recipe, state["tag"], store, cache, env, since=since, usual=True)
 
 
-def known_blobs(root: Path, cache: Path) -> tuple[Digest, ...]:
-    """The layers of the project's last build, as far as the kept state tells."""
+def read_last_build(root: Path, cache: Path) -> tuple[Recipe, tuple[BuiltLayer, ...]] | None:
+    """The recipe of the project's last build, and its layers of code and models, as far as the kept state tells."""
     state = _read_state(root, cache)
     if state is None:
-        return ()
+        return None
     try:
-        layers = [layer for platform in parse_recipe(state["recipe"]).platforms for layer in platform.layers]
-        former = _parse_layers(state)
-        return tuple(layer.digest for layer in [*layers, *former.built()])
+        return parse_recipe(state["recipe"]), tuple(_parse_layers(state).built())
     except (FormatError, KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def known_blobs(root: Path, cache: Path) -> tuple[Digest, ...]:
+    """The layers of the project's last build, as far as the kept state tells."""
+    last = read_last_build(root, cache)
+    if last is None:
         return ()
+    recipe, own = last
+    layers = [layer for platform in recipe.platforms for layer in platform.layers]
+    return tuple(layer.digest for layer in [*layers, *own])
 
 
 def created_time(env: Mapping[str, str]) -> str:

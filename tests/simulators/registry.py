@@ -10,7 +10,7 @@
         assert registry.bytes_in < 10_000                 # bodies received; bytes_out: bodies sent
 
 Speaks OCI distribution-spec 1.1: blobs (monolithic, chunked, mounted, with Range), manifests, tags with pages,
-referrers no. It verifies digests as a real one does, and refuses manifests whose blobs it lacks. State is plain
+referrers on request. It verifies digests as a real one does, and refuses manifests whose blobs it lacks. State is plain
 dictionaries: look into `repositories` or change them. All methods may be called while clients are at work.
 """
 

@@ -16,6 +16,7 @@ _UPLOADS = re.compile(r"/v2/(.+)/blobs/uploads/([0-9a-f]*)")
 _BLOB = re.compile(r"/v2/(.+)/blobs/(sha256:[0-9a-f]{64})")
 _MANIFEST = re.compile(r"/v2/(.+)/manifests/([A-Za-z0-9_:.-]+)")
 _TAGS = re.compile(r"/v2/(.+)/tags/list")
+_REFERRERS = re.compile(r"/v2/(.+)/referrers/(sha256:[0-9a-f]{64})")
 
 
 class RegistryServer(ThreadingHTTPServer):
@@ -88,6 +89,7 @@ class RegistryHandler(BaseHTTPRequestHandler):
             (_BLOB, self._serve_blob),
             (_MANIFEST, self._serve_manifest),
             (_TAGS, self._serve_tags),
+            (_REFERRERS, self._serve_referrers),
         ):
             match = pattern.fullmatch(path)
             if match:
@@ -336,7 +338,24 @@ class RegistryHandler(BaseHTTPRequestHandler):
         if refused:
             self._refuse(412 if guarded else 409, "DENIED", "the tag exists")
             return
-        self._reply(201, Docker_Content_Digest=digest)
+        subject = json.loads(raw).get("subject") if behaviour.referrers else None
+        known = {"OCI_Subject": subject["digest"]} if subject else {}
+        self._reply(201, Docker_Content_Digest=digest, **known)
+
+    def _serve_referrers(self, name: str, subject: str) -> None:
+        self._drain()
+        if not self.behaviour.referrers:
+            self._refuse(404, "UNSUPPORTED")
+            return
+        with self.state.lock:
+            kept = [(digest, raw, json.loads(raw)) for digest, (raw, _) in self.state.repository(name).manifests.items()]
+        found = [
+            {"mediaType": each["mediaType"], "digest": digest, "size": len(raw), "artifactType": each.get("artifactType", "")}
+            for digest, raw, each in kept
+            if (each.get("subject") or {}).get("digest") == subject
+        ]
+        index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": found}
+        self._reply(200, json.dumps(index).encode(), Content_Type=index["mediaType"])
 
     def _delete_manifest(self, repository: Repository, digest: str) -> None:
         if not self.behaviour.deletes:

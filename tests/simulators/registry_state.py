@@ -39,6 +39,7 @@ class Behaviour:
     slow_tags: float = 0.0  # seconds between looking at the tags and answering
     redirect: str = ""  # blobs are told to lie at this base URL, such as another simulator's `url`
     sends_digest: bool = True  # the Docker-Content-Digest header
+    referrers: bool = False  # knows what a subject is, and lists what refers to a manifest
     needs_blobs: bool = True  # refuses manifests whose blobs or manifests are missing
 
 

@@ -13,7 +13,12 @@ from wherry.cli.options import AsJson, DryRun, PlainHttp, parse_platforms, platf
 from wherry.cli.talk import format_size, print_json, say, show_progress
 
 if TYPE_CHECKING:
-    from wherry.publish.push import PushResult
+    from collections.abc import Sequence
+
+    from wherry.model.sources import ImageSources
+    from wherry.publish.push import MovedBlob, PushPlan, PushResult
+    from wherry.publish.sources import AttachedSources
+    from wherry.store.disk import DiskStore
 
 PUSH_SCHEMA = 1
 _WAYS = {
@@ -27,6 +32,7 @@ EXAMPLES = render_examples(
     ("wherry push ghcr.io/you/anomaly:1.4", "under a tag"),
     ("wherry push ghcr.io/you/anomaly", "under the next version number"),
     ("wherry push ghcr.io/you/anomaly --dry-run", "say what would be moved"),
+    ("wherry push ghcr.io/you/anomaly --sources", "with all that it was made of, to be built again from there"),
     ("IMAGE=$(wherry push ghcr.io/you/anomaly)", "use what was pushed"),
 )
 
@@ -35,6 +41,7 @@ def push_project(
     reference: Annotated[str, typer.Argument(metavar="REF", help="REGISTRY/NAME[:TAG]; no tag: the next version number.")],
     image: Annotated[str, typer.Option("--image", help="Push this image of the store, not the project's.", metavar="NAME")] = "",
     platform: Annotated[list[str] | None, platform_option("Push only this platform")] = None,
+    sources: Annotated[bool, typer.Option("--sources", help="Attach all that the image was made of.")] = False,
     plain_http: PlainHttp = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -43,6 +50,7 @@ def push_project(
     # The network's modules load when there is something to push.
     from wherry.model.reference import Reference
     from wherry.publish.push import plan_push, push_image, survey_push
+    from wherry.publish.sources import push_sources, survey_sources
     from wherry.publish.terms import warn_of_terms
     from wherry.sources.registries import access_registries
     from wherry.store.disk import DiskStore
@@ -54,18 +62,24 @@ def push_project(
     plan = plan_push(store, store.resolve(image or _project_image()), platforms)
     if (warning := warn_of_terms(plan.channels)) is not None:
         say(warning)
+    made_of = _gather_sources(store, plan) if sources else ()
+    attached: AttachedSources | None = None
     access = access_registries(os.environ, cache=cache_path(os.environ), plain_http=plain_http)
     try:
         if dry_run:
             result = survey_push(access, plan, destination)
+            attached = survey_sources(access, made_of, destination) if made_of else None
         else:
             with show_progress() as progress, store.in_use():
                 result = push_image(access, store, plan, destination, progress)
+                attached = push_sources(access, made_of, destination, progress) if made_of else None
     finally:
         access.close()
     say(_describe_push(result, dry_run=dry_run))
+    if attached is not None:
+        say(f"its sources: {_describe_ways(attached.blobs)}")
     if as_json:
-        print_json(push_document(result, dry_run=dry_run))
+        print_json(push_document(result, attached, dry_run=dry_run))
     elif not dry_run:
         print(f"{result.reference.name}@{result.reference.digest}")
 
@@ -76,31 +90,55 @@ def _project_image() -> str:
     return f"{read_declaration(Path(), os.environ).name}:latest"
 
 
+def _gather_sources(store: DiskStore, plan: PushPlan) -> tuple[ImageSources, ...]:
+    """Of each platform that is pushed."""
+    # Only here: it takes all that a build takes.
+    from wherry.image_sources import gather_sources
+    from wherry.store.images import read_images
+    from wherry.store.places import cache_path
+
+    images = [image for document in plan.documents for image in read_images(store, document.descriptor)]
+    alone = {image.manifest.digest: image for image in images}
+    with show_progress() as progress:
+        return gather_sources(Path(), tuple(alone.values()), store, cache_path(os.environ), os.environ, progress=progress, say=say)
+
+
 def _describe_push(result: PushResult, *, dry_run: bool) -> str:
     """One line: what went, how, and under which name."""
-    told = []
-    for way, words in _WAYS.items():
-        blobs = [blob for blob in result.blobs if blob.way.value == way]
-        if blobs:
-            told.append(f"{words} {format_size(sum(blob.size for blob in blobs))} ({len(blobs)})")
     verb = "would push" if dry_run else "pushed"
     name = f"{result.reference.name}:{result.reference.tag or '<next number>'}"
-    return f"{verb} {name}: {', '.join(told)}"
+    return f"{verb} {name}: {_describe_ways(result.blobs)}"
 
 
-def push_document(result: PushResult, *, dry_run: bool) -> dict[str, object]:
-    """``push --json``."""
+def _describe_ways(moved: Sequence[MovedBlob]) -> str:
+    told = []
+    for way, words in _WAYS.items():
+        blobs = [blob for blob in moved if blob.way.value == way]
+        if blobs:
+            told.append(f"{words} {format_size(sum(blob.size for blob in blobs))} ({len(blobs)})")
+    return ", ".join(told)
+
+
+def push_document(result: PushResult, attached: AttachedSources | None = None, *, dry_run: bool) -> dict[str, object]:
+    """``push --json``. `sources` is there when they were asked for."""
     reference = result.reference
+    made_of: dict[str, object] = {}
+    if attached is not None:
+        artifacts = [str(digest) for digest in attached.artifacts]
+        made_of["sources"] = {"artifacts": artifacts, "blobs": _render_blobs(attached.blobs)}
     return {
         "schema": PUSH_SCHEMA,
         "dry_run": dry_run,
         "reference": f"{reference.name}@{reference.digest}",
         "tag": reference.tag,
         "digest": str(reference.digest),
-        "blobs": [
-            {"name": blob.name, "digest": str(blob.digest), "size": blob.size, "way": blob.way.value} for blob in result.blobs
-        ],
+        "blobs": _render_blobs(result.blobs),
+        **made_of,
     }
+
+
+def _render_blobs(blobs: Sequence[MovedBlob]) -> list[dict[str, object]]:
+    return [{"name": blob.name, "digest": str(blob.digest), "size": blob.size, "way": blob.way.value} for blob in blobs]
 
 
 def register(app: typer.Typer) -> None:

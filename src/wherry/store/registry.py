@@ -130,6 +130,28 @@ class RegistryStore:
             raise TrustError(f"the registry stored {said[:80]} where {digest} was sent", where=str(self))
         return True
 
+    def put_referrer(self, raw: bytes, media_type: str) -> bool:
+        """Store a manifest that has a subject; False when the registry does not know what a subject is."""
+        call = self._call("PUT", f"/manifests/{Digest.of(raw)}", {"Content-Type": media_type}, raw)
+        response = self._insist(call)
+        knows = bool(response.headers.get("OCI-Subject"))
+        discard(response)
+        return knows
+
+    def read_referrers(self, subject: Digest) -> bytes | None:
+        """The index of what refers to a manifest (unverified: it has no digest); None where the registry keeps none."""
+        call = self._call("GET", f"/referrers/{subject}", {"Accept": INDEX})
+        try:
+            response = self.session.request(call, (200, 404))
+        except Refused as error:
+            if error.status not in (400, 405, 501):
+                raise
+            return None
+        if response.status == 404:
+            discard(response)
+            return None
+        return read_body(response, MAX_DOCUMENT, call.url)
+
     def delete_manifest(self, digest: Digest) -> bool:
         """Remove a manifest and its tags; False when the registry does not do that. Not repeated: a registry that fails
         halfway may have lost the manifest and kept its tags, so a `TransferError` leaves that to the caller."""
