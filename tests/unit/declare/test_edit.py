@@ -10,7 +10,6 @@ from wherry.declare.edit import add_system_packages, replace_requirement
 from wherry.errors import DeclarationError
 from wherry.model.declaration import Requirement
 
-
 LINE = 'system-packages = ["liba", "libb"]'
 
 
