@@ -55,6 +55,15 @@ def test_a_device_that_has_nothing(agent: Callable[..., tuple[int, str, str]]) -
     assert "0 bytes at the socket" in agent("ledger")[1]
 
 
+def test_a_place_where_nothing_can_be_written(agent: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    """What is to be done is said in the device's own words."""
+    (tmp_path / "agent.toml").write_text('engine = "bubblewrap"\nstate = "file/state"\n')
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "parcel").write_bytes(b"any")
+    code, _, err = agent("apply", str(tmp_path / "parcel"))
+    assert (code, "agent.toml" in err) == (13, True), err
+
+
 def test_errors_have_their_codes(agent: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     (tmp_path / "no-parcel").write_bytes(b"nothing of ours")
     assert agent("apply", str(tmp_path / "no-parcel"))[0] == 17  # no root
