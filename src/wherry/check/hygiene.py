@@ -44,7 +44,7 @@ def judge_files(tree: Tree) -> Iterator[Finding]:
             if pattern.fullmatch(path):
                 caches[name] = caches.get(name, 0) + entry.size
     if writable:
-        what = f"{len(writable)} files or folders that any user of the container may change"
+        what = f"{len(writable)} of the files and folders may be changed by any user of the container"
         yield _find("world-writable", Severity.WARNING, "mode o+w", what, writable, "chmod o-w")
     if setuid:
         what = f"{len(setuid)} programs that run with more rights than who starts them"

@@ -28,7 +28,7 @@ _LEFT_OUT = re.compile(r"usr/share/(?:doc|man|info|locale|lintian|linda|bug|grof
 _TOP_MODULE = re.compile(r"(\w+)\.py|(\w+)/__init__\.py")
 _DPKG = re.compile(r"var/lib/dpkg/(?:info|status\.d)/([^/:]+)(?::[^/]+)?\.md5sums")
 # Made by the tools that make environments, and in no RECORD.
-_SEEDED = re.compile(r"_virtualenv\.(?:py|pth)|distutils-precedence\.pth|__editable__.*|easy-install\.pth|README\.txt")
+_SEEDED = re.compile(r"\.lock|_virtualenv\.(?:py|pth)|distutils-precedence\.pth|__editable__.*|easy-install\.pth|README\.txt")
 _DEBIANS = re.compile(r"usr/lib/python3(?:\.\d+)?/")  # RECORDs that lie there name other places
 _AGAIN = "install its distribution again, or build the image again"
 
