@@ -59,12 +59,17 @@ def read_conda_packages(prefix: Path) -> CondaPrefix:
     return CondaPrefix(packages=tuple(packages), damaged=tuple(damaged))
 
 
-def _read_record(file: Path) -> CondaPackage | None:
+def read_record(file: Path) -> dict[str, Any] | None:
+    """The document of one record; None for what is no plain file, too long or damaged."""
     try:
-        document: Any = json.loads(file.read_bytes()) if file.stat().st_size <= _SIZE_LIMIT else None
+        document: Any = json.loads(file.read_bytes()) if file.is_file() and file.stat().st_size <= _SIZE_LIMIT else None
     except (OSError, ValueError, RecursionError):
         return None
-    if not isinstance(document, dict):
+    return document if isinstance(document, dict) else None
+
+
+def _read_record(file: Path) -> CondaPackage | None:
+    if (document := read_record(file)) is None:
         return None
     name, version = document.get("name"), document.get("version")
     if not isinstance(name, str) or not isinstance(version, str) or not _NAME.fullmatch(name) or not _VERSION.fullmatch(version):

@@ -100,6 +100,8 @@ def _read_metadata(folder: str, file: Path, *, legacy: bool) -> Distribution:
 
 
 def _read_text(file: Path) -> str:
+    if not file.is_file():  # a pipe would never end
+        return ""
     try:
         with file.open("rb") as opened:
             return opened.read(_READ_LIMIT).decode("utf-8", "replace")

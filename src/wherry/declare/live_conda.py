@@ -99,7 +99,7 @@ def _is_alone(package: CondaPackage, key: str) -> bool:
 
 
 def _is_replaced(item: Distribution, noted: str | None) -> bool:
-    if noted is None or item.folder is None:
+    if noted is None or item.folder is None or not (item.folder / "RECORD").is_file():
         return False
     try:
         return hashlib.sha256((item.folder / "RECORD").read_bytes()).hexdigest() != noted

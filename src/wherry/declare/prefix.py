@@ -5,7 +5,6 @@ It looks at files; only where none tells the version, the prefix's own python is
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from wherry.declare.conda_meta import read_record
 from wherry.errors import DeclarationError
 
 _HINT = "the folder of a virtual environment, such as .venv, or $CONDA_PREFIX"
@@ -85,11 +85,8 @@ def _version_of_venv(settings: Mapping[str, str]) -> str | None:
 
 def _version_of_conda(path: Path) -> str | None:
     for record in sorted((path / "conda-meta").glob("python-3.*.json")):
-        try:
-            document = json.loads(record.read_bytes())
-        except (OSError, ValueError):
-            continue
-        if isinstance(document, dict) and document.get("name") == "python":
+        document = read_record(record)
+        if document is not None and document.get("name") == "python":
             found = re.match(r"3\.[0-9]+", str(document.get("version")))
             return found.group(0) if found else None
     return None

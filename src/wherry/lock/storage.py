@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wherry.errors import LockError
+from wherry.errors import LockError, StoreError
 from wherry.formats.lockfile import parse_lock, render_lock
 from wherry.model.lock import Lock
-from wherry.store.posix import explain_os_errors, write_atomically
+from wherry.store.posix import write_atomically
 
 LOCKFILE = "wherry.lock"
 _LIMIT = 16 << 20
@@ -34,8 +34,11 @@ def write_lock(root: Path, lock: Lock) -> bool:
     """Replace the lock as a whole; False when it says that already."""
     path = root / LOCKFILE
     raw = render_lock(lock).encode()
-    with explain_os_errors(path, full="make room on the project's disk"):
+    try:
         if path.is_file() and path.read_bytes() == raw:
             return False
         write_atomically(path, raw, root)
+    except OSError as error:
+        hint = "the project's folder must be writable and have room; with --frozen its lock is taken as it is"
+        raise StoreError(f"cannot be written: {error.strerror}", where=str(path), hint=hint) from error
     return True

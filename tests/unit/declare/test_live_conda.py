@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 from tests.unit.declare.projects import ONE, write_files
@@ -163,6 +164,19 @@ def test_what_another_machine_cannot_have_is_named(tmp_path: Path) -> None:
     assert "  # not possible: boat 1.0 (an editable install of /home/me/boat)\n" in text
     write_files(tmp_path, {"environment.yml": text})
     read_conda_file(tmp_path, "environment.yml", {})
+
+
+def test_what_is_no_plain_file_is_not_read(tmp_path: Path) -> None:
+    """A pipe never ends, and neither does /dev/zero."""
+    broken = prefix(tmp_path, dist("numpy", "1.0"))
+    os.mkfifo(broken / "conda-meta/python-3.0-0.json")
+    os.mkfifo(broken / "conda-meta/pipe-1-0.json")
+    (broken / "conda-meta/zero-1-0.json").symlink_to("/dev/zero")
+    os.mkfifo(next(broken.rglob("*.dist-info")) / "direct_url.json")
+    live = read_live_environment(broken)
+    assert set(lines(live)) == {"numpy==1.0", "python=3.12.1"}
+    for name in ("pipe-1-0", "python-3.0-0", "zero-1-0"):
+        assert f"conda-meta/{name}.json is damaged: its package is not in the list" in live.notes
 
 
 def test_two_records_of_one_distribution_are_told(tmp_path: Path) -> None:
