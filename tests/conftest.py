@@ -33,6 +33,7 @@ def private_places(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
     monkeypatch.setenv("WHERRY_STORE", str(home / "store"))
     monkeypatch.setenv("WHERRY_CACHE", str(home / "cache"))
     monkeypatch.setenv("WHERRY_ENVS", str(home / "envs"))
+    monkeypatch.setenv("WHERRY_JOBS", str(home / "jobs"))
 
 
 @pytest.fixture

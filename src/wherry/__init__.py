@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wherry.pipeline import Project as Project
+    from wherry.run.metrics import log_metric as log_metric
+    from wherry.run.metrics import log_params as log_params
 
 from wherry.version import VERSION
 
 __version__ = VERSION
-__all__ = ["Project", "__version__"]
+__all__ = ["Project", "__version__", "log_metric", "log_params"]
 
-_LAZY = {"Project": "wherry.pipeline"}
+_LAZY = {"Project": "wherry.pipeline", "log_metric": "wherry.run.metrics", "log_params": "wherry.run.metrics"}
 
 
 def __getattr__(name: str) -> object:

@@ -184,6 +184,16 @@ def survey_environments(root: Path | None, env: Mapping[str, str], platform: Pla
     return tuple(list_environments(root.absolute() if root else None, environments_path(env), digest_of))
 
 
+def find_ready(declared: Declaration, locked: PlatformLock, env: Mapping[str, str]) -> FoundEnvironment | None:
+    """The project's own environment, if it is whole and made from this lock, for these variables."""
+    prefix, digest = project_place(declared.root), packages_digest(locked)
+    variables = localise_variables(dict(declared.env), declared.workdir, declared.root)
+    for found in list_environments(declared.root, environments_path(env), lambda _record: digest):
+        if found.prefix == prefix and found.state == "ok" and found.record.variables == variables:
+            return found
+    return None
+
+
 def _plan_kernel(locked: PlatformLock, name: str, prefix: Path, env: Mapping[str, str]) -> Path:
     names = {wheel.name for wheel in locked.wheels} | {record.name for record in locked.records}
     if "ipykernel" not in names:

@@ -27,14 +27,15 @@ from wherry.declare.code import find_secrets
 from wherry.declare.conda import LOCK_NAMES, NAMES
 from wherry.declare.fingerprint import declaration_digest
 from wherry.declare.project import read_declaration
-from wherry.environments import EnvironmentSources, EnvironmentWish, make_environment
+from wherry.environments import EnvironmentSources, EnvironmentWish, find_ready, make_environment
 from wherry.errors import FormatError, LockError, StoreError
 from wherry.lock.resolution import is_answered, require_answered, resolve_lock
 from wherry.lock.storage import LOCKFILE, read_lock, write_lock
 from wherry.managed import open_managed
 from wherry.model.declaration import DebianBase, Declaration
+from wherry.model.digest import Digest
 from wherry.model.image import BuildResult
-from wherry.model.lock import BuildKind, Lock, PlatformLock
+from wherry.model.lock import BuildKind, Lock, PlatformLock, packages_digest
 from wherry.model.platform import Platform
 from wherry.model.progress import Progress, be_silent
 from wherry.rebuild import ProjectFiles, finish_build, known_blobs
@@ -148,6 +149,26 @@ class Project:
         with finder as found, side as conda, self._forgetting_damage(found, locked):
             sources = EnvironmentSources(finder=found, conda=conda_source(conda, locked, project.value), bring_python=bring)
             return make_environment(declared, locked, wish, sources, self.env, self.cache, self._progress, self._say)
+
+    def ready_environment(self, wishes: Wishes = Wishes()) -> FoundEnvironment:
+        """The project's own environment, as the lock has it: the one that is there, or one made now."""
+        platform = read_host_platform()
+        project = self._locked(replace(wishes, platforms=(platform,)))
+        found = find_ready(project.declaration, project.value.for_platform(platform), self.env)
+        if found is None:
+            self._say("no environment of this lock yet: making it")
+            found = self.create_environment(wishes)
+        return found
+
+    def packages_digest(self) -> Digest:
+        """The digest of this machine's locked packages. The lock is made when there is none."""
+        platform = read_host_platform()
+        return packages_digest(self._locked(Wishes(platforms=(platform,))).value.for_platform(platform))
+
+    def list_watched(self) -> tuple[str, ...]:
+        """The files that decide what is locked; none where a folder is built from, for all its files do."""
+        lock = read_lock(self.root)
+        return () if lock is None or builds_folders(lock) else watched_files(self.declare())
 
     def _locked(self, wishes: Wishes) -> LockedProject:
         """The project with its lock, which is made when there is none and extended by platforms it lacks."""
@@ -273,11 +294,16 @@ class LockedProject:
 
     def _is_usual(self, name: str, declared: Declaration) -> bool:
         """Whether a build without options would make the same. A folder that something is built from is always looked at."""
-        if any(build.kind is BuildKind.FOLDER for locked in self.value.platforms for build in locked.builds):
+        if builds_folders(self.value):
             return False
         asked = read_declaration(self.project.root, self.project.env)
         same = (name, declared.platforms) == (f"{asked.name}:latest", tuple(sorted(asked.platforms)))
         return same and not self.wishes.frozen
+
+
+def builds_folders(lock: Lock) -> bool:
+    """Whether something locked is built from a folder."""
+    return any(build.kind is BuildKind.FOLDER for locked in lock.platforms for build in locked.builds)
 
 
 def with_layers(lock: Lock, built: PlatformLock) -> Lock:

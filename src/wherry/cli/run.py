@@ -1,22 +1,25 @@
-"""`wherry run`: a command, or the entrypoint, in the project's image."""
+"""`wherry run`: a command, or the entrypoint, in the project's image; or as a job where a target takes it."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from wherry.cli.base_layers import bring_base_layers
 from wherry.cli.epilog import render_examples
 from wherry.cli.talk import say, show_progress
+from wherry.declare.targets import read_targets
+from wherry.engines.choice import NAMES as ENGINES
 from wherry.engines.choice import find_engine
 from wherry.engines.port import EngineImage, Mount, RunSpec
 from wherry.errors import UsageError
+from wherry.model.job import Target
 from wherry.model.platform import Platform
 from wherry.run.grammar import parse_env, parse_mount, parse_port
 from wherry.run.launch import choose_terminal, pick_runnable, run_image
@@ -30,6 +33,16 @@ ON = typer.Option(
 )
 IMAGE = typer.Option("--image", metavar="REF|NAME|ID", help="Another image than the project's.")
 PLATFORM = typer.Option("--platform", metavar="OS/ARCH", help="The image for this platform instead of the machine's own.")
+RUN_ON = typer.Option(
+    "--on",
+    metavar="TARGET",
+    help="local, container or a target of wherry.toml: the command is a job there. "
+    "Or podman, docker, containerd, bubblewrap: a plain container; else WHERRY_ENGINE, else the first usable.",
+)
+AGAIN = typer.Option("--again", metavar="ID", help="Do this job again; say what cannot be the same.")
+CPUS = typer.Option("--cpus", metavar="N", help="Processors that a job may use.")
+MEMORY = typer.Option("--memory", metavar="SIZE", help="Memory that a job may use, such as 4GiB.")
+TIME = typer.Option("--time", metavar="LENGTH", help="Stop a job after this time, such as 1h30m.")
 PROJECT = typer.Option("--project", metavar="DIR", help="The project's folder.")
 VOLUME = typer.Option("-v", "--volume", metavar="HOST:CONTAINER[:ro]", help="Mount a folder, a file or a named volume.")
 PUBLISH = typer.Option("-p", "--publish", metavar="[HOST:]PORT", help="Publish a port.")
@@ -46,6 +59,7 @@ _EPILOG = render_examples(
     ("wherry run", "the entrypoint"),
     ("wherry run python train.py --epochs 3", "a command instead of it"),
     ("wherry run --on docker -v ./data:/data:ro -- python -m app", ""),
+    ("wherry run --on local -- train.py --lr 0.1", "a job, recorded"),
     before="A command replaces the image's entrypoint, as with uv run. The exit code is the command's.",
 )
 
@@ -59,7 +73,8 @@ def run_command(
     command: Annotated[
         list[str] | None, typer.Argument(metavar="CMD", help="Without it: the image's entrypoint. -- may stand before it.")
     ] = None,
-    on: Annotated[str | None, ON] = None,
+    on: Annotated[str | None, RUN_ON] = None,
+    again: Annotated[str | None, AGAIN] = None,
     image: Annotated[str | None, IMAGE] = None,
     volume: Annotated[list[str] | None, VOLUME] = None,
     publish: Annotated[list[str] | None, PUBLISH] = None,
@@ -70,6 +85,9 @@ def run_command(
     user: Annotated[str | None, USER] = None,
     network: Annotated[str | None, NETWORK] = None,
     gpus: Annotated[str | None, GPUS] = None,
+    cpus: Annotated[float | None, CPUS] = None,
+    memory: Annotated[str | None, MEMORY] = None,
+    time: Annotated[str | None, TIME] = None,
     read_only: Annotated[bool, READ_ONLY] = False,
     interactive: Annotated[bool, INTERACTIVE] = True,  # noqa: ARG001 - docker's flag, always so here
     tty: Annotated[bool, TTY] = False,
@@ -77,6 +95,13 @@ def run_command(
     project: Annotated[Path, PROJECT] = Path(),
 ) -> None:
     """Run a command, or the entrypoint, in the project's image."""
+    target = find_target(on, again, image, project)
+    if target is not None or again is not None:
+        others = {"-v": volume, "-p": publish, "-w": workdir, "-u": user, "--read-only": read_only, "-t": tty}
+        refuse_options(others | {"--no-rm": not remove, "--image": image, "--platform": platform}, "a job has none of its own")
+        limits = {"cpus": cpus, "memory": memory, "gpus": gpus, "time": time}
+        raise typer.Exit(begin_job(target, again, command or [], project, env or (), detach, network, limits))
+    refuse_options({"--cpus": cpus, "--memory": memory, "--time": time}, "only jobs have limits")
     folder, surroundings = Path.cwd(), os.environ
     mounts = tuple(parse_mount(text, folder, surroundings) for text in volume or ())
     ports = tuple(parse_port(text) for text in publish or ())
@@ -98,6 +123,46 @@ def run_command(
     if result.container is not None:
         print(result.container)
     raise typer.Exit(result.exit_code)
+
+
+def find_target(on: str | None, again: str | None, image: str | None, project: Path) -> Target | None:
+    """The target that takes the command as a job; None where it runs in a plain container."""
+    if on is None or (image is not None and on in ENGINES):
+        return None
+    if again is not None:
+        raise UsageError("a job is done again where it was", where="--again", hint="leave --on away")
+    targets = read_targets(project)
+    if on not in targets and on not in ENGINES:
+        raise UsageError(f"no target {on!r}", where="--on", hint=", ".join((*targets, *ENGINES)))
+    return targets.get(on)
+
+
+def refuse_options(given: Mapping[str, object], why: str) -> None:
+    """Options that mean nothing here are an error, not passed over."""
+    if names := [name for name, value in given.items() if value]:
+        hint = "[targets.NAME] in wherry.toml says where jobs run, and with what" if why.startswith("a job") else "--on local"
+        raise UsageError(f"{', '.join(names)}: {why}", hint=hint)
+
+
+def begin_job(
+    target: Target | None,
+    again: str | None,
+    command: list[str],
+    project: Path,
+    env: Sequence[str],
+    detach: bool,
+    network: str | None,
+    limits: Mapping[str, Any],
+) -> int:
+    """The command as a job; its exit code."""
+    from wherry.cli.run_job import JobOptions, run_again, run_job  # records and backends, for jobs only
+
+    options = JobOptions(env=env, detach=detach, network=network, **limits)
+    if target is not None:
+        return run_job(target, tuple(command), project, options)
+    if command:
+        raise UsageError("the job's own command is run again", where="--again", hint="leave the command away")
+    return run_again(again or "", options)
 
 
 def find_image(

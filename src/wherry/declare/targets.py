@@ -162,8 +162,9 @@ def _parse_gpus(value: object, where: str) -> str | None:
 def _parse_time(value: object, where: str) -> float | None:
     if value is None:
         return None
-    found = _TIME.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found:
+    text = value.strip() if isinstance(value, str) else ""
+    found = _TIME.fullmatch(f"{text}s" if text.isdecimal() else text)
+    if isinstance(value, str) and found:
         days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
         total = float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
     else:

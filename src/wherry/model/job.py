@@ -127,6 +127,8 @@ class JobRecord:
     parameters: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str | None] = field(default_factory=dict)
     limits: Mapping[str, Any] = field(default_factory=dict)
+    data: tuple[str, ...] = ()
+    network: str | None = None
     platform: str
     lock: str | None = None
     image: str | None = None

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -24,10 +25,6 @@ from wherry.store.posix import KILL, detach_process, explain_os_errors, lock_han
 _STOPPED = (130, 143)  # what a supervised command gives when our end was asked for
 _PATIENCE = 10.0
 _TICK = 0.02
-
-
-class _AskedToEndError(BaseException):
-    """SIGTERM, before or after the command itself is watched."""
 
 
 def task_folder(job_folder: str | Path, index: int) -> Path:
@@ -48,15 +45,14 @@ def find_logs(job_folder: str | Path, index: int) -> TaskLogs:
 def start_task(
     folder: Path,
     work: Callable[[], int],
-    clear: Callable[[], None],
     then: Callable[[], None],
     *,
     seconds: float | None,
     stdin: bool,
 ) -> None:
-    """Begin a task. `work` runs the command to its end, with our stdout and stderr, and ends it in an orderly way at SIGTERM.
+    """Begin a task. `work` runs the command to its end, with our stdout and stderr; while it does, SIGTERM is its to handle.
 
-    `clear` ends what may be left of it; `then` is told when ``end.json`` is there. All three are called in the supervisor.
+    `then` is told when ``end.json`` is there. Both are called in the supervisor.
     """
     with explain_os_errors(folder):
         folder.mkdir(parents=True)
@@ -66,19 +62,17 @@ def start_task(
         sys.stdout.flush()
         sys.stderr.flush()
         if detach_process() == 0:
-            _supervise(folder, work, clear, then, seconds, stdin)
+            _supervise(folder, work, then, seconds, stdin)
     finally:
         os.close(handle)
 
 
-def _supervise(
-    folder: Path, work: Callable[[], int], clear: Callable[[], None], then: Callable[[], None], seconds: float | None, stdin: bool
-) -> None:
+def _supervise(folder: Path, work: Callable[[], int], then: Callable[[], None], seconds: float | None, stdin: bool) -> None:
     """The whole life of the supervisor; never returns."""
     try:
         write_atomically(folder / "begun.json", json.dumps({"pid": os.getpid()}).encode())
         _redirect(folder, stdin)
-        end = _watch(folder, work, clear, seconds)
+        end = _watch(folder, work, seconds)
         write_end(folder, end)
         then()
     except BaseException:  # noqa: BLE001 - nobody is above us, and the file that we write to is the task's own
@@ -103,25 +97,19 @@ def _redirect(folder: Path, stdin: bool) -> None:
     sys.stderr = os.fdopen(2, "w", closefd=False)
 
 
-def _watch(folder: Path, work: Callable[[], int], clear: Callable[[], None], seconds: float | None) -> TaskEnd:
+def _watch(folder: Path, work: Callable[[], int], seconds: float | None) -> TaskEnd:
     late: list[bool] = []
 
     def ring() -> None:
         late.append(True)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def stop(_number: int, _frame: object) -> None:
-        raise _AskedToEndError
-
-    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGTERM, _keep_signal)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         if seconds is not None:
             set_alarm(seconds, ring)
         code = work()
-    except _AskedToEndError:
-        clear()
-        code = 143
     except WherryError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
@@ -129,6 +117,17 @@ def _watch(folder: Path, work: Callable[[], int], clear: Callable[[], None], sec
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it comes too late to matter
     sys.stderr.flush()
     return _judge(code, late=bool(late), cancelled=(folder / "cancelled").exists())
+
+
+def _keep_signal(number: int, _frame: object) -> None:
+    """SIGTERM before the command is watched: handed on to whoever watches it then. Ending now might leave a half-started one."""
+
+    def hand_on() -> None:
+        while signal.getsignal(number) is _keep_signal:
+            time.sleep(_TICK)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=hand_on, daemon=True).start()
 
 
 def _judge(code: int, *, late: bool, cancelled: bool) -> TaskEnd:

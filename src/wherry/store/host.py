@@ -13,6 +13,11 @@ def read_host_platform() -> Platform:
     return Platform.parse(platform.machine().lower())
 
 
+def read_host_name() -> str:
+    """What this machine calls itself."""
+    return platform.node() or "localhost"
+
+
 def read_host_glibc() -> tuple[int, int]:
     """This machine's C library; (2, 17), which conda takes for the oldest, where it has another."""
     try:

@@ -27,6 +27,11 @@ def environments_path(env: Mapping[str, str]) -> Path:
     return _place(env, "WHERRY_ENVS", "XDG_DATA_HOME", ".local/share", "wherry/envs")
 
 
+def jobs_path(env: Mapping[str, str]) -> Path:
+    """Records, logs and outputs of jobs, one folder each."""
+    return _place(env, "WHERRY_JOBS", "XDG_DATA_HOME", ".local/share", "wherry/jobs")
+
+
 def _place(env: Mapping[str, str], own: str, xdg: str, below_home: str, name: str) -> Path:
     if env.get(own):
         return Path(env[own]).absolute()

@@ -88,9 +88,8 @@ class ContainerBackend:
             for note in engine.list_notes(spec):
                 self._say(note)
             work = partial(_run_container, engine, spec, job.limits)
-            clear = partial(_clear, engine, spec.name, job, self._env)
             folder = task_folder(job.folder, index)
-            start_task(folder, work, clear, self._then, seconds=job.limits.seconds, stdin=self._stdin)
+            start_task(folder, work, self._then, seconds=job.limits.seconds, stdin=self._stdin)
 
     def poll(self, job: Job) -> dict[int, TaskEnd]:
         return {index: read_end(task_folder(job.folder, index)) for index in list_tasks(job.folder)}

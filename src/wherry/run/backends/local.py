@@ -65,9 +65,7 @@ class LocalBackend:
         for index in indices:
             env = self._render_env(job, index, prefix, record)
             work = partial(_run_command, job, env)
-            start_task(
-                task_folder(job.folder, index), work, lambda: None, self._then, seconds=job.limits.seconds, stdin=self._stdin
-            )
+            start_task(task_folder(job.folder, index), work, self._then, seconds=job.limits.seconds, stdin=self._stdin)
 
     def poll(self, job: Job) -> dict[int, TaskEnd]:
         return {index: read_end(task_folder(job.folder, index)) for index in list_tasks(job.folder)}

@@ -1,0 +1,157 @@
+"""The records of jobs, behind a small port, in an embedded SQLite database that many processes write at once.
+
+Rules: one short transaction a call; write-ahead logging, so that whoever reads waits for nobody; a record that is final is never
+changed. A record is a JSON document of a fixed version beside the columns that lists are made of. No connection outlives a call,
+for a process that forks must not share one.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from wherry.errors import StoreError, UsageError
+from wherry.model.job import JobRecord, JobState, Output, TaskEnd
+from wherry.store.posix import hold_lock
+
+SCHEMA = 1
+_PATIENCE = 60.0  # seconds to wait for other writers
+_TABLE = """
+CREATE TABLE IF NOT EXISTS jobs (
+    id TEXT PRIMARY KEY, started REAL NOT NULL, project TEXT NOT NULL, state TEXT NOT NULL, document TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (started DESC, id);
+CREATE INDEX IF NOT EXISTS jobs_of_project ON jobs (project, started DESC, id);
+CREATE INDEX IF NOT EXISTS jobs_running ON jobs (state) WHERE state = 'running';
+"""
+
+
+class JobRecords(Protocol):
+    """Where records are kept."""
+
+    def add(self, record: JobRecord) -> None:
+        """Keep a new record."""
+        ...
+
+    def finish(self, job: str, end: TaskEnd, outputs: Sequence[Output]) -> bool:
+        """Set how a job ended; False if that is known already, or the record is gone."""
+        ...
+
+    def find(self, text: str) -> JobRecord:
+        """The record whose ID is `text` or alone begins so."""
+        ...
+
+    def read(self, *, project: str | None = None, running: bool = False, most: int | None = None) -> tuple[JobRecord, ...]:
+        """Records, the youngest first."""
+        ...
+
+    def remove(self, job: str) -> None:
+        """Forget a record; one that is gone is fine."""
+        ...
+
+
+class SqliteRecords:
+    """Records in one file. A file that is none of ours is an error, and stays as it is."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def add(self, record: JobRecord) -> None:
+        values = (record.id, record.started, record.project, record.state.value, render_record(record))
+        with self._open() as database:
+            database.execute("INSERT INTO jobs VALUES (?, ?, ?, ?, ?)", values)
+
+    def finish(self, job: str, end: TaskEnd, outputs: Sequence[Output]) -> bool:
+        with self._open() as database:
+            database.execute("BEGIN IMMEDIATE")
+            row = database.execute("SELECT document FROM jobs WHERE id = ? AND state = 'running'", (job,)).fetchone()
+            if row is None:
+                return False
+            record = parse_record(row[0])
+            record = replace(record, state=end.state, exit_code=end.exit_code, ended=end.ended, outputs=tuple(outputs))
+            database.execute("UPDATE jobs SET state = ?, document = ? WHERE id = ?", (end.state.value, render_record(record), job))
+        return True
+
+    def find(self, text: str) -> JobRecord:
+        if not text.isalnum():
+            raise UsageError(f"{text!r} is no job's ID", hint="wherry job ls")
+        with self._open() as database:
+            rows = database.execute(
+                "SELECT id, document FROM jobs WHERE id >= ? AND id < ? ORDER BY id LIMIT 8", (text, text + "\x7f")
+            ).fetchall()
+        exact = [document for name, document in rows if name == text]
+        if not rows:
+            raise StoreError(f"no job {text!r}", where=str(self._path), hint="wherry job ls --all")
+        if not exact and len(rows) > 1:
+            raise StoreError(f"{text!r} means several jobs: {', '.join(name for name, _ in rows)}", hint="more of the ID")
+        return parse_record(exact[0] if exact else rows[0][1])
+
+    def read(self, *, project: str | None = None, running: bool = False, most: int | None = None) -> tuple[JobRecord, ...]:
+        conditions = ["project = :project"] if project is not None else []
+        conditions += ["state = 'running'"] if running else []
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        query = f"SELECT document FROM jobs {where} ORDER BY started DESC, id LIMIT :most"  # noqa: S608 - words of ours alone
+        with self._open() as database:
+            rows = database.execute(query, {"project": project, "most": -1 if most is None else most}).fetchall()
+        return tuple(parse_record(document) for (document,) in rows)
+
+    def remove(self, job: str) -> None:
+        with self._open() as database:
+            database.execute("DELETE FROM jobs WHERE id = ?", (job,))
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """A connection for one transaction."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with closing(sqlite3.connect(self._path, timeout=_PATIENCE)) as database:
+                self._prepare(database)
+                with database:
+                    yield database
+        except sqlite3.Error as error:
+            hint = "move the file away if it is no list of jobs" if isinstance(error, sqlite3.DatabaseError) else None
+            raise StoreError(f"the list of jobs cannot be used: {error}", where=str(self._path), hint=hint) from error
+        except OSError as error:
+            raise StoreError(error.strerror or str(error), where=str(self._path), hint="WHERRY_JOBS says where jobs lie") from error
+
+    def _prepare(self, database: sqlite3.Connection) -> None:
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA:
+            raise StoreError("the list of jobs is of a newer wherry", where=str(self._path), hint="use that one")
+        if version < SCHEMA:
+            # Both settings stay in the file. One at a time: nobody waits for a change of journal mode.
+            with hold_lock(self._path.with_suffix(".lock"), exclusive=True):
+                database.execute("PRAGMA journal_mode = WAL")
+                database.executescript(f"BEGIN IMMEDIATE; {_TABLE} PRAGMA user_version = {SCHEMA}; COMMIT;")
+        database.execute("PRAGMA synchronous = NORMAL")
+
+
+def render_record(record: JobRecord) -> str:
+    """The document of a record."""
+    return json.dumps(record_values(record), separators=(",", ":"), ensure_ascii=False)
+
+
+def record_values(record: JobRecord) -> dict[str, Any]:
+    """A record as plain values."""
+    return {**asdict(record), "state": record.state.value}
+
+
+def parse_record(document: str) -> JobRecord:
+    """Read what `render_record` wrote. Keys that this version does not know are left out."""
+    value = json.loads(document)
+    known: Mapping[str, Any] = {key: one for key, one in value.items() if key in JobRecord.__dataclass_fields__}
+    outputs = tuple(Output(**output) for output in value["outputs"])
+    return JobRecord(
+        **{
+            **known,
+            "state": JobState(value["state"]),
+            "command": tuple(value["command"]),
+            "data": tuple(value["data"]),
+            "outputs": outputs,
+        }
+    )
