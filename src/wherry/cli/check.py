@@ -37,6 +37,7 @@ EXAMPLES = render_examples(
     ("wherry check .venv", "an environment on this machine"),
     ("wherry check dist/*.whl", "a wheel"),
     ("wherry check --ignore root-user", "seen, and accepted"),
+    ("wherry check --rebuild ghcr.io/you/anomaly:7", "built again from the sources that it carries"),
     ("wherry check --explain symbol-version", "what a rule means"),
 )
 
@@ -56,7 +57,10 @@ def check_subject(
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
     files: Annotated[bool, typer.Option("--files", help="Also hold every file against RECORD, dpkg's lists and the lock.")] = False,
     fix: Annotated[bool, typer.Option("--fix", help="Of a project: write the remedies into its declaration, and lock.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Ask Debian's index only if it is here.")] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Instead: build the image again from its sources alone, and compare.")
+    ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask nothing of the network but a registry that is named.")] = False,
     ignore: Annotated[
         list[str] | None, typer.Option("--ignore", metavar="RULE[:SUBJECT]", help="Leave out findings; may be given again.")
     ] = None,
@@ -70,6 +74,9 @@ def check_subject(
     """
     if explain is not None:
         _explain(explain, as_json)
+        return
+    if rebuild:
+        _rebuild(subject, parse_platforms(platform), offline=offline, plain_http=plain_http, as_json=as_json)
         return
     root, ignored = Path(subject or "."), parse_ignored(ignore or ())
     if fix and (not root.is_dir() or is_environment(root) or is_root(root)):
@@ -108,6 +115,14 @@ def _find_remedies(one: Report, *, offline: bool) -> Report:
         except WherryError as error:
             say(f"no remedies out of Debian's index: {error.what}")
     return add_remedies(one, packages)
+
+
+def _rebuild(subject: str | None, platforms: tuple[Platform, ...], *, offline: bool, plain_http: bool, as_json: bool) -> None:
+    # Only here: it takes all that a build takes.
+    from wherry.cli.check_rebuild import check_rebuild
+
+    if not check_rebuild(subject, platforms, offline=offline, plain_http=plain_http, as_json=as_json):
+        raise typer.Exit(CheckError.exit_code)
 
 
 def _explain(rule: str, as_json: bool) -> None:
