@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "push": (("push",), "Push the project's image to a registry."),
     "release": (("release",), "Sign an image for a channel's devices, with one small parcel for each release that they may have."),
     "channel": (("channel",), "Make, sign and look after the folder that devices read."),
-    "export": (("export",), "Write what other systems deploy an image by."),
+    "export": (("export",), "Write what other systems build or deploy an image by."),
     "env": (("env",), "Make, list and remove environments on this machine."),
     "job": (("job",), "List, watch, compare, stop and remove jobs."),
     "image": (("image", "pull", "delta"), "List, inspect, move and remove images."),
