@@ -21,6 +21,7 @@ ALLOWED = {
     "store/posix.py": POSIX_ONLY,
     "engines/sandbox_process.py": {"memfd_create", "SIGKILL"},
     "engines/unpack.py": {"O_NOFOLLOW", "fchmod"},
+    "lock/build_sandbox.py": {"O_NOFOLLOW"},
     "store/disk.py": {"O_NOFOLLOW"},
     "store/folder_tree.py": {"O_DIRECTORY", "O_NOFOLLOW"},
 }

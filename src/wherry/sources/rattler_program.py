@@ -19,6 +19,7 @@ from typing import Any
 
 from wherry.errors import DeclarationError, FormatError, LockError, StoreError, TransferError, TrustError, UsageError, WherryError
 from wherry.formats.urls import scrub_text
+from wherry.store.posix import KILL
 
 WORKER = "wherry.sources.rattler_worker"
 _LAST_WORDS = 300  # characters
@@ -63,7 +64,7 @@ def _environment() -> dict[str, str]:
 def _explain_end(command: str, code: int, stderr: bytes) -> WherryError:
     lines = [line for line in stderr.decode("utf-8", "replace").splitlines() if line.strip() and "RUST_BACKTRACE" not in line]
     words = scrub_text(" ".join(lines[-3:]))[-_LAST_WORDS:]
-    if code == -signal.SIGKILL:
+    if code == -KILL:
         return StoreError("the system ended py-rattler's process", where=command, hint="there may be too little memory")
     how = f"by {signal.Signals(-code).name}" if code < 0 and -code in list(signal.Signals) else f"with exit code {code}"
     said = f"; it said: {words}" if words else ""

@@ -7,20 +7,18 @@ libraries print goes to stderr, so that the answer stands alone on stdout.
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from wherry.errors import UsageError, WherryError
 from wherry.formats.urls import scrub_text
+from wherry.store.posix import end_with_parent
 
 _LAST_WORDS = 300  # characters
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 _COMMANDS = {
     "find": ("wherry.sources.rattler_solve", "find_records"),
@@ -59,11 +57,6 @@ def main() -> None:
         found = answer_request(sys.argv[1], json.load(sys.stdin.buffer))
         answer.write(json.dumps(found).encode())
     os._exit(0)  # the threads of py-rattler outlive an error, and would crash in an interpreter that is being torn down
-
-
-def end_with_parent() -> None:
-    """A parent that was killed clears nothing away; whoever does it after it must not find us writing on."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def test_without_py_rattler_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
 
 def test_it_ends_with_a_parent_that_is_killed():
     """Its stdout closes when it is gone: it holds the only other end."""
-    child = "from wherry.sources.rattler_worker import end_with_parent; end_with_parent(); print('ready', flush=True); input()"
+    child = "from wherry.store.posix import end_with_parent; end_with_parent(); print('ready', flush=True); input()"
     parent = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
     with subprocess.Popen(
         [sys.executable, "-c", parent, child], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
