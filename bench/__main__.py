@@ -23,6 +23,7 @@ BENCHES = {
     "conda-lock": "bench.conda_lock",
     "conda-read": "bench.conda_read",
     "deliver": "bench.deliver",
+    "run": "bench.run",
 }
 
 

@@ -111,7 +111,7 @@ class Jobs:
         """The record as it is by now: one whose job has ended, or is lost, says so from here on."""
         if record.state.is_final or record.host != read_host_name():
             return record
-        end = self._look(record)
+        end = self.look(record)
         if not end.state.is_final:
             return record
         if end.state is JobState.LOST:
@@ -119,7 +119,8 @@ class Jobs:
         self.records.finish(record.id, end, tuple(list_outputs(self.place / record.id / OUTPUTS)))
         return self.records.find(record.id)
 
-    def _look(self, record: JobRecord) -> TaskEnd:
+    def look(self, record: JobRecord) -> TaskEnd:
+        """How far a job of this machine is, whatever its record says."""
         held = is_held(self.place / record.id / _SUBMIT)  # before the tasks: whoever begins them holds it until they are there
         ends = LocalBackend(self._env).poll(self.job_of(record))
         if not ends:

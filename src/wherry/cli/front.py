@@ -1,7 +1,7 @@
 """The entry point: small, so that what is asked most often is answered before anything heavy is imported.
 
-A rebuild of a known project goes straight to `wherry.rebuild`; everything else to the command line proper. Errors of
-ours become two lines and an exit code here, and nowhere else.
+A rebuild of a known project goes straight to `wherry.rebuild`, a job without options to where it is begun; everything else to
+the command line proper. Errors of ours become two lines and an exit code here, and nowhere else.
 """
 
 from __future__ import annotations
@@ -45,6 +45,12 @@ def _run(arguments: list[str]) -> int:
 
         if rebuild_quickly(arguments[1:]):
             return 0
+    if arguments[:2] == ["run", "--on"]:
+        from wherry.cli.quick_job import run_quickly
+
+        code = run_quickly(arguments[1:])
+        if code is not None:
+            return code
     from wherry.cli.app import app, usage_error
 
     try:

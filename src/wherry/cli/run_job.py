@@ -150,10 +150,12 @@ def watch_job(jobs: Jobs, record: JobRecord) -> int:
             signal.signal(number, action)
     if received:
         return 128 + received[0]
-    ended = jobs.settle(record)
-    if ended.exit_code is None:
+    # The supervisor writes the record meanwhile; only of a lost job that is left to whoever looks.
+    end = jobs.look(record)
+    if end.exit_code is None:
+        jobs.settle(record)
         raise JobError(f"job {record.id} is lost: whoever watched it was killed", hint=f"wherry run --again {record.id}")
-    return ended.exit_code
+    return end.exit_code
 
 
 def _cancel(jobs: Jobs, record: JobRecord, grace: float) -> None:
