@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from wherry.cli.base_layers import bring_base_layers
 from wherry.cli.pull import names_a_registry
 from wherry.cli.talk import format_size, print_json, say, show_progress
 from wherry.declare.project import read_declaration
@@ -58,6 +59,8 @@ def _gather(subject: str | None, platforms: tuple[Platform, ...], offline: bool,
     images = [image for image in read_images(store, store.resolve(name)) if not platforms or image.platform in platforms]
     if not images:
         raise StoreError("no image for these platforms", where=name, hint="wherry build --platform OS/ARCH")
+    if not offline:
+        bring_base_layers(store, images)
     return gather_sources(Path(), images, store, cache_path(os.environ), os.environ, offline=offline, progress=progress, say=say)
 
 
