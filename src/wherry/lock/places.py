@@ -5,7 +5,8 @@ from __future__ import annotations
 from wherry.errors import TransferError
 from wherry.model.declaration import IndexOptions
 
-_HINT = "check the address there; if it is right, the same command again, later"
+_AGAIN = "the same command again, later"
+_HINT = f"check the address there; if it is right, {_AGAIN}"
 
 
 def name_index(error: TransferError, indexes: IndexOptions) -> TransferError:
@@ -18,8 +19,8 @@ def name_index(error: TransferError, indexes: IndexOptions) -> TransferError:
 
 
 def name_place(error: TransferError, place: str | None) -> TransferError:
-    """`error` with a place, where there is one."""
+    """`error` with a place, where there is one. What it says to do stays, if it is more than to wait."""
     if place is None:
         return error
     what = f"{error.where}: {error.what}" if error.where else error.what
-    return TransferError(what, where=place, hint=_HINT)
+    return TransferError(what, where=place, hint=_HINT if error.hint in (None, _AGAIN) else error.hint)

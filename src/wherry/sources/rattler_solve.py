@@ -150,9 +150,19 @@ class _Index:
                 yield wish
 
     def describe(self, record: RepoDataRecord) -> dict[str, Any]:
+        """By the index that has it: of addresses and subdirs it may say anything."""
         document: dict[str, Any] = json.loads(record.to_json())
-        channel, _, place = record.url.removesuffix(record.file_name).rstrip("/").rpartition("/")
-        return {**document, "channel": self._names[channel], "subdir": place, "file": record.file_name}
+        channel, subdir = self._place_of(record)
+        return {**document, "channel": channel, "subdir": subdir, "file": record.file_name}
+
+    def _place_of(self, record: RepoDataRecord) -> tuple[str, str]:
+        channel, _, subdir = record.url.removesuffix(record.file_name).rstrip("/").rpartition("/")
+        if channel in self._names:
+            return self._names[channel], subdir
+        for place, opened in self._by_place.items():  # an index with an address of its own for its archives
+            if any(known.url == record.url for known in self._load(opened, record.name.normalized)):
+                return place
+        raise FormatError(f"no index has {record.file_name}", where=", ".join(self._names.values()))
 
     def list_versions(self, names: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
         """Of each name the versions that any channel has."""
