@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from wherry.errors import JobError
+from wherry.errors import EngineError, JobError
 from wherry.formats.job_metrics import LONGEST_LINE, JobMetrics, summarise
 from wherry.model.job import (
     BackendKind,
@@ -90,6 +90,7 @@ class Jobs:
                 self.records.add(record)
                 backend.submit(job, (0,))
         except BaseException:
+            backend.cancel(job, 0)
             self.records.remove(name)
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -115,9 +116,16 @@ class Jobs:
         if not end.state.is_final:
             return record
         if end.state is JobState.LOST:
-            self.backend_of(record).cancel(self.job_of(record), 0)
+            self._clear(record)
         self.records.finish(record.id, end, tuple(list_outputs(self.place / record.id / OUTPUTS)))
         return self.records.find(record.id)
+
+    def _clear(self, record: JobRecord) -> None:
+        """End what is left of a lost job. Where its engine cannot be reached that is said, and the job is lost all the same."""
+        try:
+            self.backend_of(record).cancel(self.job_of(record), 0)
+        except EngineError as error:
+            self._say(f"what is left of the lost job {record.id} could not be ended: {error.what}")
 
     def look(self, record: JobRecord) -> TaskEnd:
         """How far a job of this machine is, whatever its record says."""
@@ -238,17 +246,25 @@ def _shorten(text: str | None) -> str:
 
 
 def list_outputs(folder: Path) -> Iterable[Output]:
-    """The regular files in an outputs folder; links are not followed."""
+    """The regular files in an outputs folder; links are not followed. One that cannot be read has no digest."""
     for place, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
             path = Path(place, name)
             if path.is_symlink() or not path.is_file():
                 continue
-            with path.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-                size = os.fstat(file.fileno()).st_size
-                yield Output(path=path.relative_to(folder).as_posix(), size=size, sha256=sha256)
+            size, sha256 = _digest(path)
+            text = os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "backslashreplace")
+            yield Output(path=text, size=size, sha256=sha256)
+
+
+def _digest(path: Path) -> tuple[int, str]:
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            return os.fstat(file.fileno()).st_size, sha256
+    except OSError:
+        return 0, ""
 
 
 def _read_lines(path: Path) -> Iterable[bytes]:

@@ -110,10 +110,10 @@ def remove_command(jobs: Ids) -> None:
 
 
 def _describe(jobs: Jobs, record: JobRecord) -> dict[str, Any]:
-    metrics = jobs.read_metrics(record)
-    parameters = {**record.parameters, **metrics.parameters}
+    metrics, values = jobs.read_metrics(record), record_values(record)
+    parameters = {**values["parameters"], **metrics.parameters}
     last = {name: value if math.isfinite(value) else str(value) for name, value in metrics.last.items()}
-    return {**record_values(record), "parameters": parameters, "metrics": last, "folder": str(jobs.place / record.id)}
+    return {**values, "parameters": parameters, "metrics": last, "folder": str(jobs.place / record.id)}
 
 
 def _flatten(described: dict[str, Any]) -> dict[str, str]:
@@ -154,5 +154,5 @@ def _render_length(record: JobRecord) -> str:
 
 
 def _shorten(record: JobRecord) -> str:
-    text = " ".join(record.command)
+    text = " ".join(record_values(record)["command"])
     return text if len(text) <= _LONGEST_COMMAND else text[: _LONGEST_COMMAND - 1] + "…"

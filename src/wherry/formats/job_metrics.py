@@ -56,14 +56,19 @@ def parse_line(line: bytes) -> Measurement | dict[str, str] | None:
         return None
     params = value.get("params")
     if isinstance(params, dict):
-        return {str(key): one if isinstance(one, str) else json.dumps(one) for key, one in params.items()}
+        return {_as_text(key): _as_text(one) if isinstance(one, str) else json.dumps(one) for key, one in params.items()}
     name, number, step = value.get("metric"), value.get("value"), value.get("step")
     if not isinstance(name, str) or isinstance(number, bool) or not isinstance(number, int | float):
         return None
     try:
-        return Measurement(name=name, value=float(number), step=step if type(step) is int else None)
+        return Measurement(name=_as_text(name), value=float(number), step=step if type(step) is int else None)
     except OverflowError:
         return None
+
+
+def _as_text(text: str) -> str:
+    """JSON can spell what is no text: half of a surrogate pair."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def summarise(lines: Iterable[bytes]) -> JobMetrics:

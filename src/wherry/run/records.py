@@ -132,13 +132,25 @@ class SqliteRecords:
 
 
 def render_record(record: JobRecord) -> str:
-    """The document of a record."""
-    return json.dumps(record_values(record), separators=(",", ":"), ensure_ascii=False)
+    """The document of a record. In ASCII: words of a command line need not be text."""
+    return json.dumps({**asdict(record), "state": record.state.value}, separators=(",", ":"))
 
 
 def record_values(record: JobRecord) -> dict[str, Any]:
-    """A record as plain values."""
-    return {**asdict(record), "state": record.state.value}
+    """A record as plain values that can be shown."""
+    values: dict[str, Any] = _make_printable({**asdict(record), "state": record.state.value})
+    return values
+
+
+def _make_printable(value: Any) -> Any:
+    """What a command line or a file's name has that is no text is shown by its codes."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {_make_printable(key): _make_printable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_make_printable(inner) for inner in value]
+    return value
 
 
 def parse_record(document: str) -> JobRecord:

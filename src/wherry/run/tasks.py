@@ -70,8 +70,10 @@ def start_task(
 def _supervise(folder: Path, work: Callable[[], int], then: Callable[[], None], seconds: float | None, stdin: bool) -> None:
     """The whole life of the supervisor; never returns."""
     try:
-        write_atomically(folder / "begun.json", json.dumps({"pid": os.getpid()}).encode())
+        signal.signal(signal.SIGTERM, _keep_signal)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         _redirect(folder, stdin)
+        write_atomically(folder / "begun.json", json.dumps({"pid": os.getpid()}).encode())  # from here on others may signal us
         end = _watch(folder, work, seconds)
         write_end(folder, end)
         then()
@@ -104,8 +106,6 @@ def _watch(folder: Path, work: Callable[[], int], seconds: float | None) -> Task
         late.append(True)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    signal.signal(signal.SIGTERM, _keep_signal)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         if seconds is not None:
             set_alarm(seconds, ring)

@@ -34,6 +34,11 @@ def test_what_is_no_number_stays_so() -> None:
     assert parse_line(b"[" * 100_000) is None
 
 
+def test_names_are_text() -> None:
+    assert parse_line(b'{"metric": "\\ud800", "value": 1}') == Measurement(name="\\ud800", value=1.0)
+    assert parse_line(b'{"params": {"\\ud800": "\\udfff"}}') == {"\\ud800": "\\udfff"}
+
+
 def test_a_line_without_end_is_not_read() -> None:
     line = b'{"metric": "a", "value": 1, "pad": "' + b"x" * LONGEST_LINE + b'"}'
     assert summarise([line]).last == {}
