@@ -98,9 +98,10 @@ class _Bench:
             env = {**podman.env, **{key: value for key, value in self._env.items() if key.startswith("WHERRY_")}}
             job = [self._wherry, "run", "--on", "hold", "train.py"]
             run_process(job, cwd=project, env=env)
+            (record,) = json.loads(run_process([self._wherry, "job", "ls", "-n", "1", "--json"], env=env).output)["jobs"]
             mount = f"{project}:/app:ro"
             bare = ["podman", "run", "--rm", "--network", "none", "-u", "0:0", "-v", mount, "--entrypoint", "python"]
-            yield from self._compare(case, "podman", (job, [*bare, "localhost/hold:latest", "train.py"]), project, env)
+            yield from self._compare(case, "podman", (job, [*bare, record["image"], "train.py"]), project, env)
 
     def _compare(
         self, case: str, rival: str, words: tuple[list[str | Path], list[str | Path]], project: Path, env: Mapping[str, str]

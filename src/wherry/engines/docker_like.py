@@ -24,13 +24,17 @@ class DockerLikeEngine:
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self._env = env
+        self._just_found: dict[str, str] = {}  # image IDs and their handles, each for the one run that follows the look
 
     @property
     def name(self) -> str:
         return self.program
 
     def has(self, image: EngineImage) -> bool:
-        return self._find_handle(image) is not None
+        handle = self._find_handle(image)
+        if handle is not None:
+            self._just_found[str(image.image_id)] = handle
+        return handle is not None
 
     def held_layers(self, image: EngineImage) -> frozenset[DiffId]:  # noqa: ARG002
         return frozenset()
@@ -93,7 +97,7 @@ class DockerLikeEngine:
         )
 
     def _render_run(self, spec: RunSpec) -> list[str]:
-        handle = self._find_handle(spec.image)
+        handle = self._just_found.pop(str(spec.image.image_id), None) or self._find_handle(spec.image)
         if handle is None:
             raise EngineError(f"{self.program} does not have image {spec.image.image_id}")
         return [*self._render_options(spec), handle, *spec.command[1:]]
