@@ -44,7 +44,14 @@ def test_a_push_attaches_what_the_lock_names(wherry: Wherry, project: Path, regi
     document = kept.blobs[manifest["config"]["digest"]]
     assert str(project).encode() not in document
     assert b"127.0.0.1" not in document
-    again = push(wherry, project, f"{registry.host}/team/tiny:2")
+    again = push(wherry, project, f"{registry.host}/team/tiny:2", "--sbom", "spdx", "--sbom", "cyclonedx")
+    listed = json.loads(kept.manifests[kept.tags[f"sha256-{manifest['subject']['digest'].removeprefix('sha256:')}"]][0])
+    kinds = {one["artifactType"]: one["digest"] for one in listed["manifests"]}
+    assert kinds.keys() == {"application/vnd.wherry.sources.v1", "application/spdx+json", "application/vnd.cyclonedx+json"}
+    spdx = json.loads(kept.manifests[kinds["application/spdx+json"]][0])
+    attached = kept.blobs[spdx["layers"][0]["digest"]]
+    assert attached.decode() == wherry.ok("export", "sbom", "--platform", "linux/amd64", cwd=project)
+    assert {"tinyone", "libc6"} <= {package["name"] for package in json.loads(attached)["packages"]}
     assert {blob["way"] for blob in again["sources"]["blobs"]} == {"there"}
     assert again["sources"]["artifacts"] == told["sources"]["artifacts"]
 

@@ -11,14 +11,18 @@ import typer
 from wherry.cli.epilog import render_examples
 from wherry.cli.options import AsJson, DryRun, PlainHttp, parse_platforms, platform_option
 from wherry.cli.talk import format_size, print_json, say, show_progress
+from wherry.errors import LockError
+from wherry.model.bill import BillForm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wherry.model.sources import ImageSources
+    from wherry.publish.bills import ImageBill
     from wherry.publish.push import MovedBlob, PushPlan, PushResult
     from wherry.publish.sources import AttachedSources
     from wherry.store.disk import DiskStore
+    from wherry.store.images import StoredImage
 
 PUSH_SCHEMA = 1
 _WAYS = {
@@ -42,6 +46,9 @@ def push_project(
     image: Annotated[str, typer.Option("--image", help="Push this image of the store, not the project's.", metavar="NAME")] = "",
     platform: Annotated[list[str] | None, platform_option("Push only this platform")] = None,
     sources: Annotated[bool, typer.Option("--sources", help="Attach all that the image was made of.")] = False,
+    sbom: Annotated[
+        list[BillForm] | None, typer.Option("--sbom", help="Attach a bill of materials; may be given again.", show_default=False)
+    ] = None,
     plain_http: PlainHttp = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -49,6 +56,7 @@ def push_project(
     """Push the project's image to a registry."""
     # The network's modules load when there is something to push.
     from wherry.model.reference import Reference
+    from wherry.publish.bills import push_bills
     from wherry.publish.push import plan_push, push_image, survey_push
     from wherry.publish.sources import push_sources, survey_sources
     from wherry.publish.terms import warn_of_terms
@@ -63,6 +71,7 @@ def push_project(
     if (warning := warn_of_terms(plan.channels)) is not None:
         say(warning)
     made_of = _gather_sources(store, plan) if sources else ()
+    bills = _draw_bills(store, plan, sbom) if sbom else ()
     attached: AttachedSources | None = None
     access = access_registries(os.environ, cache=cache_path(os.environ), plain_http=plain_http)
     try:
@@ -73,11 +82,14 @@ def push_project(
             with show_progress() as progress, store.in_use():
                 result = push_image(access, store, plan, destination, progress)
                 attached = push_sources(access, made_of, destination, progress) if made_of else None
+                push_bills(access, bills, destination)
     finally:
         access.close()
     say(_describe_push(result, dry_run=dry_run))
     if attached is not None:
         say(f"its sources: {_describe_ways(attached.blobs)}")
+    if bills:
+        say(f"{'would attach' if dry_run else 'attached'} its bill of materials, {len(bills)} in all")
     if as_json:
         print_json(push_document(result, attached, dry_run=dry_run))
     elif not dry_run:
@@ -94,13 +106,38 @@ def _gather_sources(store: DiskStore, plan: PushPlan) -> tuple[ImageSources, ...
     """Of each platform that is pushed."""
     # Only here: it takes all that a build takes.
     from wherry.image_sources import gather_sources
-    from wherry.store.images import read_images
     from wherry.store.places import cache_path
 
-    images = [image for document in plan.documents for image in read_images(store, document.descriptor)]
-    alone = {image.manifest.digest: image for image in images}
+    images = _read_pushed(store, plan)
     with show_progress() as progress:
-        return gather_sources(Path(), tuple(alone.values()), store, cache_path(os.environ), os.environ, progress=progress, say=say)
+        return gather_sources(Path(), images, store, cache_path(os.environ), os.environ, progress=progress, say=say)
+
+
+def _draw_bills(store: DiskStore, plan: PushPlan, forms: Sequence[BillForm]) -> tuple[ImageBill, ...]:
+    """Of each platform that is pushed, which must be the one that the project's lock names."""
+    from wherry.declare.project import read_declaration
+    from wherry.formats.bill import draw_bill, render_bill
+    from wherry.lock.storage import LOCKFILE, read_lock
+    from wherry.publish.bills import ImageBill
+    from wherry.version import VERSION
+
+    lock, bills = read_lock(Path()), []
+    name = read_declaration(Path(), os.environ).name
+    for image in _read_pushed(store, plan):
+        layers = lock.for_platform(image.platform).layers if lock else ()
+        if lock is None or not layers or not {layer.diff_id for layer in layers} <= set(image.config.diff_ids):
+            what = f"the lock is not that of the image for {image.platform}"
+            raise LockError(what, where=LOCKFILE, hint="wherry build, and then its image")
+        bill = draw_bill(name, lock, image.platform, creator="wherry", version=VERSION)
+        bills += [ImageBill(manifest=image.manifest, form=form, document=render_bill(bill, form)) for form in dict.fromkeys(forms)]
+    return tuple(bills)
+
+
+def _read_pushed(store: DiskStore, plan: PushPlan) -> tuple[StoredImage, ...]:
+    from wherry.store.images import read_images
+
+    images = (image for document in plan.documents for image in read_images(store, document.descriptor))
+    return tuple({image.manifest.digest: image for image in images}.values())
 
 
 def _describe_push(result: PushResult, *, dry_run: bool) -> str:
