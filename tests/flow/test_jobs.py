@@ -189,6 +189,20 @@ def test_a_killed_supervisor_is_no_running_job(mine: Wherry, yard: Path, target:
     assert is_still(mine, yard, job["id"])
 
 
+def test_killed_at_any_moment_no_job_runs_for_ever(mine: Wherry, yard: Path) -> None:
+    mine.ok("run", "--on", "local", "true", cwd=yard)
+    for turn in range(12):
+        with mine.start("run", "--on", "local", "sh", "-c", 'echo > "$WHERRY_OUTPUTS/m"', cwd=yard) as process:
+            time.sleep(turn * 0.06)
+            process.kill()
+    assert wait_until(lambda: all(job["state"] != "running" for job in listed(mine, yard)))
+    for job in listed(mine, yard)[:-1]:
+        assert job["state"] in ("succeeded", "lost")
+        assert [output["path"] for output in job["outputs"]] == ["m"] or job["state"] == "lost"
+    left = [path.name for path in (yard.parent / "jobs").iterdir() if path.is_dir()]
+    assert {job["id"] for job in listed(mine, yard)} <= set(left)
+
+
 def test_in_the_background_and_out_of_time(mine: Wherry, yard: Path, target: str) -> None:
     name = mine.ok("run", "-d", "--on", target, "--time", "3", "--", "wait.py", cwd=yard, timeout=120).strip()
     assert mine.ok("job", "logs", "-f", name, cwd=yard, timeout=60) == "up\nbye\n"
