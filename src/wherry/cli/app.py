@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "channel": (("channel",), "Make, sign and look after the folder that devices read."),
     "export": (("export",), "Write what other systems build or deploy an image by."),
     "env": (("env",), "Make, list and remove environments on this machine."),
+    "notebook": (("notebook",), "Start JupyterLab in the project's environment."),
     "job": (("job",), "List, watch, compare, stop and remove jobs."),
     "image": (("image", "pull", "delta"), "List, inspect, move and remove images."),
 }
