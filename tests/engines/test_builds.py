@@ -234,6 +234,8 @@ files["hull/seen.json"] = json.dumps(seen, sort_keys=True).encode()
             "hull cannot be built here: it needs a compiler",
         ),
         ("raise SystemExit('no such thing')", LockError, "building hull failed"),
+        ("bytearray(5 << 30)", LockError, "building hull failed .*\n(?:.*\n)*.*MemoryError"),
+        ("open('big', 'wb').truncate(2 << 30)", LockError, "building hull failed .*\n(?:.*\n)*.*File too large"),
         ("name = 'mast'", LockError, "builds mast, not hull"),
         (
             "os.symlink('/etc/passwd', os.path.join(folder, 'answer.json')); os._exit(0)",
