@@ -1,6 +1,6 @@
 """Renders a Dockerfile and a devcontainer.json. Opens nothing; the same recipe gives the same text.
 
-The Dockerfile is for BuildKit (docker 23), podman 4 and buildah 1.24, or newer: it uses ``COPY --chmod`` and a secret for pip's
+The Dockerfile is for BuildKit (docker 20.10), podman 4 and buildah 1.24, or newer: it uses ``COPY --chmod`` and a secret for pip's
 configuration, so that no login of an index stays in the image. Every text of the project's is quoted for the one that
 reads it: the shell, JSON, Docker's variables. A name that COPY takes for a pattern has no quoting that all builders share.
 """
