@@ -269,6 +269,15 @@ def test_a_build_without_end_is_ended(place: Place, index: PythonIndex, monkeypa
         place.lock(place.declare("hull"))
 
 
+def test_a_build_that_fills_the_disk_is_ended(place: Place, index: PythonIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wherry.lock.build_sandbox._ROOM", 8 << 20)
+    body = "for n in range(20): open(str(n), 'wb').write(bytes(1 << 20))\nwhile True: time.sleep(1)"
+    index.add(make_sdist("hull", "1.0", body))
+    with pytest.raises(LockError, match=r"wrote more than 8 MiB and was ended"):
+        place.lock(place.declare("hull"))
+    assert not list((place.folder / "cache" / "building").iterdir())
+
+
 def test_a_tool_that_has_no_wheel_is_named(place: Place, index: PythonIndex) -> None:
     files = {"pyproject.toml": '[build-system]\nrequires = ["plane"]\nbuild-backend = "plane"\n'}
     index.add(make_sdist("hull", "1.0", files=files), make_sdist("plane", "1.0"))

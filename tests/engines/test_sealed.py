@@ -17,7 +17,9 @@ pytestmark = pytest.mark.engine
 def run(script: str, *folders: SealedFolder, timeout: float = 30, **env: str) -> SealedEnd:
     require_tool("bwrap")
     command = ("/bin/sh", "-c", script)
-    return run_sealed(Path("/"), command, folders, workdir="/tmp", variables={"A": "1"}, env={**os.environ, **env}, timeout=timeout)
+    return run_sealed(
+        Path("/"), command, folders, workdir="/tmp", variables={"A": "1"}, env={**os.environ, **env}, timeout=timeout, room=1 << 30
+    )
 
 
 def test_only_what_is_placed_can_be_written(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from wherry.model.layout import VENV, EnvironmentLayout
 from wherry.model.lock import BuildKind, LockedWheel
 
 _TIMEOUT = 900.0  # seconds for one hook; setuptools takes one or two
+_ROOM = 4 << 30  # bytes that a build may have on the disk, its source included
 _MAX_ANSWER = 1 << 20
 _SOURCE, _OUT = "/build/source", "/build/out"
 _VARIABLES = {
@@ -124,6 +125,7 @@ class BuildSandbox:
             variables=_VARIABLES,
             env=self._env,
             timeout=_TIMEOUT,
+            room=_ROOM,
         )
         if end.code != 0:
             raise _explain_failure(source.name, end)
@@ -167,6 +169,8 @@ def compiled_refusal(name: str, reason: str) -> LockError:
 def _explain_failure(name: str, end: SealedEnd) -> LockError:
     if not end.in_time:
         return LockError(f"building {name} took more than {_TIMEOUT:.0f} s and was ended")
+    if not end.in_bounds:
+        return LockError(f"building {name} wrote more than {_ROOM >> 20} MiB and was ended")
     if _COMPILER.search(end.output):
         return compiled_refusal(name, "it needs a compiler")
     lines = [line.rstrip() for line in end.output.splitlines() if line.strip()]
