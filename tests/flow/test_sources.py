@@ -115,6 +115,7 @@ def test_built_again_from_the_cache_without_any_network(wherry: Wherry, project:
     said = wherry.ok("check", "--rebuild", "--offline", cwd=project, prefix=("unshare", "--net", "--map-root-user"))
     assert "equal    image ID sha256:" in said
     assert "differs" not in said
+    assert "nothing else" in wherry.refused("check", "--rebuild", "--files", cwd=project, code=2)
 
 
 class Attached:

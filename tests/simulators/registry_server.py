@@ -354,8 +354,15 @@ class RegistryHandler(BaseHTTPRequestHandler):
             for digest, raw, each in kept
             if (each.get("subject") or {}).get("digest") == subject
         ]
-        index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": found}
-        self._reply(200, json.dumps(index).encode(), Content_Type=index["mediaType"])
+        start, size = int(self._query("start") or 0), self.behaviour.page or len(found) or 1
+        index = {
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "manifests": found[start : start + size],
+        }
+        more = start + size < len(found)
+        link = {"Link": f'</v2/{name}/referrers/{subject}?start={start + size}>; rel="next"'} if more else {}
+        self._reply(200, json.dumps(index).encode(), Content_Type="application/vnd.oci.image.index.v1+json", **link)
 
     def _delete_manifest(self, repository: Repository, digest: str) -> None:
         if not self.behaviour.deletes:

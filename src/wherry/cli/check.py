@@ -37,7 +37,7 @@ EXAMPLES = render_examples(
     ("wherry check .venv", "an environment on this machine"),
     ("wherry check dist/*.whl", "a wheel"),
     ("wherry check --ignore root-user", "seen, and accepted"),
-    ("wherry check --rebuild ghcr.io/you/anomaly:7", "built again from the sources that it carries"),
+    ("wherry check --rebuild", "built again, and compared"),
     ("wherry check --explain symbol-version", "what a rule means"),
 )
 
@@ -76,6 +76,8 @@ def check_subject(
         _explain(explain, as_json)
         return
     if rebuild:
+        if files or fix or strict or ignore:
+            raise UsageError("it compares digests and nothing else", where="--rebuild", hint="--files, --fix and others without it")
         _rebuild(subject, parse_platforms(platform), offline=offline, plain_http=plain_http, as_json=as_json)
         return
     root, ignored = Path(subject or "."), parse_ignored(ignore or ())

@@ -15,7 +15,7 @@ from wherry.model.bill import BillForm
 
 EXAMPLES = render_examples(
     ("wherry export sbom > anomaly.spdx.json", ""),
-    ("wherry export sbom --format cyclonedx --platform linux/arm64 -o anomaly.cdx.json", ""),
+    ("wherry export sbom --format cyclonedx -o anomaly.cdx.json", ""),
     before="It follows from wherry.lock alone: the same lock, the same bytes.",
 )
 

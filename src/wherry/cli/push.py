@@ -36,7 +36,7 @@ EXAMPLES = render_examples(
     ("wherry push ghcr.io/you/anomaly:1.4", "under a tag"),
     ("wherry push ghcr.io/you/anomaly", "under the next version number"),
     ("wherry push ghcr.io/you/anomaly --dry-run", "say what would be moved"),
-    ("wherry push ghcr.io/you/anomaly --sources", "with all that it was made of, to be built again from there"),
+    ("wherry push ghcr.io/you/anomaly --sources", "and its sources"),
     ("IMAGE=$(wherry push ghcr.io/you/anomaly)", "use what was pushed"),
 )
 

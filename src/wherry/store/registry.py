@@ -138,19 +138,27 @@ class RegistryStore:
         discard(response)
         return knows
 
-    def read_referrers(self, subject: Digest) -> bytes | None:
-        """The index of what refers to a manifest (unverified: it has no digest); None where the registry keeps none."""
-        call = self._call("GET", f"/referrers/{subject}", {"Accept": INDEX})
-        try:
-            response = self.session.request(call, (200, 404))
-        except Refused as error:
-            if error.status not in (400, 405, 501):
-                raise
-            return None
-        if response.status == 404:
-            discard(response)
-            return None
-        return read_body(response, MAX_DOCUMENT, call.url)
+    def read_referrers(self, subject: Digest) -> tuple[bytes, ...] | None:
+        """Indexes, a page each, of what refers to a manifest (unverified: they have no digest); None where none are kept."""
+        pages: list[bytes] = []
+        url = f"{self._base}/referrers/{subject}"
+        for _ in range(_PAGES):
+            call = Call(method="GET", url=url, scopes=self._scopes, headers={"Accept": INDEX})
+            try:
+                response = self.session.request(call, (200, 404))
+            except Refused as error:
+                if error.status not in (400, 405, 501):
+                    raise
+                return None
+            if response.status == 404:
+                discard(response)
+                return None
+            pages.append(read_body(response, MAX_DOCUMENT, url))
+            following = self._next_page(response.headers.get("Link", ""), url)
+            if following is None:
+                break
+            url = following
+        return tuple(pages)
 
     def delete_manifest(self, digest: Digest) -> bool:
         """Remove a manifest and its tags; False when the registry does not do that. Not repeated: a registry that fails
@@ -175,14 +183,10 @@ class RegistryStore:
                 break
             names = parse_json_list(read_body(response, _TAGS_LIMIT, url), "tags", place(url))
             found += names
-            following = _NEXT.match(response.headers.get("Link", ""))
-            if not following:
+            following = self._next_page(response.headers.get("Link", ""), url)
+            if following is None:
                 break
-            target = urljoin(url, following[1])
-            self.session.transport.check_url(target, origin=url)
-            if target == url:
-                break
-            url = target
+            url = following
         return tuple(dict.fromkeys(found))
 
     def resolve(self, reference: Reference, platform: Platform | None = None) -> tuple[Descriptor, bytes]:
@@ -195,6 +199,15 @@ class RegistryStore:
         return self.read_manifest(chosen.digest)
 
     # -- inside
+
+    def _next_page(self, link: str, url: str) -> str | None:
+        """Where a list goes on, by its ``Link`` header."""
+        following = _NEXT.match(link)
+        if not following:
+            return None
+        target = urljoin(url, following[1])
+        self.session.transport.check_url(target, origin=url)
+        return target if target != url else None
 
     def _insist(self, call: Call) -> Response:
         """Send a manifest. docker's registry takes its links for damaged while another push of the same blobs writes

@@ -30,8 +30,8 @@ def attach_referrer(repository: RegistryStore, raw: bytes, subject: Digest, arti
 
 def list_referrers(repository: RegistryStore, subject: Digest, artifact_type: str) -> tuple[Descriptor, ...]:
     """What of one kind refers to a manifest, the latest last as far as the registry keeps an order."""
-    raw = repository.read_referrers(subject)
-    found = parse_index(raw, where=f"{repository}: referrers").manifests if raw is not None else ()
+    pages = repository.read_referrers(subject) or ()
+    found = [one for raw in pages for one in parse_index(raw, where=f"{repository}: referrers").manifests]
     # A registry that learned of referrers lately may still have those that were attached before under the tag.
     merged = {one.digest: one for one in (*_read_tag(repository, subject), *found)}
     return tuple(replace(one, annotations={}) for one in merged.values() if one.artifact_type == artifact_type)

@@ -120,6 +120,8 @@ def test_two_of_one_image_are_both_listed(access: RegistryAccess, store: DiskSto
     push_sources(access, [image], destination)
     push_sources(access, [replace(image, lock=b"version = 1\n# another\n")], destination)
     assert len(list_referrers(access.open(destination), image.manifest.digest, SOURCES)) == 2
+    registry.behaviour.page = 1
+    assert len(list_referrers(access.open(destination), image.manifest.digest, SOURCES)) == 2
     assert list_referrers(access.open(destination), image.manifest.digest, "application/x.other") == ()
 
 
