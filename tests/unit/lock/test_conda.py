@@ -14,7 +14,6 @@ from tests.unit.lock.conda_projects import AMD64, ARM64, ask, locked, make_chann
 from wherry.errors import DeclarationError, FormatError, LockError, TransferError, TrustError
 from wherry.formats.lockfile import render_lock
 from wherry.lock.conda import CondaTarget, lock_records
-from wherry.lock.places import name_place
 from wherry.lock.wheels import LockOptions
 from wherry.model.declaration import ChannelPriority, CondaSpec
 from wherry.model.digest import Digest
@@ -228,12 +227,6 @@ def test_an_index_may_name_another_address_for_its_archives(tmp_path: Path, base
         index.with_name("repodata.json.zst").unlink()
     (python,) = solve(ask("python", channels=(channel,)), tmp_path / "cache")
     assert (python.channel, python.subdir, python.file) == ("forge", "linux-64", "python-3.11.2-0.conda")
-
-
-def test_what_a_server_asks_for_is_not_lost_behind_the_place() -> None:
-    refused = TransferError("the server answers 403", where="https://h.example/x", hint="a login or token in conda's configuration")
-    assert name_place(refused, "environment.yml:3").hint == refused.hint
-    assert "check the address" in (name_place(TransferError("it is away"), "environment.yml:3").hint or "")
 
 
 def test_what_an_index_does_not_say_is_measured_once(tmp_path: Path) -> None:
