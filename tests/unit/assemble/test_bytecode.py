@@ -74,7 +74,7 @@ def test_a_python_that_dies_is_an_error(tmp_path: Path) -> None:
 
 def test_ctrl_c_does_not_reach_it(tmp_path: Path) -> None:
     """It is ours to end it; by itself it would say a traceback."""
-    asks = "import os, sys; open(sys.argv[1], 'w').write(str(os.getpgid(0))); os.execv(sys.executable, ['', *sys.argv[2:]])"
+    asks = "import os, sys; open(sys.argv[1], 'w').write(str(os.getpgid(0))); os.execv(sys.executable, ['p', *sys.argv[2:]])"
     command = (sys.executable, "-c", asks, str(tmp_path / "group"))
     with Spool(tmp_path) as spool:
         list(compile_sources([file_entry("a.py", b"")], replace(THIS, command=command), spool))
