@@ -60,7 +60,10 @@ class TestContainer(BackendContract):
         with pytest.raises(JobError, match="no such folder"):
             backend().submit(job("true", data=(DataFolder(path="absent"),)), (0,))
 
-    def test_limits_hold(self, backend: Callable[[], Backend], job: Callable[..., Job]) -> None:
+    def test_limits_hold(
+        self, backend: Callable[[], Backend], job: Callable[..., Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)  # where memory ends, podman's monitor leaves a file "oom" in the folder it was started in
         # A shell that doubles a text of its own until it has no more memory, or has 256 MiB of it.
         script = "t=0123456789abcdef; while [ ${#t} -lt 268435456 ]; do t=$t$t; done; echo whole"
         here, one = backend(), job(script, limits=Limits(cpus=1, memory=64 << 20))
