@@ -103,7 +103,7 @@ def test_an_engine_that_cannot_be_reached_keeps_no_job_running(
         raise EngineError("no daemon")
 
     monkeypatch.setattr("wherry.run.backends.container.stop_task", fail)
-    assert jobs.find(record.id).state is JobState.LOST
+    assert wait_until(lambda: jobs.find(record.id).state is JobState.LOST)  # its supervisor may still be about to end
 
 
 def test_what_could_not_be_begun_leaves_nothing(

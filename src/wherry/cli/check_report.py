@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -59,7 +60,7 @@ def _print_finding(finding: Finding, *, with_remedy: bool) -> None:
 
 def _print_wrapped(head: str, text: str) -> None:
     """On as many lines as the terminal needs; in a pipe, on one."""
-    width = shutil.get_terminal_size((0, 0)).columns
+    width = shutil.get_terminal_size((0, 0)).columns if sys.stdout.isatty() else 0
     if width < 80:
         print(head + text)
         return
