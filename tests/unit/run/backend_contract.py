@@ -150,7 +150,7 @@ class BackendContract:
     def test_cancelling_at_once_ends_in_order_too(self, backend: Callable[[], Backend], job: Callable[..., Job]) -> None:
         here, one = backend(), job(ASLEEP)
         here.submit(one, (0,))
-        here.cancel(one, 60)
+        here.cancel(one, 5)
         assert self.finish(here, one)[0].state is JobState.CANCELLED
 
     def test_cancelling_what_has_ended(self, backend: Callable[[], Backend], job: Callable[..., Job]) -> None:
