@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import SHARED_DATA
 from wherry.errors import FormatError, LockError
 from wherry.formats.conda_address import name_channel, split_record_address
 from wherry.formats.conda_lock import parse_conda_lock
@@ -18,7 +19,7 @@ from wherry.model.foreign_lock import ForeignLock
 CHANNEL = "https://conda.anaconda.org/conda-forge"
 WHEEL = "https://files.example/packages/aa/Reading_Kit-1.4-py3-none-any.whl"
 SHA = {name: f"{number:064x}" for number, name in enumerate(("python", "tool", "tzdata", "wheel"), 10)}
-REAL = Path("/work/shared/data/conda/locks")
+REAL = SHARED_DATA / "conda" / "locks"
 
 
 def _conda(version: int, subdir: str, name: str, release: str, build: str, depends: str = "") -> str:
