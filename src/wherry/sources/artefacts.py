@@ -13,8 +13,8 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from wherry.errors import FormatError, LockError, StoreError, TransferError, WherryError
@@ -26,6 +26,7 @@ from wherry.sources.python_index import list_files
 from wherry.sources.seen_urls import SeenUrls
 from wherry.sources.transport import MissingError, Transport
 from wherry.sources.uv_program import Indexes
+from wherry.store.parallel import run_jobs
 
 AT_ONCE = 8
 
@@ -88,16 +89,8 @@ class ArtefactFinder:
                 raise TransferError("stopped", where=file)
             self._progress(file, done, total)
 
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch") as pool:
-            greatest_first = sorted(missing, key=lambda wheel: -wheel.size)
-            pending = [pool.submit(self._fetch, _Wanted.of(wheel), tell) for wheel in greatest_first]
-            try:
-                for done in as_completed(pending):
-                    done.result()
-            except BaseException:
-                stopped.set()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        greatest_first = sorted(missing, key=lambda wheel: -wheel.size)
+        run_jobs((partial(self._fetch, _Wanted.of(wheel), tell) for wheel in greatest_first), AT_ONCE, stopped)
         return [self.path_of(wheel.file, wheel.sha256) for wheel in wheels]
 
     def fetch_wheel(self, wheel: LockedWheel) -> Path:

@@ -15,7 +15,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -32,6 +32,7 @@ from wherry.sources.conda_logins import ChannelLogins
 from wherry.sources.conda_repodata import RepodataCache
 from wherry.sources.transport import MissingError, Transport
 from wherry.sources.unlisted_archive import measure_archive
+from wherry.store.parallel import run_jobs
 
 AT_ONCE = 8
 
@@ -104,16 +105,8 @@ class CondaChannels:
                 raise TransferError("stopped", where=file)
             self._progress(file, done, total)
 
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch") as pool:
-            greatest_first = sorted(set(records), key=lambda record: (-record.size, record.file))
-            pending = [pool.submit(self._fetch, record, tell) for record in greatest_first]
-            try:
-                for done in as_completed(pending):
-                    done.result()
-            except BaseException:
-                stopped.set()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        greatest_first = sorted(set(records), key=lambda record: (-record.size, record.file))
+        run_jobs((partial(self._fetch, record, tell) for record in greatest_first), AT_ONCE, stopped)
         return [self.path_of(record) for record in records]
 
     def scripts_of(self, record: LockedRecord) -> PackageScripts:

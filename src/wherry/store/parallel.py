@@ -9,7 +9,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable
 
-Job = Callable[[], None]
+Job = Callable[[], object]
 _GRACE = 2.0  # seconds in which workers that were told to stop may clean up
 
 
