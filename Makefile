@@ -1,6 +1,6 @@
 # Every target does its own set-up. `make demo` is the main job on real input; `make test` is what must pass.
 SHELL := /bin/bash
-.PHONY: setup engines rivals demo test test-fast lint bench docs clean
+.PHONY: setup engines services rivals demo test test-fast lint bench docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -11,7 +11,7 @@ demo: engines
 	.venv/bin/python -m tools.demo
 
 # target: make test       all tests, with real engines (they are installed when you are root)
-test: engines
+test: services
 	.venv/bin/python -m pytest -n 2 --dist loadgroup tests
 
 # target: make test-fast  the tests without engines or network
@@ -39,8 +39,11 @@ setup:
 engines:
 	@tools/setup.sh engines
 
+services:
+	@tools/setup.sh services
+
 rivals:
 	@tools/setup.sh rivals
 
 clean:
-	rm -rf .venv .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .node .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis

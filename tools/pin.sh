@@ -3,4 +3,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 .venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 \
-  --group dev --group notebook pyproject.toml -o requirements/dev.txt "$@"
+  --all-extras --group dev --group notebook pyproject.toml -o requirements/dev.txt "$@"

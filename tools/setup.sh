@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Brings everything that make's targets need: `tools/setup.sh` makes .venv; `tools/setup.sh engines` the Debian packages too,
-# and `tools/setup.sh rivals` those that the benchmarks compare with.
+# Brings everything that make's targets need: `tools/setup.sh` makes .venv; `tools/setup.sh engines` the container engines too,
+# `tools/setup.sh services` also clusters, browser and npm's services that tests drive, `tools/setup.sh rivals` what benchmarks compare with.
 # Run again at will: what is there is left alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # Two makes at once: the second waits, and finds what the first made.
 exec 9<"$0" && flock 9
 
-engines=(podman runc conmon netavark aardvark-dns buildah skopeo docker.io docker-registry containerd umoci bubblewrap proot qemu-user-static iptables busybox-static mosquitto git podman-compose mmdebstrap zsh fish)
-rivals=(casync xdelta3 zstd)
+engines=(podman runc conmon netavark aardvark-dns buildah skopeo docker.io docker-registry containerd umoci bubblewrap proot qemu-user-static iptables busybox-static mosquitto git podman-compose mmdebstrap zsh fish squashfs-tools)
+services=(slurm-wlm munge chromium)
+rivals=(casync xdelta3 zstd parallel)
 
 
 find_python() {
@@ -58,9 +59,27 @@ install_packages() {
   [ "$made" = yes ] && rm -f "$policy"
 }
 
+# Services that tests are held against, from npm's registry: tools/npm pins them.
+install_node() {
+  local stamp=.node/.wherry-setup wanted
+  wanted=$(cat tools/npm/*.json | sha256sum)
+  if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then return; fi
+  command -v npm >/dev/null || install_packages nodejs npm
+  if ! command -v npm >/dev/null; then
+    [ "${CI:-}" = true ] && exit 1
+    return
+  fi
+  echo "setup: making .node" >&2
+  rm -rf .node && mkdir .node
+  cp tools/npm/*.json .node
+  npm ci --prefix .node --ignore-scripts --no-audit --no-fund --loglevel=error >&2
+  echo "$wanted" >"$stamp"
+}
+
 make_venv
 case "${1:-}" in
   engines) install_packages "${engines[@]}" ;;
-  rivals) install_packages "${engines[@]}" "${rivals[@]}" ;;
+  services) install_packages "${engines[@]}" "${services[@]}"; install_node ;;
+  rivals) install_packages "${engines[@]}" "${services[@]}" "${rivals[@]}"; install_node ;;
 esac
 true
