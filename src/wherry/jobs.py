@@ -34,7 +34,7 @@ from wherry.run.backends.container import ContainerBackend
 from wherry.run.backends.local import LocalBackend
 from wherry.run.port import Backend, Prepared
 from wherry.run.provenance import Provenance, read_provenance
-from wherry.run.records import SqliteRecords
+from wherry.run.records import JobFilter, SqliteRecords
 from wherry.run.tasks import is_held
 from wherry.run.variables import METRICS, OUTPUTS
 from wherry.store.host import read_host_name, read_host_platform
@@ -104,9 +104,11 @@ class Jobs:
 
     def backend_of(self, record: JobRecord) -> Backend:
         """A backend that looks after the job."""
-        if record.backend == BackendKind.LOCAL.value:
-            return LocalBackend(self._env)
-        return ContainerBackend(self._env, record.engine)
+        return self.backend_at(BackendKind(record.backend), record.engine)
+
+    def backend_at(self, kind: BackendKind, engine: str | None) -> Backend:
+        """A backend that looks after jobs and tells how it is, but begins none."""
+        return LocalBackend(self._env) if kind is BackendKind.LOCAL else ContainerBackend(self._env, engine)
 
     def settle(self, record: JobRecord) -> JobRecord:
         """The record as it is by now: one whose job has ended, or is lost, says so from here on."""
@@ -142,10 +144,18 @@ class Jobs:
     def find(self, text: str) -> JobRecord:
         return self.settle(self.records.find(text))
 
-    def list(self, project: Path | None, most: int | None) -> tuple[JobRecord, ...]:
-        """Records, the youngest first, as they are by now."""
+    def read_page(self, wanted: JobFilter, *, skip: int, most: int) -> tuple[tuple[JobRecord, ...], int]:
+        """Some of the wanted records, the youngest first, as they are by now, and how many there are in all."""
+        self._settle_running()
+        return self.records.read_page(wanted, skip=skip, most=most)
+
+    def _settle_running(self) -> None:
         for record in self.records.read(running=True):
             self.settle(record)
+
+    def list(self, project: Path | None, most: int | None) -> tuple[JobRecord, ...]:
+        """Records, the youngest first, as they are by now."""
+        self._settle_running()
         return self.records.read(project=str(project.resolve()) if project is not None else None, most=most)
 
     def cancel(self, record: JobRecord, grace: float) -> JobRecord:

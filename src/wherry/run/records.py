@@ -11,7 +11,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from wherry.model.job import JobRecord, JobState, Output, TaskEnd
 from wherry.store.posix import hold_lock
 
 SCHEMA = 1
+_TARGET = "json_extract(document, '$.target')"
 _PATIENCE = 60.0  # seconds to wait for other writers
 _TABLE = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -29,6 +30,15 @@ CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (started DESC, id);
 CREATE INDEX IF NOT EXISTS jobs_of_project ON jobs (project, started DESC, id);
 CREATE INDEX IF NOT EXISTS jobs_running ON jobs (state) WHERE state = 'running';
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """Which records are wanted; None: whatever it is."""
+
+    project: str | None = None
+    state: JobState | None = None
+    target: str | None = None
 
 
 class JobRecords(Protocol):
@@ -48,6 +58,14 @@ class JobRecords(Protocol):
 
     def read(self, *, project: str | None = None, running: bool = False, most: int | None = None) -> tuple[JobRecord, ...]:
         """Records, the youngest first."""
+        ...
+
+    def read_page(self, wanted: JobFilter, *, skip: int, most: int) -> tuple[tuple[JobRecord, ...], int]:
+        """Some of the wanted records, the youngest first, and how many there are in all."""
+        ...
+
+    def list_choices(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The projects and the targets that there are records of."""
         ...
 
     def remove(self, job: str) -> None:
@@ -99,6 +117,22 @@ class SqliteRecords:
         with self._open() as database:
             rows = database.execute(query, {"project": project, "most": -1 if most is None else most}).fetchall()
         return tuple(parse_record(document) for (document,) in rows)
+
+    def read_page(self, wanted: JobFilter, *, skip: int, most: int) -> tuple[tuple[JobRecord, ...], int]:
+        columns = {"project": wanted.project, "state": wanted.state and wanted.state.value, _TARGET: wanted.target}
+        given = {column: value for column, value in columns.items() if value is not None}
+        where = f"WHERE {' AND '.join(f'{column} = ?' for column in given)}" if given else ""
+        query = f"SELECT document FROM jobs {where} ORDER BY started DESC, id LIMIT ? OFFSET ?"  # noqa: S608 - words of ours alone
+        with self._open() as database:
+            (count,) = database.execute(f"SELECT count(*) FROM jobs {where}", tuple(given.values())).fetchone()  # noqa: S608
+            rows = database.execute(query, (*given.values(), most, skip)).fetchall()
+        return tuple(parse_record(document) for (document,) in rows), count
+
+    def list_choices(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        with self._open() as database:
+            found = (database.execute(f"SELECT DISTINCT {column} FROM jobs ORDER BY 1") for column in ("project", _TARGET))  # noqa: S608
+            projects, targets = (tuple(str(value) for (value,) in rows) for rows in found)
+        return projects, targets
 
     def remove(self, job: str) -> None:
         with self._open() as database:
@@ -155,15 +189,11 @@ def _make_printable(value: Any) -> Any:
 
 def parse_record(document: str) -> JobRecord:
     """Read what `render_record` wrote. Keys that this version does not know are left out."""
-    value = json.loads(document)
-    known: Mapping[str, Any] = {key: one for key, one in value.items() if key in JobRecord.__dataclass_fields__}
-    outputs = tuple(Output(**output) for output in value["outputs"])
-    return JobRecord(
-        **{
-            **known,
-            "state": JobState(value["state"]),
-            "command": tuple(value["command"]),
-            "data": tuple(value["data"]),
-            "outputs": outputs,
-        }
-    )
+    try:
+        value = json.loads(document)
+        known: Mapping[str, Any] = {key: one for key, one in value.items() if key in JobRecord.__dataclass_fields__}
+        outputs = tuple(Output(**output) for output in value["outputs"])
+        state, command, data = JobState(value["state"]), tuple(value["command"]), tuple(value["data"])
+        return JobRecord(**{**known, "state": state, "command": command, "data": data, "outputs": outputs})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"the record of a job is damaged: {document[:80]!r}", where="jobs.sqlite") from error

@@ -14,7 +14,7 @@ import pytest
 
 from wherry.errors import StoreError, UsageError
 from wherry.model.job import JobRecord, JobState, Output, TaskEnd
-from wherry.run.records import SqliteRecords, parse_record, render_record
+from wherry.run.records import JobFilter, SqliteRecords, parse_record, render_record
 
 DONE = TaskEnd(state=JobState.SUCCEEDED, exit_code=0, ended=20.0)
 
@@ -67,6 +67,30 @@ def test_lists(records: SqliteRecords) -> None:
     records.remove("a3")
     records.remove("a3")
     assert [record.id for record in records.read(most=2)] == ["a4", "a2"]
+
+
+def test_pages_of_what_is_wanted(records: SqliteRecords) -> None:
+    for number in range(6):
+        target = "local" if number < 4 else "big'; --"
+        records.add(replace(make_record(f"a{number}", started=number, project=f"/p{number % 2}"), target=target))
+    records.finish("a0", DONE, ())
+
+    def page(skip: int, most: int, **wanted: object) -> tuple[list[str], int]:
+        found, count = records.read_page(JobFilter(**wanted), skip=skip, most=most)  # type: ignore[arg-type]
+        return [record.id for record in found], count
+
+    assert page(0, 4) == (["a5", "a4", "a3", "a2"], 6)
+    assert page(4, 4) == (["a1", "a0"], 6)
+    assert page(9, 4) == ([], 6)
+    assert page(0, 9, project="/p0", state=JobState.RUNNING) == (["a4", "a2"], 2)
+    assert page(0, 9, target="big'; --") == (["a5", "a4"], 2)
+    assert records.list_choices() == (("/p0", "/p1"), ("big'; --", "local"))
+
+
+@pytest.mark.parametrize("document", ["", "{", "[]", "null", '{"state": "running"}', '{"state": "gone", "outputs": []}'])
+def test_a_damaged_record_says_so(document: str) -> None:
+    with pytest.raises(StoreError, match="damaged"):
+        parse_record(document)
 
 
 def test_finding_by_the_beginning_of_an_id(records: SqliteRecords) -> None:
