@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -29,38 +30,32 @@ EXAMPLES = render_examples(
     ("wherry release HOST/app:7 --channel fleet", "out of a registry"),
 )
 _KINDS = ("command", "http", "log")
+_IMAGE = typer.Argument(
+    metavar="IMAGE", help="An image of the store, a registry reference, or a saved archive.", autocompletion=complete_image_names
+)
+_CHANNEL = typer.Option("--channel", metavar="DIR", help="The channel's folder.", show_default=False)
+_BASES = typer.Option(
+    "--from",
+    metavar="last:N|NUMBER|IMAGE",
+    help="Which devices get a parcel of their own: those of the last N releases, of a release, or that have an image; "
+    "may be given again.",
+    show_default="last:5",
+)
+_HEALTH = typer.Option("--health", metavar="KIND:VALUE", help="When it is well: command:ARGV, http:PORT/PATH or log:TEXT.")
+_HEALTH_WITHIN = typer.Option("--health-within", metavar="S", help="Seconds until it has to be well.")
+_HEALTH_FOR = typer.Option("--health-for", metavar="S", help="Seconds that it has to stay well.")
+_MAX_UPDATE = typer.Option("--max-update", metavar="SIZE", help="Fail, and release nothing, if an update is larger: 50KB.")
 
 
 def make_release(
-    image: Annotated[
-        str,
-        typer.Argument(
-            metavar="IMAGE",
-            help="An image of the store, a registry reference, or a saved archive.",
-            autocompletion=complete_image_names,
-        ),
-    ],
-    channel: Annotated[Path, typer.Option("--channel", metavar="DIR", help="The channel's folder.", show_default=False)],
-    bases: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--from",
-            metavar="last:N|NUMBER|IMAGE",
-            help="Which devices get a parcel of their own: those of the last N releases, of a release, or that have an image; "
-            "may be given again.",
-            show_default="last:5",
-        ),
-    ] = None,
+    image: Annotated[str, _IMAGE],
+    channel: Annotated[Path, _CHANNEL],
+    bases: Annotated[list[str] | None, _BASES] = None,
     platform: Annotated[list[str] | None, platform_option("Release only this platform")] = None,
-    health: Annotated[
-        str,
-        typer.Option("--health", metavar="KIND:VALUE", help="When it is well: command:ARGV, http:PORT/PATH or log:TEXT."),
-    ] = "",
-    health_within: Annotated[int, typer.Option("--health-within", metavar="S", help="Seconds until it has to be well.")] = 120,
-    health_for: Annotated[int, typer.Option("--health-for", metavar="S", help="Seconds that it has to stay well.")] = 30,
-    max_update: Annotated[
-        str, typer.Option("--max-update", metavar="SIZE", help="Fail, and release nothing, if an update is larger: 50KB.")
-    ] = "",
+    health: Annotated[str, _HEALTH] = "",
+    health_within: Annotated[int, _HEALTH_WITHIN] = 120,
+    health_for: Annotated[int, _HEALTH_FOR] = 30,
+    max_update: Annotated[str, _MAX_UPDATE] = "",
     devices: Devices = None,
     tariff: TariffFile = None,
     price_per_gb: PricePerGb = None,
@@ -89,11 +84,8 @@ def make_release(
     )
     store, opened = DiskStore(store_path(os.environ)), None if dry_run else open_keys(keys)
     access = access_registries(os.environ, cache=cache_path(os.environ), plain_http=plain_http)
-    try:
-        with show_progress() as progress:
-            done = carry_out_release(order, channel, store, access, opened, datetime.now(UTC), progress)
-    finally:
-        access.close()
+    with closing(access), show_progress() as progress:
+        done = carry_out_release(order, channel, store, access, opened, datetime.now(UTC), progress)
     for text in done.passed_over:
         say(text)
     if as_json:
