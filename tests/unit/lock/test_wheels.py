@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,84 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.simulators.python_index import PythonIndex, Wheel, make_wheel
-from wherry.errors import FormatError, LockError, TransferError, WherryError
-from wherry.lock.target import WheelTarget
-from wherry.lock.wheels import LockOptions, lock_wheels
-from wherry.model.declaration import DebianBase, Declaration, Environment, EnvironmentKind, IndexOptions, Requirement
-from wherry.model.digest import Digest
+from tests.unit.lock.yard import AARCH, AMD64, ARM64, ARMV7, X86, Yard, as_locked
+from wherry.errors import LockError, TransferError, WherryError
+from wherry.model.declaration import Environment, EnvironmentKind, IndexOptions
 from wherry.model.lock import LockedInterpreter, LockedWheel, PlatformLock
 from wherry.model.platform import Platform
-from wherry.sources.package_sources import PackageSources
-
-AMD64, ARM64, ARMV7 = (Platform.parse(text) for text in ("linux/amd64", "linux/arm64", "linux/arm/v7"))
-X86, AARCH = ("cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64", "cp311-cp311-manylinux_2_17_aarch64.manylinux2014_aarch64")
-
-
-class Yard:
-    """A project, an index, and an environment in which nothing of this machine's configuration counts."""
-
-    def __init__(self, folder: Path, index: PythonIndex) -> None:
-        self.root = folder / "project"
-        self.root.mkdir()
-        self.cache = folder / "cache"
-        self.index = index
-        self.environment = {
-            "HOME": str(folder),
-            "PATH": os.environ["PATH"],
-            "PIP_CONFIG_FILE": os.devnull,
-            "XDG_CONFIG_DIRS": str(folder / "none"),
-            "UV_CACHE_DIR": str(folder / "uv-cache"),
-            "UV_DEFAULT_INDEX": index.url,
-        }
-
-    def declare(
-        self, *lines: str, hashes: dict[str, tuple[str, ...]] | None = None, constraints: tuple[str, ...] = ()
-    ) -> Declaration:
-        def requirement(number: int, text: str) -> Requirement:
-            name = text.split(";")[0].split("[")[0].split("=")[0].split("<")[0].split(">")[0].split("@")[0].strip()
-            return Requirement(text=text, name=name, hashes=(hashes or {}).get(name, ()), where=f"requirements.txt:{number + 1}")
-
-        environment = Environment(
-            kind=EnvironmentKind.REQUIREMENTS,
-            files=("requirements.txt",),
-            requirements=tuple(requirement(number, line) for number, line in enumerate(lines)),
-            constraints=tuple(requirement(number, line) for number, line in enumerate(constraints)),
-        )
-        return self.declare_environment(environment)
-
-    def declare_environment(self, environment: Environment) -> Declaration:
-        return Declaration(
-            root=self.root,
-            origin="wherry.toml",
-            name="project",
-            python=None,
-            base=DebianBase(suite="bookworm"),
-            platforms=(AMD64,),
-            environment=environment,
-        )
-
-    def lock(
-        self,
-        declaration: Declaration,
-        platform: Platform = AMD64,
-        *,
-        keep: PlatformLock | None = None,
-        glibc: tuple[int, int] = (2, 36),
-        python: str = "3.11.2",
-        **options: object,
-    ) -> tuple[LockedWheel, ...]:
-        chosen = LockOptions(**options)  # type: ignore[arg-type]
-        sources = PackageSources(
-            self.root,
-            declaration.environment.indexes,
-            self.environment,
-            self.cache,
-            offline=chosen.offline,
-            pause=lambda seconds: None,
-        )
-        return lock_wheels(
-            declaration, WheelTarget(platform=platform, glibc=glibc, python=python), sources, keep=keep, options=chosen
-        )
 
 
 @pytest.fixture
@@ -99,17 +25,6 @@ def yard(tmp_path: Path) -> Iterator[Yard]:
 def platform_lock(wheels: tuple[LockedWheel, ...], platform: Platform = AMD64) -> PlatformLock:
     interpreter = LockedInterpreter(source="debian", version="3.11.2", path="/usr/bin/python3.11")
     return PlatformLock(platform=platform, base=None, interpreter=interpreter, debs=(), wheels=wheels, layers=())
-
-
-def as_locked(wheel: Wheel, **rest: object) -> LockedWheel:
-    return LockedWheel(
-        name=wheel.name,
-        version=wheel.version,
-        file=wheel.file,
-        size=len(wheel.data),
-        sha256=Digest(wheel.sha256),
-        **rest,  # type: ignore[arg-type]
-    )
 
 
 def test_wheels_with_who_asked_for_them(yard: Yard) -> None:
@@ -322,75 +237,6 @@ def test_a_project_file_with_its_own_index_for_a_platform(yard: Yard, tmp_path: 
     assert arm64[0].version == "1.0"
 
 
-def test_an_authors_pylock(yard: Yard) -> None:
-    x86, arm, rope = make_wheel("hull", "1.0", tag=X86), make_wheel("hull", "1.0", tag=AARCH), make_wheel("rope", "2.0")
-    yard.index.add(x86, arm, rope)
-
-    def entry(wheel: Wheel) -> str:
-        return f'{{ name = "{wheel.file}", url = "{yard.index.file_url(wheel)}", hashes = {{ sha256 = "{wheel.sha256}" }} }}'
-
-    (yard.root / "pylock.toml").write_text(
-        'lock-version = "1.0"\ncreated-by = "somebody"\n'
-        f'[[packages]]\nname = "hull"\nversion = "1.0"\nwheels = [{entry(x86)}, {entry(arm)}]\n'
-        f'dependencies = [{{ name = "rope" }}]\n'
-        f'[[packages]]\nname = "rope"\nversion = "2.0"\nmarker = "platform_machine == \'aarch64\'"\nwheels = [{entry(rope)}]\n'
-    )
-    declaration = yard.declare_environment(Environment(kind=EnvironmentKind.PYLOCK, files=("pylock.toml",)))
-    assert yard.lock(declaration) == (as_locked(x86, requested=True),)
-    assert yard.lock(declaration, ARM64) == (as_locked(arm, requires=("rope",), requested=True), as_locked(rope))
-
-
-HULL = '[[packages]]\nname = "hull"\nversion = "1"\n'
-
-
-def bare_wheel(file: str, hashes: str) -> str:
-    return f'wheels = [{{ name = "{file}", url = "https://h.example/x", hashes = {{ {hashes} }} }}]\n'
-
-
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        ("[[packages]]\n", "no pylock"),
-        ("not toml [", "not TOML"),
-        (HULL + 'vcs = { type = "git", url = "https://h.example/x", commit-id = "1" }\n', "comes as vcs"),
-        (HULL + 'directory = { path = "." }\n', "comes as directory"),
-        (HULL + bare_wheel("hull-1-py3-none-any.whl", 'md5 = "0"'), "no sha256"),
-        (HULL + bare_wheel("hull-1-py3-none-any.whl", 'sha256 = "0"'), "no sha256"),
-        (HULL + bare_wheel("rope-1-py3-none-any.whl", f'sha256 = "{"0" * 64}"'), "rope"),
-    ],
-)
-def test_a_pylock_that_cannot_be_followed(yard: Yard, body: str, message: str) -> None:
-    (yard.root / "pylock.toml").write_text(f'lock-version = "1.0"\ncreated-by = "somebody"\n{body}')
-    declaration = yard.declare_environment(Environment(kind=EnvironmentKind.PYLOCK, files=("pylock.toml",)))
-    with pytest.raises((LockError, FormatError), match=message) as caught:
-        yard.lock(declaration)
-    assert caught.value.where == "pylock.toml"
-
-
-def test_a_uv_lock(yard: Yard) -> None:
-    import subprocess
-
-    from wherry.sources.uv_program import find_uv
-
-    for tag in (X86, AARCH):
-        yard.index.add(make_wheel("hull", "1.0", tag=tag, requires=["rope; platform_machine == 'aarch64'"]))
-    yard.index.add(make_wheel("rope", "1.0"), make_wheel("oar", "1.0"))
-    (yard.root / "pyproject.toml").write_text(
-        '[project]\nname = "project"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["hull"]\n'
-        '[dependency-groups]\nrow = ["oar"]\ndev = ["hull"]\n'
-    )
-    subprocess.run([find_uv(), "lock", "--quiet"], cwd=yard.root, env=yard.environment, check=True)
-    before = (yard.root / "uv.lock").read_bytes()
-    declaration = yard.declare_environment(Environment(kind=EnvironmentKind.UV_LOCK, files=("uv.lock",), groups=("row",)))
-    assert [(wheel.name, wheel.requested) for wheel in yard.lock(declaration)] == [("hull", True), ("oar", True)]
-    arm64 = yard.lock(declaration, ARM64)
-    assert [(wheel.name, wheel.requires, wheel.requested) for wheel in arm64] == [
-        ("hull", ("rope",), True), ("oar", (), True), ("rope", (), False),
-    ]  # fmt: skip
-    assert AARCH in arm64[0].file
-    assert (yard.root / "uv.lock").read_bytes() == before
-
-
 def test_index_options_of_the_requirements_file(yard: Yard) -> None:
     with PythonIndex() as extra:
         extra.add(make_wheel("hull", "2.0"))
@@ -413,10 +259,3 @@ def test_a_file_index_without_the_name_is_passed_over(yard: Yard, tmp_path: Path
         "PIP_FIND_LINKS": str(tmp_path / "nor-this"),
     }
     assert yard.lock(yard.declare("hull"))[0].version == "1.0"
-
-
-def test_a_wheel_given_by_url(yard: Yard) -> None:
-    hull = make_wheel("hull", "1.0")
-    yard.index.add(hull)
-    declaration = yard.declare(f"hull @ {yard.index.file_url(hull)}#sha256={hull.sha256}")
-    assert yard.lock(declaration) == (as_locked(hull, requested=True),)
