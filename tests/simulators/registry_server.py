@@ -324,7 +324,7 @@ class RegistryHandler(BaseHTTPRequestHandler):
         if what.startswith("sha256:") and what != digest:
             self._refuse(400, "DIGEST_INVALID")
             return
-        if behaviour.needs_blobs and not _is_complete(repository, json.loads(raw)):
+        if behaviour.needs_blobs and not repository.has_all_of(json.loads(raw)):
             self._refuse(400, "MANIFEST_BLOB_UNKNOWN")
             return
         with self.state.lock:
@@ -396,11 +396,3 @@ def _split_scope(text: str) -> tuple[str, str, list[str]]:
     kind, _, rest = text.partition(":")
     name, _, actions = rest.rpartition(":")
     return kind, name, actions.split(",")
-
-
-def _is_complete(repository: Repository, document: dict[str, Any]) -> bool:
-    blobs = [*([document["config"]] if "config" in document else []), *document.get("layers", [])]
-    manifests = document.get("manifests", [])
-    return all(part["digest"] in repository.blobs for part in blobs) and all(
-        part["digest"] in repository.manifests for part in manifests
-    )

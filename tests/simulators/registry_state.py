@@ -6,6 +6,7 @@ import base64
 import hashlib
 import threading
 from dataclasses import dataclass, field
+from typing import Any
 
 USER, PASSWORD = "captain", "s3cret-pässword"  # what `basic` and `bearer` accept
 IDENTITY = "identity-token-of-the-captain"
@@ -48,6 +49,12 @@ class Repository:
     blobs: dict[str, bytes] = field(default_factory=dict)
     manifests: dict[str, tuple[bytes, str]] = field(default_factory=dict)  # digest → bytes, media type
     tags: dict[str, str] = field(default_factory=dict)  # tag → digest
+
+    def has_all_of(self, document: dict[str, Any]) -> bool:
+        """Whether all that a manifest names is here."""
+        blobs = [*([document["config"]] if "config" in document else []), *document.get("layers", [])]
+        manifests = document.get("manifests", [])
+        return all(part["digest"] in self.blobs for part in blobs) and all(part["digest"] in self.manifests for part in manifests)
 
 
 @dataclass(frozen=True)
