@@ -135,17 +135,17 @@ class Project:
 
     def build(self, wishes: Wishes = Wishes(), *, tag: str | None = None, verify: bool = False) -> BuildResult:
         """Build the image from the lock, which is made when there is none and extended by platforms it lacks."""
-        project = self._locked(wishes)
+        project = self.ready_lock(wishes)
         return project.build(tag=tag, verify=verify, platforms=self.declare(wishes).platforms)
 
     def create_environment(self, wishes: Wishes = Wishes(), wish: EnvironmentWish = _PROJECTS_OWN) -> FoundEnvironment:
         """Make an environment on this machine from the lock, which is made or extended as for a build."""
         platform = read_host_platform()
-        project = self._locked(replace(wishes, platforms=(platform,)))
+        project = self.ready_lock(replace(wishes, platforms=(platform,)))
         locked, declared = project.value.for_platform(platform), project.declaration
         managed = open_managed(declared, self.env, self.cache, False, wishes.offline, self._progress, wishes.find)
         bring = partial(managed.bring, locked.interpreter, project.value) if managed else None
-        finder, side = self._finder(declared, project.value, wishes), self._conda_side(declared, project.value, wishes)
+        finder, side = self.open_finder(declared, project.value, wishes), self._conda_side(declared, project.value, wishes)
         with finder as found, side as conda, self._forgetting_damage(found, locked):
             sources = EnvironmentSources(finder=found, conda=conda_source(conda, locked, project.value), bring_python=bring)
             return make_environment(declared, locked, wish, sources, self.env, self.cache, self._progress, self._say)
@@ -153,7 +153,7 @@ class Project:
     def ready_environment(self, wishes: Wishes = Wishes()) -> FoundEnvironment:
         """The project's own environment, as the lock has it: the one that is there, or one made now."""
         platform = read_host_platform()
-        project = self._locked(replace(wishes, platforms=(platform,)))
+        project = self.ready_lock(replace(wishes, platforms=(platform,)))
         found = find_ready(project.declaration, project.value.for_platform(platform), self.env)
         if found is None:
             self._say("no environment of this lock yet: making it")
@@ -163,14 +163,14 @@ class Project:
     def packages_digest(self) -> Digest:
         """The digest of this machine's locked packages. The lock is made when there is none."""
         platform = read_host_platform()
-        return packages_digest(self._locked(Wishes(platforms=(platform,))).value.for_platform(platform))
+        return packages_digest(self.ready_lock(Wishes(platforms=(platform,))).value.for_platform(platform))
 
     def list_watched(self) -> tuple[str, ...]:
         """The files that decide what is locked; none where a folder is built from, for all its files do."""
         lock = read_lock(self.root)
         return () if lock is None or builds_folders(lock) else watched_files(self.declare())
 
-    def _locked(self, wishes: Wishes) -> LockedProject:
+    def ready_lock(self, wishes: Wishes) -> LockedProject:
         """The project with its lock, which is made when there is none and extended by platforms it lacks."""
         since = time.time_ns()
         declared = self.declare(wishes)
@@ -198,7 +198,7 @@ class Project:
         )
 
     @contextmanager
-    def _finder(self, declared: Declaration, lock: Lock, wishes: Wishes) -> Iterator[ArtefactFinder]:
+    def open_finder(self, declared: Declaration, lock: Lock, wishes: Wishes) -> Iterator[ArtefactFinder]:
         """Finds the lock's files again; what was built once and is nowhere to be found is built again."""
         sources = self._sources(declared, wishes)
         if not any(locked.builds for locked in lock.platforms):
@@ -235,12 +235,12 @@ class Project:
         with open_bases(declared, self.env, self.store, self.cache, upgrade, wishes.offline, self._progress, wishes.find) as bases:
             yield bases
 
-    def _assemble(self, declared: Declaration, lock: Lock, wishes: Wishes) -> tuple[Lock, tuple[PlatformRecipe, ...]]:
+    def assemble(self, declared: Declaration, lock: Lock, wishes: Wishes) -> tuple[Lock, tuple[PlatformRecipe, ...]]:
         """The recipes of the declared platforms, and the lock with what was learned while making them."""
         recipes = []
         images = () if wishes.offline else declared.layers_from
         search = LayerSearch(self.store, images, declared.compression, self.env, self.cache, self._progress, self._say)
-        opened = self._finder(declared, lock, wishes)
+        opened = self.open_finder(declared, lock, wishes)
         side = self._conda_side(declared, lock, wishes)
         with self._bases(declared, wishes) as bases, opened as finder, side as conda, search, self.store.in_use():
             for platform in declared.platforms:
@@ -275,10 +275,10 @@ class LockedProject:
         declared = replace(self.declaration, platforms=tuple(sorted(platforms or self.declaration.platforms)))
         if verify:
             self.project._drop_damaged_layers()
-        learned, made = self.project._assemble(declared, self.value, self.wishes)
+        learned, made = self.project.assemble(declared, self.value, self.wishes)
         if not (self.wishes.frozen or self.wishes.locked):
             write_lock(self.project.root, learned)
-        recipe = _write_recipe(declared, made)
+        recipe = describe_image(declared, made)
         files = ProjectFiles(
             root=declared.root,
             code=declared.code,
@@ -318,7 +318,8 @@ def watched_files(declared: Declaration) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*usual, *LOCK_NAMES, *NAMES, *declared.environment.files)))
 
 
-def _write_recipe(declared: Declaration, made: tuple[PlatformRecipe, ...]) -> Recipe:
+def describe_image(declared: Declaration, made: tuple[PlatformRecipe, ...]) -> Recipe:
+    """What an image of these layers says of itself."""
     return Recipe(
         name=declared.name,
         platforms=made,

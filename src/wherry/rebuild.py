@@ -92,7 +92,7 @@ def finish_build(
     former = None if verify else _former_layers(_read_state(files.root, cache), recipe)
     with store.in_use():
         layers = _project_layers(files, recipe, store, former)
-        result = _compose(recipe, layers.built(), tag, store, created_time(env))
+        result = store_images(recipe, layers.built(), tag, store, created_time(env))
     _write_state(files, recipe, layers, tag, cache, since, usual=usual)
     return result
 
@@ -146,7 +146,8 @@ def created_time(env: Mapping[str, str]) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(given)))
 
 
-def _compose(recipe: Recipe, own: list[BuiltLayer], tag: str, store: DiskStore, created: str) -> BuildResult:
+def store_images(recipe: Recipe, own: list[BuiltLayer], tag: str, store: DiskStore, created: str) -> BuildResult:
+    """Compose the images of all platforms, `own` on top, keep their documents, and name the whole `tag`."""
     composed: list[ComposedImage] = [compose_image(recipe, platform, own, created) for platform in recipe.platforms]
     for image in composed:
         _put(store, image.config)

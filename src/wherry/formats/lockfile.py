@@ -88,9 +88,9 @@ def parse_lock(text: str, where: str = "wherry.lock") -> Lock:
         raise FormatError(error.what, where=f"{where}: {place}" if place else where, hint=hint) from None
 
 
-def render_lock(lock: Lock) -> str:
-    """Write a lockfile. A value that may not stand in one, such as a file name that is a URL, is a `LockError`."""
-    lines = [HEADER.rstrip("\n"), f"version = {LOCK_VERSION}", f"declaration = {quote(str(lock.declaration))}"]
+def render_lock(lock: Lock, header: str = HEADER) -> str:
+    """Write a lockfile; `header` is its first line. A value that may not stand in one, such as a URL, is a `LockError`."""
+    lines = [header.rstrip("\n"), f"version = {LOCK_VERSION}", f"declaration = {quote(str(lock.declaration))}"]
     for platform in lock.platforms:
         lines += platform_lines(platform)
     text = "\n".join(lines) + "\n"

@@ -1,11 +1,11 @@
-"""Reads and writes `wherry.lock`, the file."""
+"""Reads and writes `wherry.lock`, the file, and `wherry.lock.notebook`, which has its grammar."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from wherry.errors import LockError, StoreError
-from wherry.formats.lockfile import parse_lock, render_lock
+from wherry.formats.lockfile import HEADER, parse_lock, render_lock
 from wherry.model.lock import Lock
 from wherry.store.posix import write_atomically
 
@@ -13,27 +13,27 @@ LOCKFILE = "wherry.lock"
 _LIMIT = 16 << 20
 
 
-def read_lock(root: Path) -> Lock | None:
+def read_lock(root: Path, name: str = LOCKFILE) -> Lock | None:
     """The project's lock, or None where there is none."""
-    path = root / LOCKFILE
+    path = root / name
     try:
         with path.open("rb") as file:
             raw = file.read(_LIMIT + 1)
         if len(raw) > _LIMIT:
-            raise LockError(f"larger than {_LIMIT >> 20} MiB", where=LOCKFILE)
-        return parse_lock(raw.decode(), LOCKFILE)
+            raise LockError(f"larger than {_LIMIT >> 20} MiB", where=name)
+        return parse_lock(raw.decode(), name)
     except FileNotFoundError:
         return None
     except UnicodeDecodeError as error:
-        raise LockError(f"not UTF-8: {error}", where=LOCKFILE, hint="delete it, and wherry lock") from error
+        raise LockError(f"not UTF-8: {error}", where=name, hint="delete it, and wherry lock") from error
     except OSError as error:
         raise LockError(f"cannot be read: {error.strerror}", where=str(path)) from error
 
 
-def write_lock(root: Path, lock: Lock) -> bool:
+def write_lock(root: Path, lock: Lock, name: str = LOCKFILE, header: str = HEADER) -> bool:
     """Replace the lock as a whole; False when it says that already."""
-    path = root / LOCKFILE
-    raw = render_lock(lock).encode()
+    path = root / name
+    raw = render_lock(lock, header).encode()
     try:
         if path.is_file() and path.read_bytes() == raw:
             return False
