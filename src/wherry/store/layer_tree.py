@@ -1,16 +1,17 @@
 """The files that an image's root shows of its layers, out of the layers' tars: a base for deltas (`Base` of `delta_decoder`).
 
-What a higher layer replaces or whites out no longer counts (OCI image-spec, layer.md). Files whose names are not UTF-8 are
-passed over, as everywhere where a delta's base is listed; devices, links and the like are no files.
+Files whose names are not UTF-8 are passed over, as everywhere where a delta's base is listed; devices, links and the like are no
+files.
 """
 
 from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import BinaryIO, cast
 
 from wherry.errors import TrustError
@@ -18,10 +19,8 @@ from wherry.formats.delta_index import BaseFile, sort_key
 from wherry.formats.tar import EntryKind
 from wherry.formats.untar import TarMember, read_members
 from wherry.model.digest import Digest
+from wherry.store.layer_merge import LayerMerge
 from wherry.store.spooled import SliceReader, SpooledFile
-
-_WHITEOUT = ".wh."
-_OPAQUE = ".wh..wh..opq"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,110 +73,30 @@ class Tree:
 def layered_tree(tars: Iterable[SpooledFile], where: str) -> Tree:
     """What an image's root shows of its layers, the lowest first. The tree closes the tars."""
     kept: list[SpooledFile] = []
-    merged = _Merged()
+    merged = LayerMerge[TreeFile](lambda file, path: replace(file, path=path))
     try:
         for tar in tars:
             kept.append(tar)
-            merged.add_layer(tar, where)
+            merged.add_layer(read_members(tar.chunks(0, tar.size), where, others=True), partial(_read_file, tar))
     except BaseException:
         for tar in kept:
             tar.close()
         raise
-    return Tree(merged.files.values(), tuple(kept))
+    return Tree(merged.names.values(), tuple(kept))
 
 
-class _Merged:
-    """The layers so far. A layer's whiteouts act on what lies below it, wherever in its tar they stand."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, TreeFile] = {}
-
-    def add_layer(self, tar: SpooledFile, where: str) -> None:
-        layer = _Layer(self.files, tar)
-        for member in read_members(tar.chunks(0, tar.size), where, others=True):
-            if member.path:
-                layer.add(member)
-        self.files = {path: file for path, file in self.files.items() if not layer.hides(path)} | layer.files
-
-
-class _Layer:
-    """What one layer brings, and what it hides."""
-
-    def __init__(self, lower: dict[str, TreeFile], tar: SpooledFile) -> None:
-        self.files: dict[str, TreeFile] = {}
-        self._lower, self._tar = lower, tar
-        self._folders: set[str] = set()
-        self._gone: set[str] = set()  # what lies here or below is hidden
-        self._opaque: set[str] = set()  # what lies below is hidden
-
-    def add(self, member: TarMember) -> None:
-        folder = member.path.rpartition("/")[0]
-        if f"/{member.path}".find(f"/{_WHITEOUT}") >= 0:
-            self._hide(member.path)
-        else:
-            self._add_folders(member.path if member.kind is EntryKind.DIRECTORY else folder)
-            if member.kind is not EntryKind.DIRECTORY:
-                self._place(member)
-
-    def _hide(self, path: str) -> None:
-        """A whiteout; what lies below one is nothing."""
-        at = f"/{path}".index(f"/{_WHITEOUT}")
-        folder, name = path[:at].rstrip("/"), path[at:].split("/")[0]
-        self._add_folders(folder)
-        if name == _OPAQUE:
-            self._opaque.add(folder)
-        else:
-            self._gone.add(f"{folder}/{name[len(_WHITEOUT) :]}".lstrip("/"))
-
-    def hides(self, path: str) -> bool:
-        """Whether a lower layer's file is no longer seen."""
-        if path in self.files or path in self._gone or path in self._folders or "" in self._opaque:
-            return True
-        return any(above in self._gone or above in self._opaque for above in _folders_above(path))
-
-    def _place(self, member: TarMember) -> None:
-        path = member.path
-        if path in self._folders:
-            below = f"{path}/"
-            self._folders = {known for known in self._folders if known != path and not known.startswith(below)}
-            self.files = {known: file for known, file in self.files.items() if not known.startswith(below)}
-        self._gone.add(path)
-        self.files.pop(path, None)
-        if member.kind is EntryKind.FILE:
-            hasher = hashlib.sha256()
-            for chunk in member.content:
-                hasher.update(chunk)
-            self.files[path] = _slice_file(member, self._tar, Digest(hasher.hexdigest()))
-        elif member.kind is EntryKind.HARDLINK:
-            meant = self.files.get(_plain(member.link)) or self._lower.get(_plain(member.link))
-            if meant:
-                self.files[path] = replace(meant, path=path)
-
-    def _add_folders(self, path: str) -> None:
-        for folder in (path, *_folders_above(path)) if path else ():
-            if folder in self._folders:
-                return
-            self.files.pop(folder, None)
-            self._folders.add(folder)
-
-
-def _folders_above(path: str) -> Iterator[str]:
-    while "/" in path:
-        path = path.rpartition("/")[0]
-        yield path
-
-
-def _plain(link: str) -> str:
-    return "/".join(part for part in link.split("/") if part not in ("", "."))
-
-
-def _slice_file(member: TarMember, tar: SpooledFile, digest: Digest) -> TreeFile:
+def _read_file(tar: SpooledFile, member: TarMember) -> TreeFile | None:
+    if member.kind is not EntryKind.FILE:
+        return None
+    hasher = hashlib.sha256()
+    for chunk in member.content:
+        hasher.update(chunk)
     offset, size = member.offset, member.size
     return TreeFile(
         path=member.path,
         size=size,
         mode=member.mode,
         mtime=member.mtime,
-        digest=digest,
+        digest=Digest(hasher.hexdigest()),
         open=lambda: cast(BinaryIO, SliceReader(tar, offset, size)),
     )
