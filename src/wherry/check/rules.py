@@ -19,6 +19,12 @@ RULES = MappingProxyType(
             "A wheel counts on the system to have a library. That is allowed (manylinux lists some, libGL among them), and slim "
             "images do not have it."
         ),
+        "missing-dll": (
+            'A compiled module of a wheel for Windows needs a DLL that neither the wheel nor Windows has: "DLL load failed while '
+            'importing". A warning where it is loaded only when it is first called, where Windows with a desktop has it and Server '
+            "Core has not, or where a wheel that is required may have loaded it before."
+        ),
+        "unread-library": "A library that is too large to be looked into: what it asks for is not known.",
         "driver-library": (
             "A library of the GPU's driver. It is never in an image: the container engine brings the host's in (--gpus)."
         ),
@@ -34,7 +40,7 @@ RULES = MappingProxyType(
         "wrong-libc": "Built for musl (Alpine) where the image has glibc, or the other way round: it cannot be loaded.",
         "wrong-python": "A wheel or a compiled module made for another version of Python than the one that would import it.",
         "wrong-wheel": "A wheel whose own tags say that it does not fit here: another system, or a newer glibc.",
-        "damaged-library": "A file that begins as an ELF library does and is none: truncated or overwritten. It cannot be loaded.",
+        "damaged-library": "A file that has a library's name or beginning and is none: truncated or overwritten. Nothing loads it.",
         "model-code": (
             "A pickle is a program. This one imports what no model needs (a shell, files, eval), or puts names together while it "
             "loads, so that nobody can tell what it imports."
@@ -67,8 +73,28 @@ RULES = MappingProxyType(
             "bytes that every pull moves and nothing can use."
         ),
         "duplicate-cuda": "Libraries of CUDA lie there for two of its major versions, each for other packages.",
+        "size-budget": (
+            "The image's layers weigh more, as stored, than size-budget in wherry.toml or --size-budget allows: that is what a "
+            "pull of all of them moves. Of a folder its files count as they lie there."
+        ),
+        "max-layer": (
+            "A layer weighs more, as stored, than max-layer in wherry.toml or --max-layer allows. A layer moves as a whole "
+            "whenever anything in it changes."
+        ),
+        "unneeded-files": (
+            "With --slim: tests of packages, static archives, headers, type stubs, and what a later layer hides. Containers run "
+            "without them; every pull moves them. Headers are needed where code is compiled while it runs (torch.compile)."
+        ),
         "no-interpreter": "Packages lie in the folder of a Python version of which there is no interpreter.",
-        "interpreter": "The interpreter itself would not start: the linker does not find what it needs.",
+        "interpreter": (
+            "The interpreter itself would not start: the linker does not find what it needs. Or, in a rebase, the interpreter that "
+            "packages were installed for is not at its place, or is another version."
+        ),
+        "other-packages": (
+            "In `wherry image rebase --take`: the new image has other distributions than the former one, and what is taken was "
+            "made with the new one's."
+        ),
+        "start-command": "In a rebase: what the container starts is not there any more.",
         "empty-package": (
             "A distribution's metadata is there, and none of the files that its RECORD names: its import fails, though pip and "
             "others believe it installed."

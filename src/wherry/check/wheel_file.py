@@ -2,7 +2,8 @@
 
 A wheel may count on what its manylinux policy lists (PEP 600), which is more than slim images have: libGL is on that list.
 So every library that neither the wheel nor the C library brings is told: a note for the run-time libraries of the
-compiler, which nearly every image has, a warning for others. Another wheel may bring them too (CUDA's do).
+compiler, which nearly every image has, a warning for others. Another wheel may bring them too (CUDA's do). What a wheel for
+Windows asks for is held against what Windows has (`dlls`).
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from wherry.check.dll_scan import WheelDlls, read_dlls
+from wherry.check.dlls import judge_dlls
 from wherry.check.libraries import judge_damage
 from wherry.check.linker import MISSING, Linker
 from wherry.check.python import Module, Site, find_sites
 from wherry.check.scan import scan_wheel
 from wherry.check.tree import LayeredTree
 from wherry.check.truth import judge_truth
+from wherry.check.windows import WindowsDlls, read_known_dlls
 from wherry.errors import FormatError, StoreError
 from wherry.formats.zip_member import ERRORS, stream_member
 from wherry.model.report import Finding, Report, Seen, Severity, order_findings
@@ -44,10 +48,11 @@ _MACHINES = {
     "s390x": "s390x",
     "riscv64": "riscv64",
 }
+_WINDOWS = {"win_amd64": "amd64", "win_arm64": "arm64", "win32": "386"}
 
 
-def examine_wheel(path: Path) -> Report:
-    """A wheel's report. What is no wheel is refused."""
+def examine_wheel(path: Path, windows: WindowsDlls | None = None) -> Report:
+    """A wheel's report. What is no wheel is refused. `windows` are the DLLs that one for Windows may count on."""
     found = _NAME.fullmatch(path.name)
     if not found:
         raise FormatError("not a wheel's name", where=path.name, hint="NAME-VERSION-PYTHON-ABI-PLATFORM.whl")
@@ -57,6 +62,7 @@ def examine_wheel(path: Path) -> Report:
             tree = LayeredTree([facts])
             sites = find_sites(tree)
             findings = [*judge_damage(tree), *judge_truth(tree, _WheelContents(archive), sites)]
+            dlls = read_dlls(archive) if found[5] in _WINDOWS else WheelDlls()
     except OSError as error:
         raise StoreError(f"cannot be read: {error.strerror}", where=str(path)) from error
     except ERRORS as error:
@@ -65,10 +71,12 @@ def examine_wheel(path: Path) -> Report:
     for site in sites:
         findings += _judge_libraries(tree, site)
         findings += _judge_tags(tree, site, found[3], found[5])
+    if found[5] in _WINDOWS:
+        findings += judge_dlls(dlls, windows or read_known_dlls(), _WINDOWS[found[5]], found[3])
     seen = Seen(
         files=len(facts.entries),
-        libraries=len(facts.elves),
-        modules=sum(len(site.modules) for site in sites),
+        libraries=len(facts.elves) + len(dlls.files),
+        modules=sum(len(site.modules) for site in sites) + len(dlls.modules),
         distributions=1,
     )
     owned = [replace(each, owner=owner) for each in findings]
