@@ -126,7 +126,7 @@ def _plan_venv(locked: PlatformLock, place: _Place, sources: EnvironmentSources)
         planned = plan_wheels(zip(locked.wheels, paths, strict=True), layout, stack)
         for clash in planned.clashes:
             place.say(f"{clash.path} is in {clash.kept} and in {clash.dropped}: that of {clash.kept} is in the environment")
-        wheels = [_plan_wheel(wheel, planned, layout) for wheel in locked.wheels]
+        wheels = [plan_package(wheel, planned, layout) for wheel in locked.wheels]
         trees = stack.enter_context(place.open_trees(python.minor))
         yield (
             python,
@@ -151,7 +151,7 @@ def _plan_conda(locked: PlatformLock, place: _Place, sources: EnvironmentSources
         archives = [(record, opened.archives[record.name]) for record in here.records]
         staging = stage_records(archives, python=f"{layout.minor}.0", prefix=layout.prefix, folder=place.cache)
         staged = stack.enter_context(staging)
-        packages = [_plan_wheel(wheel, opened.wheels, layout) for wheel in here.wheels]
+        packages = [plan_package(wheel, opened.wheels, layout) for wheel in here.wheels]
         packages += [plan_record(one, layout.prefix, opened.records.kept[name]) for name, one in staged.items()]
         trees = stack.enter_context(place.open_trees(layout.minor))
         yield python, partial(fill_prefix, packages=packages, trees=trees, progress=place.progress)
@@ -221,8 +221,8 @@ def _describe(
     )
 
 
-def _plan_wheel(wheel: LockedWheel, planned: PlannedWheels, layout: EnvironmentLayout) -> PlannedPackage:
-    """A file that is read from the wheel is its own; what was made when it was planned names this environment."""
+def plan_package(wheel: LockedWheel, planned: PlannedWheels, layout: EnvironmentLayout) -> PlannedPackage:
+    """A wheel below a prefix. What is read from it is its own; what was made when it was planned names this environment."""
     start = len(layout.prefix) + 1
     entries = [replace(entry, path=entry.path[start:]) for entry in planned.layouts[wheel.name].entries]
     return PlannedPackage(

@@ -40,6 +40,7 @@ from wherry.model.platform import Platform
 from wherry.model.progress import Progress, be_silent
 from wherry.rebuild import ProjectFiles, finish_build, known_blobs
 from wherry.run.environments import FoundEnvironment
+from wherry.scoring import bring_runtime, listen_everywhere, with_runtime
 from wherry.sources.artefacts import ArtefactFinder
 from wherry.sources.package_sources import PackageSources
 from wherry.store.disk import DiskStore
@@ -82,14 +83,14 @@ class Project:
         self.env = os.environ if env is None else env
         self.store = DiskStore(store_path(self.env))
         self.cache = cache_path(self.env)
-        self._progress = progress
-        self._say = say
+        self.progress = progress
+        self.say = say
         self._told: set[str] = set()  # one build may read the declaration several times
 
     def _say_once(self, note: str) -> None:
         if note not in self._told:
             self._told.add(note)
-            self._say(note)
+            self.say(note)
 
     def declare(self, wishes: Wishes = Wishes()) -> Declaration:
         """Read what the author asks for."""
@@ -114,7 +115,7 @@ class Project:
             return LockedProject(self, declared, require_answered(declared, digest, former), wishes, since)
         with self._bases(declared, wishes) as bases:
             lock = resolve_lock(
-                declared,
+                with_runtime(declared, self.cache),
                 digest,
                 former,
                 upgrade=wishes.upgrade,
@@ -126,11 +127,11 @@ class Project:
                 open_yard=self._building(declared, bases, wishes).open_yard,
                 stale=bool(stale),
                 refresh_names=wishes.refresh_names,
-                progress=self._progress,
+                progress=self.progress,
                 say=self._say_once,
             )
         if write and write_lock(self.root, lock):
-            self._say(f"wrote {self.root / LOCKFILE}")
+            self.say(f"wrote {self.root / LOCKFILE}")
         return LockedProject(self, declared, lock, wishes, since)
 
     def build(self, wishes: Wishes = Wishes(), *, tag: str | None = None, verify: bool = False) -> BuildResult:
@@ -143,12 +144,12 @@ class Project:
         platform = read_host_platform()
         project = self.ready_lock(replace(wishes, platforms=(platform,)))
         locked, declared = project.value.for_platform(platform), project.declaration
-        managed = open_managed(declared, self.env, self.cache, False, wishes.offline, self._progress, wishes.find)
+        managed = open_managed(declared, self.env, self.cache, False, wishes.offline, self.progress, wishes.find)
         bring = partial(managed.bring, locked.interpreter, project.value) if managed else None
         finder, side = self.open_finder(declared, project.value, wishes), self._conda_side(declared, project.value, wishes)
         with finder as found, side as conda, self._forgetting_damage(found, locked):
             sources = EnvironmentSources(finder=found, conda=conda_source(conda, locked, project.value), bring_python=bring)
-            return make_environment(declared, locked, wish, sources, self.env, self.cache, self._progress, self._say)
+            return make_environment(declared, locked, wish, sources, self.env, self.cache, self.progress, self.say)
 
     def ready_environment(self, wishes: Wishes = Wishes()) -> FoundEnvironment:
         """The project's own environment, as the lock has it: the one that is there, or one made now."""
@@ -156,7 +157,7 @@ class Project:
         project = self.ready_lock(replace(wishes, platforms=(platform,)))
         found = find_ready(project.declaration, project.value.for_platform(platform), self.env)
         if found is None:
-            self._say("no environment of this lock yet: making it")
+            self.say("no environment of this lock yet: making it")
             found = self.create_environment(wishes)
         return found
 
@@ -187,25 +188,27 @@ class Project:
 
     def _building(self, declared: Declaration, bases: Bases, wishes: Wishes) -> Building:
         sources = self._sources(declared, wishes)
-        return Building(declared=declared, bases=bases, sources=sources, env=self.env, find=wishes.find, say=self._say)
+        return Building(declared=declared, bases=bases, sources=sources, env=self.env, find=wishes.find, say=self.say)
 
     def _sources(self, declared: Declaration, wishes: Wishes) -> PackageSources:
         return PackageSources(declared.root, declared.environment.indexes, self.env, self.cache, offline=wishes.offline)
 
     def _conda_side(self, declared: Declaration, lock: Lock, wishes: Wishes) -> AbstractContextManager[CondaSide | None]:
         return open_conda_side(
-            declared, lock, self.env, self.cache, offline=wishes.offline, find=wishes.find, progress=self._progress
+            declared, lock, self.env, self.cache, offline=wishes.offline, find=wishes.find, progress=self.progress
         )
 
     @contextmanager
     def open_finder(self, declared: Declaration, lock: Lock, wishes: Wishes) -> Iterator[ArtefactFinder]:
         """Finds the lock's files again; what was built once and is nowhere to be found is built again."""
         sources = self._sources(declared, wishes)
+        if declared.score is not None:
+            bring_runtime(self.cache)
         if not any(locked.builds for locked in lock.platforms):
-            yield sources.finder(wishes.find, self._progress)
+            yield sources.finder(wishes.find, self.progress)
             return
         with self._bases(declared, wishes) as bases:
-            yield sources.finder(wishes.find, self._progress, self._building(declared, bases, wishes).rebuild_from(lock))
+            yield sources.finder(wishes.find, self.progress, self._building(declared, bases, wishes).rebuild_from(lock))
 
     @contextmanager
     def _forgetting_damage(self, finder: ArtefactFinder, locked: PlatformLock) -> Iterator[None]:
@@ -222,7 +225,7 @@ class Project:
         """Read again what former builds of this project wrote; what is no longer what its digest says is made anew."""
         for digest in known_blobs(self.root, self.cache):
             if self.store.has(digest) and self.store.drop_if_damaged(digest):
-                self._say(f"blob {digest} was damaged: it is made again")
+                self.say(f"blob {digest} was damaged: it is made again")
 
     @staticmethod
     def _only_lacks_platforms(declared: Declaration, lock: Lock) -> bool:
@@ -232,14 +235,14 @@ class Project:
     @contextmanager
     def _bases(self, declared: Declaration, wishes: Wishes) -> Iterator[Bases]:
         upgrade = wishes.upgrade or wishes.upgrade_packages
-        with open_bases(declared, self.env, self.store, self.cache, upgrade, wishes.offline, self._progress, wishes.find) as bases:
+        with open_bases(declared, self.env, self.store, self.cache, upgrade, wishes.offline, self.progress, wishes.find) as bases:
             yield bases
 
     def assemble(self, declared: Declaration, lock: Lock, wishes: Wishes) -> tuple[Lock, tuple[PlatformRecipe, ...]]:
         """The recipes of the declared platforms, and the lock with what was learned while making them."""
         recipes = []
         images = () if wishes.offline else declared.layers_from
-        search = LayerSearch(self.store, images, declared.compression, self.env, self.cache, self._progress, self._say)
+        search = LayerSearch(self.store, images, declared.compression, self.env, self.cache, self.progress, self.say)
         opened = self.open_finder(declared, lock, wishes)
         side = self._conda_side(declared, lock, wishes)
         with self._bases(declared, wishes) as bases, opened as finder, side as conda, search, self.store.in_use():
@@ -248,9 +251,9 @@ class Project:
                 inputs = bases.inputs(locked, lock, finder, search.find)
                 source = conda_source(conda, locked, lock)
                 with self._forgetting_damage(finder, locked):
-                    made = assemble_layers(locked, inputs, self.store, self.cache, declared.compression, self._progress, source)
+                    made = assemble_layers(locked, inputs, self.store, self.cache, declared.compression, self.progress, source)
                 for clash in made.clashes:
-                    self._say(f"{clash.path} is in {clash.kept} and in {clash.dropped}: that of {clash.kept} is in the image")
+                    self.say(f"{clash.path} is in {clash.kept} and in {clash.dropped}: that of {clash.kept} is in the image")
                 for note in made.notes:
                     self._say_once(note)
                 recipes.append(bases.recipe(locked, made.layers))
@@ -271,7 +274,7 @@ class LockedProject:
     def build(self, *, tag: str | None = None, verify: bool = False, platforms: Sequence[Platform] | None = None) -> BuildResult:
         """Build the image into the store, named `tag` (default: NAME:latest). `verify` reads every file and layer again."""
         for path in find_secrets(self.declaration):
-            self.project._say(f"{path} looks like a secret: it is left out of the image")
+            self.project.say(f"{path} looks like a secret: it is left out of the image")
         declared = replace(self.declaration, platforms=tuple(sorted(platforms or self.declaration.platforms)))
         if verify:
             self.project._drop_damaged_layers()
@@ -325,7 +328,7 @@ def describe_image(declared: Declaration, made: tuple[PlatformRecipe, ...]) -> R
         platforms=made,
         base_name=base_name(declared),
         entrypoint=declared.entrypoint,
-        env=declared.env,
+        env=listen_everywhere(declared),
         labels=declared.labels,
         volumes=declared.volumes,
         ports=declared.ports,

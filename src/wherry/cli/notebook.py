@@ -38,18 +38,20 @@ def run_notebook(
     Notebooks import exactly the locked packages, and lie in the project's folder. JupyterLab itself never gets into an image.
     """
     # The builder loads when there is something to start.
-    from wherry.pipeline import Project
+    from wherry.notebook_lock import lock_notebook
+    from wherry.notebook_overlay import bring_overlay
+    from wherry.pipeline import Project, Wishes
     from wherry.run.activation import environment_values
     from wherry.run.notebook_server import run_notebooks
-    from wherry.sources.notebook_overlay import bring_overlay
-    from wherry.sources.package_sources import PackageSources
+    from wherry.store.host import read_host_platform
 
     root = project.absolute()
     with show_progress() as progress:
         opened = Project(root, progress=progress, say=say)
-        found = opened.ready_environment()
-        settings = PackageSources(root, opened.declare().environment.indexes, opened.env, opened.cache).settings
-        overlay = bring_overlay(root, found.prefix, settings, say)
+        wishes = Wishes(platforms=(read_host_platform(),))
+        found = opened.ready_environment(wishes)
+        locked = opened.ready_lock(wishes)
+        overlay = bring_overlay(opened, locked, lock_notebook(opened, locked), found)
     values = environment_values(found.prefix, found.record.variables, conda=found.record.conda)
     with run_notebooks(root, overlay, found.prefix, values, os.environ, port) as server:
         print(server.url, flush=True)
