@@ -15,9 +15,11 @@ from wherry.check.hygiene import judge_config, judge_files, judge_hidden
 from wherry.check.libraries import judge_damage, judge_libraries
 from wherry.check.models import judge_models
 from wherry.check.python import find_sites
+from wherry.check.size import measure_sizes
 from wherry.check.tree import LayeredTree, LocalTree, Tree, is_file
 from wherry.check.truth import judge_lock, judge_shadows, judge_truth
 from wherry.check.wheels import judge_environments, judge_wheels
+from wherry.model.image import BuiltLayer
 from wherry.model.lock import PlatformLock
 from wherry.model.oci import ImageConfig
 from wherry.model.platform import Platform
@@ -32,8 +34,12 @@ def examine_layers(
     *,
     contents: Sequence[LayerContents] | None = None,
     locked: PlatformLock | None = None,
+    measured: Sequence[BuiltLayer] | None = None,
 ) -> Report:
-    """The root of an image, out of its layers, with what its config says; with `contents`, of each layer, every file too."""
+    """The root of an image, out of its layers, with what its config says; with `contents`, of each layer, every file too.
+
+    With `measured`, what its manifest says of the layers, the report has sizes; the lock tells which requirement brought what.
+    """
     tree = LayeredTree(layers)
     env, workdir = (config.env, config.workdir) if config else ((), "")
     report = examine_tree(tree, subject, platform, env=env, workdir=workdir)
@@ -42,19 +48,28 @@ def examine_layers(
         sites = find_sites(tree)
         more += judge_truth(tree, LayeredContents(tree, zip(layers, contents, strict=True)), sites)
         more += judge_lock(sites, locked) if locked else ()
+    if measured is not None:
+        sizes = measure_sizes(tree, list(zip(layers, measured, strict=True)), find_sites(tree), locked)
+        report = replace(report, sizes=sizes)
     return _add_findings(report, more)
 
 
-def examine_unpacked(facts: Facts, subject: str, contents: Contents | None = None) -> Report:
+def examine_unpacked(facts: Facts, subject: str, contents: Contents | None = None, *, measured: bool = False) -> Report:
     """The root of an image that lies in a folder; with `contents`, every file too."""
     tree = LayeredTree([facts])
     more = [*judge_files(tree), *(judge_truth(tree, contents, find_sites(tree)) if contents else ())]
-    return _add_findings(examine_tree(tree, subject, None), more)
-
-
-def examine_local(tree: LocalTree, subject: str, *, files: bool) -> Report:
-    """A folder of this machine; with `files`, every file is held against its RECORD."""
     report = examine_tree(tree, subject, None)
+    if measured:
+        report = replace(report, sizes=measure_sizes(tree, [(facts, None)], find_sites(tree)))
+    return _add_findings(report, more)
+
+
+def examine_local(facts: Facts, subject: str, *, files: bool, measured: bool = False) -> Report:
+    """A folder of this machine; with `files`, every file is held against its RECORD."""
+    tree = LocalTree(facts)
+    report = examine_tree(tree, subject, None)
+    if measured:
+        report = replace(report, sizes=measure_sizes(tree, [(facts, None)], find_sites(tree)))
     if not files:
         return report
     return _add_findings(report, list(judge_truth(tree, LocalContents(tree.entries), find_sites(tree))))

@@ -16,7 +16,7 @@ from wherry.formats.elf import ElfFile
 from wherry.model.digest import DiffId
 from wherry.store.posix import write_atomically
 
-FACTS_VERSION = 4
+FACTS_VERSION = 5
 Learned = TypeVar("Learned")
 FILE, FOLDER, SYMLINK, HARDLINK, OTHER = "file", "folder", "symlink", "hardlink", "other"
 
@@ -56,6 +56,7 @@ class Facts:
     broken: dict[str, str] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)  # small documents, as far as `scan` reads them
     tops: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of a RECORD: the first two parts of each path
+    lists: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of dpkg's and conda's lists: the files that they name
     loads: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of Python files that use ctypes or cffi: literal names
     secrets: dict[str, tuple[str, ...]] = field(default_factory=dict)  # kinds of what a project's own file holds
     models: dict[str, ModelFacts] = field(default_factory=dict)

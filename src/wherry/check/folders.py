@@ -8,7 +8,6 @@ from pathlib import Path
 from wherry.check.contents import LocalContents
 from wherry.check.doctor import examine_local, examine_unpacked
 from wherry.check.scan import scan_folder
-from wherry.check.tree import LocalTree
 from wherry.model.report import Report
 
 
@@ -22,15 +21,15 @@ def is_root(folder: Path) -> bool:
     return (folder / "usr").is_dir() and (folder / "etc").is_dir()
 
 
-def examine_environment(folder: Path, *, files: bool = False) -> Report:
+def examine_environment(folder: Path, *, files: bool = False, measured: bool = False) -> Report:
     """An environment: it is judged with the libraries and the interpreter of this machine."""
     absolute = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay: an environment is what its path says
-    return examine_local(LocalTree(scan_folder(absolute)), str(folder), files=files)
+    return examine_local(scan_folder(absolute), str(folder), files=files, measured=measured)
 
 
-def examine_root(folder: Path, *, files: bool = False) -> Report:
+def examine_root(folder: Path, *, files: bool = False, measured: bool = False) -> Report:
     """The root of an image: nothing outside it counts."""
     root = folder.resolve()
     facts = scan_folder(root, as_root=True)
     contents = LocalContents((entry.path for entry in facts.entries), root) if files else None
-    return examine_unpacked(facts, str(folder), contents)
+    return examine_unpacked(facts, str(folder), contents, measured=measured)

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from wherry.check.contents import CONTENTS_KIND, LayerContents, read_contents
 from wherry.check.doctor import examine_layers
-from wherry.check.facts import LayerCache, Learned, open_fact_cache
+from wherry.check.facts import Facts, LayerCache, Learned, open_fact_cache
 from wherry.check.scan import scan_layer
 from wherry.errors import StoreError, TrustError
 from wherry.model.digest import DiffId
+from wherry.model.image import BuiltLayer
 from wherry.model.lock import PlatformLock
 from wherry.model.oci import ImageConfig
 from wherry.model.platform import Platform
@@ -34,10 +35,14 @@ _WORKERS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerSource:
-    """`open` gives the layer's tar, uncompressed."""
+    """`built` is what manifest and history say of it; `open` gives its tar, uncompressed."""
 
-    diff_id: DiffId
+    built: BuiltLayer
     open: Callable[[], Iterator[bytes]]
+
+    @property
+    def diff_id(self) -> DiffId:
+        return self.built.diff_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +55,7 @@ class ImageSubject:
 
 def describe_stored(store: DiskStore, image: StoredImage, name: str) -> ImageSubject:
     """An image of a store."""
-    layers = (
-        LayerSource(diff_id=layer.diff_id, open=partial(read_layer, store, layer.digest, layer.diff_id)) for layer in image.layers
-    )
+    layers = (LayerSource(built=layer, open=partial(read_layer, store, layer.digest, layer.diff_id)) for layer in image.layers)
     return ImageSubject(name=name, platform=image.platform, config=image.config, layers=tuple(layers))
 
 
@@ -64,7 +67,13 @@ def lacks_layers(store: DiskStore, image: StoredImage, cache: Path) -> bool:
 
 
 def examine_archive(
-    path: Path, platforms: Sequence[Platform], cache: Path, progress: Progress = be_silent, *, files: bool = False
+    path: Path,
+    platforms: Sequence[Platform],
+    cache: Path,
+    progress: Progress = be_silent,
+    *,
+    files: bool = False,
+    measured: bool = False,
 ) -> tuple[Report, ...]:
     """All images of an archive that `docker save` and its like wrote. Nothing of it stays in a store."""
     with tempfile.TemporaryDirectory(prefix="wherry-check-") as folder:
@@ -76,7 +85,8 @@ def examine_archive(
             raise StoreError(f"cannot be read: {error.strerror}", where=str(path), hint="an archive, or a wheel") from error
         found = [(name, image) for name in names for image in read_images(store, store.resolve(name))]
         chosen = choose_platforms(found, platforms, str(path))
-        return tuple(examine_image(describe_stored(store, image, name), cache, progress, files=files) for name, image in chosen)
+        subjects = [describe_stored(store, image, name) for name, image in chosen]
+        return tuple(examine_image(each, cache, progress, files=files, measured=measured) for each in subjects)
 
 
 def choose_platforms(
@@ -97,17 +107,30 @@ def examine_image(
     *,
     files: bool = False,
     locked: PlatformLock | None = None,
+    measured: bool = False,
 ) -> Report:
     """Read what is not known of the layers, and judge the root that they make.
 
-    With `files` every file is held against what its publisher says, and with `locked` the distributions against a lock.
+    With `files` every file is held against what its publisher says, and with `locked` the distributions against a lock;
+    with `measured` the report has sizes.
     """
     facts = _learn(subject.layers, open_fact_cache(cache), scan_layer, progress)
     contents = None
     if files:
         known = LayerCache(cache, CONTENTS_KIND, LayerContents)
         contents = _learn(subject.layers, known, read_contents, progress)
-    return examine_layers(facts, subject.name, subject.platform, subject.config, contents=contents, locked=locked)
+    built = [layer.built for layer in subject.layers] if measured else None
+    return examine_layers(facts, subject.name, subject.platform, subject.config, contents=contents, locked=locked, measured=built)
+
+
+def read_facts(layers: Sequence[LayerSource], cache: Path, progress: Progress = be_silent) -> list[Facts]:
+    """The facts of layers, in their order; those that are not known are read."""
+    return _learn(layers, open_fact_cache(cache), scan_layer, progress)
+
+
+def read_digests(layers: Sequence[LayerSource], cache: Path, progress: Progress = be_silent) -> list[LayerContents]:
+    """The digests of all files of layers, in their order."""
+    return _learn(layers, LayerCache(cache, CONTENTS_KIND, LayerContents), read_contents, progress)
 
 
 def _learn(

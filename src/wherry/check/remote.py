@@ -11,6 +11,7 @@ from wherry.model.platform import Platform
 from wherry.model.reference import Reference
 from wherry.sources.images import BaseImages
 from wherry.sources.registries import RegistryAccess
+from wherry.store.images import layers_of
 
 _LAYER_LIMIT = 1 << 40
 _CHUNK = 1 << 18
@@ -26,5 +27,6 @@ def describe_remote(access: RegistryAccess, reference: Reference, platform: Plat
         with bases.open_blob(pinned.reference, layer.digest, layer.size) as blob:
             yield from unpack_layer_chunks(iter(partial(blob.read, _CHUNK), b""), _LAYER_LIMIT)
 
-    layers = (LayerSource(diff_id=diff_id, open=partial(stream, number)) for number, diff_id in enumerate(pinned.config.diff_ids))
+    told = layers_of(pinned.manifest, pinned.config)
+    layers = (LayerSource(built=layer, open=partial(stream, number)) for number, layer in enumerate(told))
     return ImageSubject(name=str(reference), platform=pinned.config.platform, config=pinned.config, layers=tuple(layers))

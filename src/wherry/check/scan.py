@@ -16,6 +16,8 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
 from wherry.check.facts import FILE, FOLDER, HARDLINK, OTHER, SYMLINK, Entry, Facts
 from wherry.check.model_scan import is_model, scan_model
 from wherry.check.places import is_own
@@ -40,6 +42,7 @@ _TEXT = re.compile(
     r"(?:.*/)?[^/]+\.dist-info/WHEEL|(?:.*/)?pyvenv\.cfg|(?:.*/)?(?:site|dist)-packages/[^/]+\.pth"
     r"|etc/ld\.so\.conf(?:\.d/[^/]+)?|etc/ld-musl-[^/]+\.path|(?:etc|usr/lib)/os-release"
 )
+_LIST = re.compile(r"var/lib/dpkg/(?:info|status\.d)/[^/]+\.md5sums|(?:.*/)?conda-meta/[^/]+\.json")
 _MAX_PATH = 4096  # as long as a path may be on Linux: what is longer is nothing that a container could open
 _MAX_RATIO, _RATIO_FREE = 200, 64 << 20
 _MAX_TEXT = 256 << 10
@@ -51,6 +54,12 @@ _IMPORT = re.compile(rb"\n([ \t]*)(?:from|import) ([^\n]*)")
 _WORD = re.compile(rb"\w+")
 _PACKAGE = re.compile(r".*?(?:site|dist)-packages/[^/]+/")
 _LOADED = re.compile(rb"(?:CDLL|PyDLL|LoadLibrary|find_library|dlopen)\(\s*[\"']([\w.+-]{2,80})[\"']")
+
+
+class _PrefixFiles(msgspec.Struct, frozen=True):
+    """What counts here of a record of conda-meta."""
+
+    files: tuple[str, ...] = ()
 
 
 def scan_layer(chunks: Iterable[bytes], where: str) -> Facts:
@@ -163,6 +172,7 @@ class Scanner:
             (entry.path.endswith(".dist-info/METADATA"), _MAX_SOURCE, self._add_metadata),
             (entry.path.endswith(".dist-info/RECORD"), _MAX_RECORD, self._add_record),
             (_TEXT.fullmatch(entry.path) is not None, _MAX_TEXT, self._add_text),
+            (_LIST.fullmatch(entry.path) is not None, _MAX_RECORD, self._add_list),
             (entry.path == LINKER_CACHE, MAX_CACHE, self._add_linker_cache),
         ):
             if suits:
@@ -213,6 +223,17 @@ class Scanner:
 
     def _add_text(self, path: str, data: bytes) -> None:
         self._facts.texts[path] = data.decode("utf-8", "replace")
+
+    def _add_list(self, path: str, data: bytes) -> None:
+        """Paths as the list names them: of dpkg's from the root, of conda's from the prefix."""
+        try:
+            if path.endswith(".json"):
+                found = msgspec.json.decode(data, type=_PrefixFiles).files
+            else:
+                found = tuple(line.partition("  ")[2] for line in data.decode("utf-8", "replace").splitlines())
+        except msgspec.MsgspecError:
+            return  # `check --files` says what is wrong with it
+        self._facts.lists[path] = found
 
     def _add_linker_cache(self, path: str, data: bytes) -> None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,13 +13,17 @@ import typer
 from wherry.check.folders import examine_environment, examine_root, is_environment, is_root
 from wherry.check.images import choose_platforms, describe_stored, examine_archive, examine_image, lacks_layers
 from wherry.check.rules import RULES, leave_out, parse_ignored
+from wherry.check.silence import find_needless, silence_findings
+from wherry.check.size_gates import judge_sizes
 from wherry.check.wheel_file import examine_wheel
 from wherry.cli import check_report as report
 from wherry.cli.base_layers import bring_base_layers
+from wherry.cli.check_options import MaxLayer, SizeBudget, Slim, Verbose, read_settings
 from wherry.cli.epilog import render_examples
 from wherry.cli.options import AsJson, PlainHttp, parse_platforms, platform_option
 from wherry.cli.talk import print_json, say, show_progress
 from wherry.errors import CheckError, StoreError, UsageError, WherryError
+from wherry.model.check_settings import Silence, SizeLimits
 from wherry.model.lock import Lock
 from wherry.model.platform import Platform
 from wherry.model.progress import Progress
@@ -37,6 +41,7 @@ EXAMPLES = render_examples(
     ("wherry check .venv", "an environment on this machine"),
     ("wherry check dist/*.whl", "a wheel"),
     ("wherry check --ignore root-user", "seen, and accepted"),
+    ("wherry check --size-budget 300MB --slim", "how large, and what could go"),
     ("wherry check --rebuild", "built again, and compared"),
     ("wherry check --explain symbol-version", "what a rule means"),
 )
@@ -65,6 +70,10 @@ def check_subject(
         list[str] | None, typer.Option("--ignore", metavar="RULE[:SUBJECT]", help="Leave out findings; may be given again.")
     ] = None,
     explain: Annotated[str | None, typer.Option(metavar="RULE", help="Say what a rule means, and check nothing.")] = None,
+    size_budget: SizeBudget = None,
+    max_layer: MaxLayer = None,
+    slim: Slim = False,
+    verbose: Verbose = False,
     plain_http: PlainHttp = False,
     as_json: AsJson = False,
 ) -> None:
@@ -76,31 +85,45 @@ def check_subject(
         _explain(explain, as_json)
         return
     if rebuild:
-        if files or fix or strict or ignore:
+        if files or fix or strict or ignore or size_budget or max_layer or slim:
             raise UsageError("it compares digests and nothing else", where="--rebuild", hint="--files, --fix and others without it")
         _rebuild(subject, parse_platforms(platform), offline=offline, plain_http=plain_http, as_json=as_json)
         return
     root, ignored = Path(subject or "."), parse_ignored(ignore or ())
     if fix and (not root.is_dir() or is_environment(root) or is_root(root)):
         raise UsageError("only a project can be mended", where="--fix", hint="its folder, or no SUBJECT at all")
+    settings = read_settings(root, size_budget, max_layer)
+    measured = slim or settings.limits != SizeLimits()
     with show_progress() as progress:
-        wishes = _Wishes(platforms=parse_platforms(platform), plain_http=plain_http, files=files, progress=progress)
-        reports = _examine(subject, wishes)
-    reports = tuple(_find_remedies(leave_out(one, ignored), offline=offline) for one in reports)
+        wishes = _Wishes(
+            platforms=parse_platforms(platform), plain_http=plain_http, files=files, measured=measured, progress=progress
+        )
+        reports = tuple(judge_sizes(one, settings.limits, slim=slim) for one in _examine(subject, wishes))
+    reports = tuple(silence_findings(leave_out(one, ignored), settings.silences) for one in reports)
+    reports = tuple(_find_remedies(one, offline=offline) for one in reports)
+    needless = find_needless(reports, settings.silences)
+    _tell(reports, needless, as_json=as_json, slim=slim, verbose=verbose)
+    if not _is_well(root, reports, strict=strict, fix=fix):
+        raise typer.Exit(CheckError.exit_code)
+
+
+def _tell(reports: Sequence[Report], needless: Sequence[Silence], *, as_json: bool, slim: bool, verbose: bool) -> None:
+    for one in needless:
+        say(f"wherry.toml silences {one.rule}{f' in {one.where}' if one.where else ''}, and there is no such finding")
     if as_json:
-        print_json(report.render_reports(reports))
+        print_json(report.render_reports(reports, needless))
     else:
-        report.print_reports(reports)
+        report.print_reports(reports, slim=slim, verbose=verbose)
+
+
+def _is_well(root: Path, reports: Sequence[Report], *, strict: bool, fix: bool) -> bool:
     grave = (Severity.ERROR, Severity.WARNING) if strict else (Severity.ERROR,)
     if fix:
         # Only here: locking loads a resolver, and all that goes with it.
         from wherry.cli.check_fix import fix_project
 
-        mended = fix_project(root, reports, grave)
-    else:
-        mended = not any(one.count(severity) for one in reports for severity in grave)
-    if not mended:
-        raise typer.Exit(CheckError.exit_code)
+        return fix_project(root, reports, grave)
+    return not any(one.count(severity) for one in reports for severity in grave)
 
 
 def _find_remedies(one: Report, *, offline: bool) -> Report:
@@ -141,6 +164,7 @@ class _Wishes:
     platforms: tuple[Platform, ...]
     plain_http: bool
     files: bool
+    measured: bool
     progress: Progress
 
 
@@ -149,12 +173,13 @@ def _examine(text: str | None, wishes: _Wishes) -> tuple[Report, ...]:
     if text is not None and path.is_file():
         if path.suffix == ".whl":
             return (examine_wheel(path),)
-        return examine_archive(path, wishes.platforms, cache_path(os.environ), wishes.progress, files=wishes.files)
+        cache = cache_path(os.environ)
+        return examine_archive(path, wishes.platforms, cache, wishes.progress, files=wishes.files, measured=wishes.measured)
     if text is not None and path.is_dir():
         if is_environment(path):
-            return (examine_environment(path, files=wishes.files),)
+            return (examine_environment(path, files=wishes.files, measured=wishes.measured),)
         if is_root(path):
-            return (examine_root(path, files=wishes.files),)
+            return (examine_root(path, files=wishes.files, measured=wishes.measured),)
     lock = None
     if path.is_dir():
         # Only here, as below: reading a declaration, and an HTTP client, take longer to import than a known image to check.
@@ -182,7 +207,12 @@ def _examine_image(text: str, wishes: _Wishes, lock: Lock | None) -> tuple[Repor
     locked = {each.platform: each for each in lock.platforms} if lock else {}
     return tuple(
         examine_image(
-            describe_stored(store, image, name), cache, wishes.progress, files=wishes.files, locked=locked.get(image.platform)
+            describe_stored(store, image, name),
+            cache,
+            wishes.progress,
+            files=wishes.files,
+            locked=locked.get(image.platform),
+            measured=wishes.measured,
         )
         for name, image in images
     )
@@ -197,6 +227,8 @@ def _examine_remote(reference: Reference, wishes: _Wishes) -> tuple[Report, ...]
     access = access_registries(os.environ, cache=cache, plain_http=wishes.plain_http)
     try:
         subjects = [describe_remote(access, reference, each) for each in wishes.platforms or (read_host_platform(),)]
-        return tuple(examine_image(subject, cache, wishes.progress, files=wishes.files) for subject in subjects)
+        return tuple(
+            examine_image(subject, cache, wishes.progress, files=wishes.files, measured=wishes.measured) for subject in subjects
+        )
     finally:
         access.close()

@@ -8,20 +8,26 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from wherry.cli.talk import format_size, print_table
+from wherry.model.check_settings import Silence
 from wherry.model.report import SEVERITIES, Finding, Report, Severity
+from wherry.model.sizes import LayerSize, OwnerSize, Saving, Sizes
 
 CHECK_SCHEMA = 1
 _SHOWN = 4  # warnings or notes of one kind from one distribution
 
 
-def print_reports(reports: Sequence[Report]) -> None:
+def print_reports(reports: Sequence[Report], *, slim: bool = False, verbose: bool = False) -> None:
+    """With `slim` also what could go, as a table; with `verbose` also what is silenced, and why."""
     for number, one in enumerate(reports):
         if number:
             print()
-        _print_report(one)
+        _print_report(one, verbose=verbose)
+        if slim and one.sizes:
+            _print_savings(one.sizes)
 
 
-def _print_report(one: Report) -> None:
+def _print_report(one: Report, *, verbose: bool) -> None:
     seen = one.seen
     name = f"{one.subject}  {one.platform}" if one.platform else one.subject
     looked = f"{seen.modules:,} modules and {seen.libraries:,} libraries of {seen.distributions:,} distributions"
@@ -31,9 +37,29 @@ def _print_report(one: Report) -> None:
         _print_finding(finding, with_remedy=following is None or following.remedy != finding.remedy)
     for (severity, rule, owner), count in hidden.items():
         print(f"  {severity.value:<8}{rule:<19}{count} more like these{f' [{owner}]' if owner else ''}; --json shows all")
+    for silenced in one.silenced if verbose else ():
+        _print_wrapped(f"  {'silenced':<8}{silenced.finding.rule:<19}", silenced.finding.what)
+        _print_wrapped(f"{'':29}why: ", silenced.silence.reason)
     counts = [f"{count} {severity.value}{'' if count == 1 else 's'}" for severity in SEVERITIES if (count := one.count(severity))]
-    ignored = f" ({one.ignored} ignored)" if one.ignored else ""
-    print(f"  {', '.join(counts) or 'nothing found'}{ignored}")
+    apart = [f"{count} {word}" for count, word in ((one.ignored, "ignored"), (len(one.silenced), "silenced")) if count]
+    besides = f" ({', '.join(apart)})" if apart else ""
+    print(f"  {', '.join(counts) or 'nothing found'}{besides}")
+
+
+def _print_savings(sizes: Sizes) -> None:
+    about = "about " if sizes.layers else ""
+    print("\n  what could go, and what that saves")
+    rows = [
+        (
+            saving.kind,
+            f"{saving.files:,} files",
+            f"{format_size(saving.content)} on disk",
+            f"{about}{format_size(saving.stored)} to move" if sizes.layers else "",
+            ", ".join(f"{name} {format_size(size)}" for name, size in saving.owners[:3] if size),
+        )
+        for saving in sizes.savings
+    ]
+    print_table(rows or [("nothing that wherry knows of",)], indent="  ")
 
 
 def _choose(findings: Sequence[Finding]) -> tuple[list[Finding], dict[tuple[Severity, str, str], int]]:
@@ -67,9 +93,13 @@ def _print_wrapped(head: str, text: str) -> None:
     print(textwrap.fill(text, width, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False))
 
 
-def render_reports(reports: Sequence[Report]) -> dict[str, Any]:
-    """The document of ``check --json``."""
-    return {"schema": CHECK_SCHEMA, "reports": [_render_report(one) for one in reports]}
+def render_reports(reports: Sequence[Report], needless: Sequence[Silence] = ()) -> dict[str, Any]:
+    """The document of ``check --json`` (docs/spec/check-report.md). `needless` are silences that nothing answers to."""
+    return {
+        "schema": CHECK_SCHEMA,
+        "reports": [_render_report(one) for one in reports],
+        "needless_silences": [_render_silence(one) for one in needless],
+    }
 
 
 def _render_report(one: Report) -> dict[str, Any]:
@@ -86,7 +116,35 @@ def _render_report(one: Report) -> dict[str, Any]:
         "ignored": one.ignored,
         "counts": {severity.value: one.count(severity) for severity in SEVERITIES},
         "findings": [_render_finding(finding) for finding in one.findings],
+        "silenced": [_render_finding(each.finding) | {"silence": _render_silence(each.silence)} for each in one.silenced],
+        "sizes": _render_sizes(one.sizes) if one.sizes else None,
     }
+
+
+def _render_silence(silence: Silence) -> dict[str, Any]:
+    return {"rule": silence.rule, "where": silence.where or None, "reason": silence.reason}
+
+
+def _render_sizes(sizes: Sizes) -> dict[str, Any]:
+    return {
+        "stored": sizes.stored if sizes.layers else None,
+        "content": sizes.content,
+        "layers": [
+            {"name": one.name, "kind": one.kind, "diff_id": str(one.diff_id), **_render_bytes(one, stored=True)}
+            for one in sizes.layers
+        ],
+        "owners": [
+            {"name": one.name, "kind": one.kind.value, "within": one.within, **_render_bytes(one, stored=bool(sizes.layers))}
+            for one in sizes.owners
+        ],
+        "savings": [
+            {"kind": one.kind, "owners": dict(one.owners), **_render_bytes(one, stored=bool(sizes.layers))} for one in sizes.savings
+        ],
+    }
+
+
+def _render_bytes(one: LayerSize | OwnerSize | Saving, *, stored: bool) -> dict[str, Any]:
+    return {"files": one.files, "content": one.content, "stored": one.stored if stored else None}
 
 
 def _render_finding(finding: Finding) -> dict[str, Any]:

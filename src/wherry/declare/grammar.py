@@ -17,10 +17,12 @@ from typing import Any
 import msgspec
 from packaging.utils import canonicalize_name, is_normalized_name
 
+from wherry.declare.check_settings import parse_check
 from wherry.declare.paths import relative_path
 from wherry.declare.secret_files import is_secret_name
 from wherry.declare.targets import parse_targets
 from wherry.errors import DeclarationError, WherryError
+from wherry.model.check_settings import CheckSettings
 from wherry.model.declaration import (
     Bytecode,
     CodeSelection,
@@ -91,6 +93,7 @@ class _Document(_Table, frozen=True, kw_only=True):
     cuda: str | None = None
     debian: _Debian = _Debian()
     targets: dict[str, Any] = {}
+    check: dict[str, Any] = {}
 
 
 _INNER: Mapping[str, type[_Table]] = {"environment": _Environment, "code": _Code, "debian": _Debian}
@@ -132,6 +135,7 @@ class Written:
     cuda: str | None = None
     debian_mirror: str | None = None
     targets: tuple[Target, ...] = ()
+    check: CheckSettings = field(default_factory=CheckSettings)
 
 
 def parse_written(table: Mapping[str, Any], origin: str) -> Written:
@@ -165,6 +169,7 @@ def parse_written(table: Mapping[str, Any], origin: str) -> Written:
         cuda=_parse_cuda(document.cuda, origin),
         debian_mirror=_parse_mirror(document.debian.mirror, origin),
         targets=parse_targets(document.targets, origin),
+        check=parse_check(document.check, origin),
     )
 
 

@@ -35,16 +35,19 @@ DEFAULTS = (Target(name="local", backend=BackendKind.LOCAL), Target(name="contai
 
 def read_targets(root: Path) -> dict[str, Target]:
     """The targets of the project at `root`, those that need no words among them."""
+    table, origin = read_own_table(root)
+    written = parse_targets(table.get("targets", {}), origin)
+    return {target.name: target for target in (*DEFAULTS, *written)}
+
+
+def read_own_table(root: Path) -> tuple[Mapping[str, Any], str]:
+    """The table that the project at `root` wrote for wherry, as it stands there, and the file's name; empty where there is none."""
     own, pyproject = root / "wherry.toml", root / "pyproject.toml"
     if own.is_file():
-        written = parse_targets(_read_table(own).get("targets", {}), "wherry.toml")
-    elif pyproject.is_file():
-        tool = _read_table(pyproject).get("tool")
-        table = tool.get("wherry") if isinstance(tool, dict) else None
-        written = parse_targets(table.get("targets", {}) if isinstance(table, dict) else {}, "pyproject.toml: tool.wherry")
-    else:
-        written = ()
-    return {target.name: target for target in (*DEFAULTS, *written)}
+        return _read_table(own), "wherry.toml"
+    tool = _read_table(pyproject).get("tool") if pyproject.is_file() else None
+    table = tool.get("wherry") if isinstance(tool, dict) else None
+    return table if isinstance(table, dict) else {}, "pyproject.toml: tool.wherry"
 
 
 def _read_table(path: Path) -> dict[str, Any]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from wherry.model.check_settings import Silence
 from wherry.model.platform import Platform
+from wherry.model.sizes import Sizes
 
 
 class Severity(Enum):
@@ -46,6 +48,14 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Silenced:
+    """A finding that the project's author accepts, and what says so."""
+
+    finding: Finding
+    silence: Silence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """How much was looked at."""
 
@@ -60,7 +70,7 @@ class Report:
     """`subject` is what was checked, as its owner calls it; `platform` None where it is for any.
 
     `release` is the distribution's, such as ``debian:bookworm``; empty where os-release does not tell. `ignored` counts the
-    findings that were left out on request.
+    findings that were left out on request; `silenced` are those that wherry.toml accepts. `sizes` are there where somebody asked.
     """
 
     subject: str
@@ -69,6 +79,8 @@ class Report:
     seen: Seen
     release: str = ""
     ignored: int = 0
+    silenced: tuple[Silenced, ...] = ()
+    sizes: Sizes | None = None
 
     def count(self, severity: Severity) -> int:
         return sum(finding.severity is severity for finding in self.findings)

@@ -77,14 +77,14 @@ def _split_bytes(
         if not of_packages or not inside or len(inside) != len(layer.members):
             rest.append(layer)
             continue
-        for key, share in zip(inside, _share(layer.size, [packages[key].size for key in inside]), strict=True):
+        for key, share in zip(inside, share_size(layer.size, [packages[key].size for key in inside]), strict=True):
             own[key] += share
         if len(inside) > 1:
             estimated |= set(inside)
     return own, estimated, rest
 
 
-def _share(size: int, weights: Sequence[int]) -> list[int]:
+def share_size(size: int, weights: Sequence[int]) -> list[int]:
     """Whole bytes in proportion to `weights`; their sum is `size`."""
     total = sum(weights) or len(weights)
     shares, before, weight_so_far = [], 0, 0

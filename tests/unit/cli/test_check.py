@@ -21,7 +21,7 @@ from tests.unit.formats.elves import make_elf
 from tests.unit.store.tiny import pack
 from wherry.check.rules import RULES
 from wherry.cli.check import register
-from wherry.errors import CheckError, FormatError, StoreError, TrustError, UsageError
+from wherry.errors import CheckError, DeclarationError, FormatError, StoreError, TrustError, UsageError
 from wherry.formats.oci_json import render_config, render_manifest
 from wherry.model.digest import DiffId
 from wherry.model.oci import CONFIG, LAYER_GZIP, MANIFEST, Descriptor
@@ -308,3 +308,49 @@ def test_a_wheel_with_a_damaged_member_is_refused(app: typer.Typer, tmp_path: Pa
     wheel.write_bytes(bytes(data))
     with pytest.raises(FormatError):
         check(app, wheel)
+
+
+def test_sizes_are_held_against_what_is_allowed(app: typer.Typer) -> None:
+    heavy = distribution("heavy", "1", {"heavy.py": os.urandom(40_000), "heavy/tests/data": os.urandom(60_000)})
+    store_image(system(), heavy)
+    check(app, "tiny", "--size-budget", "10MB", "--max-layer", "10 MB")
+    output = check(app, "tiny", "--size-budget", "50kB", "--slim", code=CheckError.exit_code)
+    assert "most of it: heavy 1 0.1 MB" in output
+    assert "what could go, and what that saves\n  tests of packages  1 files  60.0 kB on disk" in output
+    assert rules_of(check(app, "tiny", "--max-layer", "50 kB", "--json", code=CheckError.exit_code)) == ["max-layer"]
+    with pytest.raises(UsageError, match="'much' is no size"):
+        check(app, "tiny", "--max-layer", "much")
+
+
+def test_a_project_accepts_findings_with_a_reason(app: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tmp_path / "tiny"
+    project.mkdir()
+    monkeypatch.chdir(project)
+    (project / "requirements.txt").write_text("six\n")
+    settings = '[[check.ignore]]\nrule = "missing-library"\nwhere = "libGL*"\nreason = "the device has it"\n'
+    (project / "wherry.toml").write_text(f'name = "tiny"\n[check]\nsize-budget = 10\n{settings}')
+    store_image(system(), BROKEN)
+    assert "1 error (1 silenced)" in check(app, code=CheckError.exit_code)
+    output = check(app, "--size-budget", "1GB", "--verbose")
+    assert "silencedmissing-library" in output.replace(" ", "")
+    assert "why: the device has it" in output
+    (report,) = json.loads(check(app, ".", "--max-layer", "1GB", "--size-budget", "1GB", "--json"))["reports"]
+    (silenced,) = report["silenced"]
+    assert silenced["silence"] == {"rule": "missing-library", "where": "libGL*", "reason": "the device has it"}
+    assert silenced["subject"] == "libGL.so.1"
+    assert report["findings"] == []
+    assert "1 error" in check(app, "tiny", code=CheckError.exit_code), "another subject has no settings"
+
+
+def test_a_silence_that_is_not_needed_is_told(app: typer.Typer, tmp_path: Path) -> None:
+    project = tmp_path / "tiny"
+    project.mkdir()
+    (project / "requirements.txt").write_text("six\n")
+    store_image(system())
+    (project / "wherry.toml").write_text('[[check.ignore]]\nrule = "setuid"\nwhere = "/x"\nreason = "so"\n')
+    done = CliRunner().invoke(app, ["check", str(project), "--json"], catch_exceptions=False)
+    assert "wherry.toml silences setuid in /x, and there is no such finding" in done.stderr
+    assert json.loads(done.stdout)["needless_silences"] == [{"rule": "setuid", "where": "/x", "reason": "so"}]
+    (project / "wherry.toml").write_text('[[check.ignore]]\nrule = "set-uid"\nreason = "so"\n')
+    with pytest.raises(DeclarationError, match="no rule"):
+        check(app, project)

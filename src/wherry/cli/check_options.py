@@ -1,0 +1,49 @@
+"""The options of `wherry check` that say how large an image may be and how its report is told, and what they mean together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wherry.check.folders import is_environment, is_root
+from wherry.check.silence import refuse_unknown
+from wherry.errors import UsageError
+from wherry.formats.tariff import parse_size
+from wherry.model.check_settings import CheckSettings, SizeLimits
+
+SizeBudget = Annotated[
+    str | None, typer.Option("--size-budget", metavar="SIZE", help="An error if all layers, as stored, weigh more: 300MB.")
+]
+MaxLayer = Annotated[str | None, typer.Option("--max-layer", metavar="SIZE", help="An error if one layer, as stored, weighs more.")]
+Slim = Annotated[bool, typer.Option("--slim", help="Also say which files could go, and what that saves.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also show what wherry.toml silences, with the reasons.")]
+
+
+def read_settings(root: Path | None, size_budget: str | None, max_layer: str | None) -> CheckSettings:
+    """What the project at `root` says, None for no project; the command line's limits win."""
+    settings = CheckSettings()
+    if root is not None and root.is_dir() and not is_environment(root) and not is_root(root):
+        # Only here: what is no project has no settings.
+        from wherry.declare.check_settings import read_check_settings
+
+        settings = read_check_settings(root)
+        refuse_unknown(settings.silences)
+    limits = SizeLimits(
+        budget=_parse_size(size_budget, "--size-budget") or settings.limits.budget,
+        layer=_parse_size(max_layer, "--max-layer") or settings.limits.layer,
+    )
+    return CheckSettings(limits=limits, silences=settings.silences)
+
+
+def _parse_size(text: str | None, option: str) -> int | None:
+    if text is None:
+        return None
+    try:
+        size = parse_size(text)
+    except ValueError:
+        size = 0
+    if size < 1:
+        raise UsageError(f"{text!r} is no size", where=option, hint="such as 300MB")
+    return size
