@@ -72,7 +72,11 @@ RULES = MappingProxyType(
             "Distributions for GPUs, and how much of the image they are. Right where there is a GPU; on any other device they are "
             "bytes that every pull moves and nothing can use."
         ),
-        "duplicate-cuda": "Libraries of CUDA lie there for two of its major versions, each for other packages.",
+        "cuda-driver": (
+            "Built for a newer CUDA than the driver of the target has (cuda or driver in wherry.toml, or --cuda). Of another major "
+            'version nothing runs ("CUDA driver version is insufficient"); of the same one whatever compiles nothing while it runs.'
+        ),
+        "duplicate-cuda": "Libraries of CUDA lie there for two of its major versions, or from conda and from wheels as well.",
         "size-budget": (
             "The image's layers weigh more, as stored, than size-budget in wherry.toml or --size-budget allows: that is what a "
             "pull of all of them moves. Of a folder its files count as they lie there."
