@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 # Two makes at once: the second waits, and finds what the first made.
 exec 9<"$0" && flock 9
 
-engines=(podman runc conmon netavark aardvark-dns buildah skopeo docker.io docker-registry containerd umoci bubblewrap proot qemu-user-static iptables busybox-static mosquitto git podman-compose mmdebstrap zsh fish squashfs-tools)
+engines=(podman runc conmon netavark aardvark-dns buildah skopeo docker.io docker-registry containerd umoci bubblewrap proot qemu-user-static iptables busybox-static mosquitto git podman-compose mmdebstrap zsh fish squashfs-tools squashfs-tools-ng)
 services=(slurm-wlm munge chromium)
 rivals=(casync xdelta3 zstd parallel)
 

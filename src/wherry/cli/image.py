@@ -18,8 +18,10 @@ from wherry.cli.options import AsJson, DryRun, parse_platforms, platform_option
 from wherry.cli.talk import format_size, print_json, say
 from wherry.errors import LockError, StoreError, UsageError, WherryError
 from wherry.formats.lockfile import parse_lock
+from wherry.model.image import ROOT_FORMS
 from wherry.model.lock import Lock, PlatformLock
 from wherry.model.oci import Descriptor
+from wherry.model.platform import Platform
 from wherry.store.archive import save_image, stream_image
 from wherry.store.causes import describes_image, requirement_tree
 from wherry.store.disk import DiskStore
@@ -208,6 +210,7 @@ def _fitting(lock: Lock | None, image: StoredImage, *, explicit: Path | None) ->
     epilog=render_examples(
         ("wherry image save anomaly -o anomaly.tar", "a file to carry"),
         ("wherry image save anomaly | docker load", "into the docker of this machine"),
+        ("wherry image save anomaly --format sif -o a.sif", "for Apptainer"),
     ),
 )
 def save_archive(
@@ -215,21 +218,29 @@ def save_archive(
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="The file to write. [stdout]")] = None,
     platform: _Platforms = None,
     form: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="hybrid (docker, podman and containerd load it) or oci.")
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="hybrid (docker, podman and containerd load it), oci; or the root as a file: squashfs (enroot), sif (Apptainer).",
+        ),
     ] = "hybrid",
     name: Annotated[
         str | None, typer.Option(metavar="NAME[:TAG]", help="What the image is called in the archive. [its name here]")
     ] = None,
 ) -> None:
-    """Write an image as an archive.
+    """Write an image as an archive, or its root as one file.
 
-    docker, podman and containerd load it, and so does wherry image load.
+    docker, podman and containerd load an archive, and so does wherry image load.
     """
     store = _store()
     descriptor = store.resolve(image)
     bring_base_layers(store, read_images(store, descriptor))
     named = name or _name_for_archive(store, descriptor, image)
     wanted = parse_platforms(platform)
+    if form in ROOT_FORMS:
+        _save_root(store, _choose_one(store, descriptor, wanted), form, output)
+        return
     if output is None:
         if sys.stdout.isatty():
             raise UsageError("an archive is nothing for a terminal", hint="-o FILE, or pipe it into docker load")
@@ -237,6 +248,27 @@ def save_archive(
         return
     _write_file(output, stream_image(store, descriptor, name=named, form=form, platforms=wanted))
     say(f"{named}: {format_size(output.stat().st_size)} in {output}")
+
+
+def _choose_one(store: DiskStore, descriptor: Descriptor, wanted: Sequence[Platform]) -> StoredImage:
+    """The one platform that was asked for, this machine's, or the only one."""
+    images = read_images(store, descriptor)
+    chosen = [image for image in images if image.platform in (wanted or (read_host_platform(),))]
+    if not wanted and len(images) == 1:
+        chosen = list(images)
+    if len(chosen) != 1:
+        have = ", ".join(str(image.platform) for image in images)
+        raise UsageError(f"a root is of one platform, the image is for {have}", hint="--platform OS/ARCH")
+    return chosen[0]
+
+
+def _save_root(store: DiskStore, image: StoredImage, form: str, output: Path | None) -> None:
+    from wherry.engines.root_files import write_root_file
+
+    if output is None:
+        raise UsageError(f"{form} is written to a file", hint="-o FILE")
+    write_root_file(store, image, form, output, os.environ)
+    say(f"{image.platform}: {format_size(output.stat().st_size)} in {output}")
 
 
 def _name_for_archive(store: DiskStore, descriptor: Descriptor, text: str) -> str:

@@ -8,6 +8,8 @@ from wherry.model.digest import DiffId, Digest
 from wherry.model.lock import LayerKind
 from wherry.model.platform import Platform
 
+ROOT_FORMS = ("squashfs", "sif")  # how a root is written as one file
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltLayer:
