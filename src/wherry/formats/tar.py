@@ -1,8 +1,8 @@
 """Writes the one tar that a list of entries has, and reads tars that strangers made.
 
-Written: POSIX.1-2001 (pax) with ustar headers; owner 0:0 without names, one fixed time, entries in the order given
-(the caller sorts), a pax header only where ustar cannot hold a name, a link or a size. So equal entries give
-equal bytes on every host (docs/spec/layers.md, "The tar").
+Written: POSIX.1-2001 (pax) with ustar headers; owner 0:0 without names and one fixed time, unless an entry that was
+copied from another tar has its own; entries in the order given (the caller sorts), a pax header only where ustar cannot
+hold a name, a link, a size or an owner. So equal entries give equal bytes on every host (docs/spec/layers.md, "The tar").
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ BLOCK = 512
 # 1980-01-01T00:00:00Z: the earliest time a zip file can hold, so that nothing in the image is older than its wheel.
 FIXED_TIME = 315532800
 _MAX_USTAR_SIZE = 0o77777777777
+_MAX_USTAR_OWNER = 0o7777777
 
 Sink = Callable[[bytes], object]
 Content = Callable[[], Iterator[bytes]]
@@ -34,7 +35,8 @@ class EntryKind(Enum):
 class TarEntry:
     """One member. `path` is relative, ``/``-separated, without ``.`` or ``..``; `mode` has the permission bits.
 
-    A file's `content` is its bytes, or a function that opens an iterator over exactly `size` bytes.
+    A file's `content` is its bytes, or a function that opens an iterator over exactly `size` bytes. `owner` is user and
+    group by number, `mtime` in seconds since 1970.
     """
 
     path: str
@@ -43,6 +45,8 @@ class TarEntry:
     size: int = 0
     link: str = ""
     content: bytes | Content = b""
+    owner: tuple[int, int] = (0, 0)
+    mtime: int = FIXED_TIME
 
 
 def file_entry(path: str, data: bytes, mode: int = 0o644) -> TarEntry:
@@ -131,7 +135,8 @@ def _render_headers(entry: TarEntry) -> bytes:
     size = entry.size if entry.kind is EntryKind.FILE else 0
     if size > _MAX_USTAR_SIZE:
         records.append(("size", str(size)))
-    header = _render_ustar(name, prefix, entry.mode, min(size, _MAX_USTAR_SIZE), entry.kind.value, link)
+    records += [(key, str(number)) for key, number in zip(("uid", "gid"), entry.owner, strict=True) if number > _MAX_USTAR_OWNER]
+    header = _render_ustar(name, prefix, entry.mode, min(size, _MAX_USTAR_SIZE), entry.kind.value, link, entry.owner, entry.mtime)
     return _render_pax(records) + header if records else header
 
 
@@ -174,10 +179,20 @@ def _render_record(key: str, value: str) -> bytes:
     return str(length).encode() + tail
 
 
-def _render_ustar(name: bytes, prefix: bytes, mode: int, size: int, kind: bytes, link: bytes) -> bytes:
+def _render_ustar(
+    name: bytes,
+    prefix: bytes,
+    mode: int,
+    size: int,
+    kind: bytes,
+    link: bytes,
+    owner: tuple[int, int] = (0, 0),
+    mtime: int = FIXED_TIME,
+) -> bytes:
     block = bytearray(BLOCK)
     block[0 : len(name)] = name
-    block[100:148] = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (mode & 0o7777, 0, 0, size, FIXED_TIME)
+    user, group = (min(number, _MAX_USTAR_OWNER) for number in owner)
+    block[100:148] = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (mode & 0o7777, user, group, size, mtime)
     block[148:156] = b"        "
     block[156:157] = kind
     block[157 : 157 + len(link)] = link

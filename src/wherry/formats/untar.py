@@ -1,6 +1,6 @@
 """Reads a tar that a stranger made, as a stream, within fixed bounds.
 
-Knows ustar, pax headers (path, linkpath, size) and GNU's long names. Yields regular files, hard links, symbolic
+Knows ustar, pax headers (path, linkpath, size, uid, gid) and GNU's long names. Yields regular files, hard links, symbolic
 links and directories. Refuses what else there is (devices, pipes, sparse files), a wrong header checksum, a name
 that leaves the root or is not UTF-8, more than `MAX_MEMBERS` members, long-name headers beyond `MAX_EXTENSION`.
 Who only looks for contents asks to be told what else there is as `OTHER`, instead of a refusal.
@@ -89,6 +89,7 @@ class TarMember:
     size: int
     link: str
     mtime: int  # seconds since 1970, as far as the header can be believed
+    owner: tuple[int, int]  # user and group by number, as far as the header can be believed
     offset: int
     content: Iterator[bytes]
 
@@ -162,6 +163,7 @@ def _parse_member(block: bytes, size: int, extension: dict[str, str], reader: Ch
         size=size,
         link=link if kind in (EntryKind.HARDLINK, EntryKind.SYMLINK) else "",
         mtime=_time(block[136:148]),
+        owner=(_owner(block[108:116], extension.get("uid")), _owner(block[116:124], extension.get("gid"))),
         offset=reader.position,
         content=reader.stream(size),
     )
@@ -185,6 +187,7 @@ def _other_member(block: bytes, size: int, extension: dict[str, str], reader: Ch
         size=size,
         link="",
         mtime=0,
+        owner=(0, 0),
         offset=reader.position,
         content=reader.stream(size),
     )
@@ -252,6 +255,13 @@ def _time(field: bytes) -> int:
     """A time between 1970 and 2242; odd ones happen, and are no reason to refuse a tar."""
     digits = field.strip(b"\0 ")
     return min(int(digits, 8), 0o77777777777) if digits.isdigit() and not digits.strip(b"01234567") else 0
+
+
+def _owner(field: bytes, extended: str | None) -> int:
+    """A user's or group's number; 0 where it cannot be told."""
+    if extended is not None:
+        return int(extended) if extended.isascii() and extended.isdigit() and len(extended) < 20 else 0
+    return int.from_bytes(field[1:], "big") if field[0] == 0x80 else _time(field)
 
 
 def _number(field: bytes, where: str) -> int:

@@ -1,0 +1,324 @@
+"""Puts an image's own layers on another base, or new files on the layers that devices have: what `wherry image rebase` composes.
+
+Images of any builder. Nothing is run and no layer that exists is written again. Whatever would break by it is found first
+(`check.fit`), and then nothing is named: an image that a plan has findings for is never stored under a name.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wherry.assemble.layers import write_layer
+from wherry.assemble.rebase import (
+    AddedLayer,
+    ComposedDocuments,
+    OwnPart,
+    add_layers,
+    count_base_layers,
+    count_common_layers,
+    rebase_image,
+)
+from wherry.assemble.rebase_layers import (
+    OpenLayer,
+    Taken,
+    concerns,
+    is_below,
+    list_difference,
+    take_from_folder,
+    take_from_layers,
+)
+from wherry.assemble.spool import Spool
+from wherry.check.contents import LayerContents
+from wherry.check.facts import Facts
+from wherry.check.fit import Side, find_hidden, find_other_changes, judge_fit, judge_packages
+from wherry.check.images import describe_stored, read_digests, read_facts
+from wherry.check.scan import scan_layer
+from wherry.check.tree import LayeredTree
+from wherry.deliver.release_images import ImageFinder
+from wherry.errors import UsageError, WherryError
+from wherry.formats.oci_json import parse_any_manifest, parse_config, parse_manifest, render_index
+from wherry.model.declaration import Compression
+from wherry.model.digest import Digest
+from wherry.model.lock import LayerKind
+from wherry.model.oci import BASE_DIGEST, BASE_NAME, INDEX, Descriptor, ImageConfig, Manifest
+from wherry.model.platform import Platform
+from wherry.model.progress import Progress, be_silent
+from wherry.model.reference import Reference
+from wherry.model.report import Finding
+from wherry.sources.images import BaseImages
+from wherry.sources.registries import RegistryAccess
+from wherry.store.archive import read_layer
+from wherry.store.disk import DiskStore
+from wherry.store.images import StoredImage, pick_image
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RebasePlan:
+    """One platform's image as it would be. `own` are the layers on top; `moved` what whoever has the former image lacks, in bytes.
+
+    `findings` say why it must not be; `notes` what somebody should know.
+    """
+
+    platform: Platform
+    documents: ComposedDocuments
+    layers: int
+    own: tuple[Descriptor, ...]
+    moved: int
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def image_id(self) -> Digest:
+        return Digest.of(self.documents.config)
+
+    @property
+    def descriptor(self) -> Descriptor:
+        manifest = parse_manifest(self.documents.manifest)
+        size = len(self.documents.manifest)
+        return Descriptor(media_type=manifest.media_type, digest=manifest.digest, size=size, platform=self.platform)
+
+
+def keep_images(store: DiskStore, plans: Sequence[RebasePlan], name: str) -> Descriptor:
+    """Store what was planned and name it: the image itself, or an index over several platforms."""
+    for plan in plans:
+        store.put_bytes(plan.documents.config)
+        store.put_bytes(plan.documents.manifest)
+    found = plans[0].descriptor
+    if len(plans) > 1:
+        raw = render_index([plan.descriptor for plan in plans])
+        found = Descriptor(media_type=INDEX, digest=store.put_bytes(raw), size=len(raw))
+    store.tag(name, found)
+    return found
+
+
+class Rebaser:
+    """Plans rebases. What it needs of other places is brought into the store."""
+
+    def __init__(self, store: DiskStore, cache: Path, access: RegistryAccess, progress: Progress = be_silent) -> None:
+        self._store, self._cache, self._access, self._progress = store, cache, access, progress
+        self._finder = ImageFinder(store, access, progress)
+
+    # -- another base
+
+    def plan_rebase(
+        self, image: str, onto: str, former: str | None = None, platforms: Sequence[Platform] = ()
+    ) -> tuple[RebasePlan, ...]:
+        """The image on the base `onto`. `former` is the base that it is on, where the image itself does not tell."""
+        return tuple(self._plan_one(one, image, onto, former) for one in self._finder.find(image, platforms).images)
+
+    def _plan_one(self, image: StoredImage, name: str, onto: str, former: str | None) -> RebasePlan:
+        found = self._finder.find(onto, (image.platform,))
+        base = found.images[0]
+        parts, notes = self._split(image, name, base, former)
+        plans = [self._rebase_part(part, base, onto if found.source else "", notes) for part in parts]
+        return next((plan for plan in plans if not plan.findings), plans[0])
+
+    def _rebase_part(self, part: OwnPart, base: StoredImage, name: str, notes: tuple[str, ...]) -> RebasePlan:
+        documents = rebase_image(part, base, name)
+        facts, below = self._facts(part.image), self._facts(base)
+        own, former = facts[part.below :], facts[: part.below]
+        after = Side(layers=[*below, *own], config=parse_config(documents.config))
+        before = [Side(layers=facts, config=part.image.config), Side(layers=below, config=base.config)]
+        hidden = find_hidden(own, below, former)
+        if hidden:
+            notes = (*notes, f"{len(hidden)} files of the new base are hidden by the image's own: {_some(hidden)}")
+        return _describe(part.image, part.image, documents, part.layers, judge_fit(after, before, own), notes)
+
+    def _split(
+        self, image: StoredImage, name: str, base: StoredImage, former: str | None
+    ) -> tuple[tuple[OwnPart, ...], tuple[str, ...]]:
+        """The ways to tell an image's own layers from its base's, the best first."""
+        if former is not None:
+            known: ImageConfig | None = self._finder.find(former, (image.platform,)).images[0].config
+        else:
+            known = self._find_annotated(image)
+        count = count_base_layers(image.config, known) if known else None
+        if count is not None:
+            return (OwnPart(image=image, below=count, base=known),), ()
+        if former is not None:
+            raise UsageError(f"its layers are not the lowest of {name}", where=f"--from {former}", hint="the base it was built on")
+        counts = _count_by_kind(image)
+        if counts:
+            return tuple(OwnPart(image=image, below=each) for each in counts), ()
+        common = count_common_layers(image.config, base.config)
+        if not common:
+            raise UsageError(
+                "nothing tells which of its layers are its base's", where=name, hint="--from BASE, the image that it was built on"
+            )
+        note = f"its former base is not known: the {common} lowest layers, which the new base has as well, are taken for it"
+        return (OwnPart(image=image, below=common),), (f"{note}; --from BASE names it",)
+
+    def _find_annotated(self, image: StoredImage) -> ImageConfig | None:
+        """The config of the base that the image's manifest names, if it can still be had."""
+        name, digest = (image.manifest.annotations.get(key, "") for key in (BASE_NAME, BASE_DIGEST))
+        if not digest:
+            return None
+        try:
+            wanted = Digest.parse(digest)
+            if self._store.has(wanted):
+                document = parse_any_manifest(self._store.read_bytes(wanted))
+                size = len(document.raw)
+                descriptor = Descriptor(media_type=document.media_type, digest=wanted, size=size)
+                if isinstance(document, Manifest):
+                    return parse_config(self._store.read_bytes(document.config.digest))
+                return pick_image(self._store, descriptor, image.platform).config
+            origin = Reference.parse(name)
+            pinned = Reference(origin.registry, origin.repository, origin.tag, wanted)
+            return BaseImages(self._access).pin_base(pinned, image.platform).config
+        except WherryError:
+            return None  # gone, or out of reach: there are other ways to tell
+
+    # -- new files on former layers
+
+    def plan_take(self, new: str, former: str, paths: Sequence[str], platforms: Sequence[Platform] = ()) -> tuple[RebasePlan, ...]:
+        """The image `former` with what `new`, an image or a folder, has at `paths`; relative ones start at its workdir."""
+        images = self._finder.find(former, platforms).images
+        folder = Path(new)
+        if folder.is_dir():
+            return tuple(self._take_into(image, None, folder, paths) for image in images)
+        found = {one.platform: one for one in self._finder.find(new, [one.platform for one in images]).images}
+        return tuple(self._take_into(image, found[image.platform], folder, paths) for image in images)
+
+    def _take_into(self, former: StoredImage, new: StoredImage | None, folder: Path, paths: Sequence[str]) -> RebasePlan:
+        inner = {_place(path, former.config.workdir): path for path in paths}
+        taken = [path for path in inner if not any(is_below(path, other) for other in inner if other != path)]
+        below = self._facts(former)
+        _require_plain(LayeredTree(below), taken, "the former image", must_exist=False)
+        with Spool(self._cache) as spool, self._store.in_use():
+            if new is None:
+                have: Taken = take_from_folder(folder, {path: inner[path].strip("/") for path in taken}, spool)
+            else:
+                _require_plain(LayeredTree(self._facts(new)), taken, "the new image", must_exist=True)
+                have = take_from_layers(self._open_concerned(new, taken), taken, spool, "the new image")
+            had = take_from_layers(self._open_concerned(former, taken), taken, None, "the former image")
+            added = [layer for path in taken if (layer := self._write_difference(have, had, path))]
+        documents = (
+            add_layers(former, added) if added else ComposedDocuments(config=former.config.raw, manifest=former.manifest.raw)
+        )
+        own = [self._read_added(layer) for layer in added]
+        return self._judge_take(former, new, documents, [layer.descriptor for layer in added], own, taken)
+
+    def _judge_take(
+        self,
+        former: StoredImage,
+        new: StoredImage | None,
+        documents: ComposedDocuments,
+        added: Sequence[Descriptor],
+        own: Sequence[Facts],
+        taken: Sequence[str],
+    ) -> RebasePlan:
+        below = Side(layers=self._facts(former), config=former.config)
+        after = Side(layers=[*below.layers, *own], config=parse_config(documents.config))
+        findings, notes = judge_fit(after, [below], own), []
+        if new is not None:
+            wanted = Side(layers=self._facts(new), config=new.config)
+            findings = (*judge_packages(after, wanted), *findings)
+            digests = {"new": self._digests(new), "former": self._digests(former)}
+            if others := find_other_changes(wanted, below, digests, taken):
+                notes.append(f"{len(others)} other files differ and stay as they are in the former image: {_some(others)}")
+            if settings := _list_settings(new.config, former.config):
+                notes.append(f"the new image has another {', '.join(settings)}: the former one's stay")
+        if not added:
+            notes.append("nothing of it differs: it is the former image")
+        return _describe(former, former, documents, added, findings, tuple(notes))
+
+    def _write_difference(self, have: Taken, had: Taken, path: str) -> AddedLayer | None:
+        entries = list_difference(have, had, path)
+        if not entries:
+            return None
+        blob = write_layer(entries, self._store, Compression.GZIP)
+        kind = LayerKind.CODE if any(entry.path.endswith(".py") for entry in entries) else LayerKind.MODEL
+        descriptor = Descriptor(media_type=blob.media_type, digest=blob.digest, size=blob.size)
+        created_by = f"wherry layer {kind.value} {posixpath.basename(path)}"
+        return AddedLayer(descriptor=descriptor, diff_id=blob.diff_id, created_by=created_by, comment=f"/{path}")
+
+    # -- reading
+
+    def _facts(self, image: StoredImage) -> list[Facts]:
+        return read_facts(describe_stored(self._store, image, "").layers, self._cache, self._progress)
+
+    def _digests(self, image: StoredImage) -> Sequence[LayerContents]:
+        return read_digests(describe_stored(self._store, image, "").layers, self._cache, self._progress)
+
+    def _read_added(self, layer: AddedLayer) -> Facts:
+        return scan_layer(read_layer(self._store, layer.descriptor.digest, layer.diff_id), f"layer {layer.diff_id}")
+
+    def _open_concerned(self, image: StoredImage, taken: Sequence[str]) -> list[OpenLayer]:
+        """Of the layers those that say something about the paths: most have not to be read."""
+        sources = describe_stored(self._store, image, "").layers
+        pairs = zip(sources, self._facts(image), strict=True)
+        return [source.open for source, facts in pairs if any(concerns(entry.path, taken) for entry in facts.entries)]
+
+
+def _count_by_kind(image: StoredImage) -> tuple[int, ...]:
+    """How many layers an image of wherry's has from its base. The interpreter of an assembled base is one or the other's."""
+    kinds = [layer.kind for layer in image.layers]
+    foreign = next((number for number, kind in enumerate(kinds) if kind is not LayerKind.FOREIGN), len(kinds))
+    if foreign == len(kinds):
+        return ()
+    if foreign:
+        return (foreign,)
+    lowest = next((number for number, kind in enumerate(kinds) if kind is not LayerKind.BASE), len(kinds))
+    with_python = lowest + (kinds[lowest : lowest + 1] == [LayerKind.INTERPRETER])
+    return tuple(dict.fromkeys((with_python, lowest)))
+
+
+def _describe(
+    image: StoredImage,
+    former: StoredImage,
+    documents: ComposedDocuments,
+    own: Sequence[Descriptor],
+    findings: tuple[Finding, ...],
+    notes: tuple[str, ...],
+) -> RebasePlan:
+    layers = parse_manifest(documents.manifest).layers
+    known = {layer.digest for layer in former.manifest.layers}
+    moved = sum(layer.size for layer in {layer.digest: layer for layer in layers}.values() if layer.digest not in known)
+    if Digest.of(documents.config) != former.config.digest:
+        moved += len(documents.manifest) + len(documents.config)
+    return RebasePlan(
+        platform=image.platform,
+        documents=documents,
+        layers=len(layers),
+        own=tuple(own),
+        moved=moved,
+        findings=findings,
+        notes=notes,
+    )
+
+
+def _place(path: str, workdir: str) -> str:
+    """Where a path lies in the image, without a leading slash."""
+    place = posixpath.normpath(posixpath.join("/", workdir, path)).strip("/")
+    if not place:
+        raise UsageError("the whole root cannot be taken", where=f"--take {path}", hint="ship the new image itself")
+    return place
+
+
+def _require_plain(tree: LayeredTree, taken: Sequence[str], where: str, *, must_exist: bool) -> None:
+    """Refuse what links lead away from: files would be put at one place and read at another."""
+    for path in taken:
+        found = tree.resolve(path)
+        above = path
+        while found is None and not must_exist and "/" in above:
+            above = above.rpartition("/")[0]
+            found = tree.resolve(above)
+        if found is None and must_exist:
+            raise UsageError(f"there is no /{path} in {where}", where="--take")
+        if found is not None and found != above:
+            raise UsageError(f"/{above} is a link in {where}", where="--take", hint=f"--take /{found}{path.removeprefix(above)}")
+
+
+def _list_settings(new: ImageConfig, former: ImageConfig) -> list[str]:
+    named = {"entrypoint": "entrypoint", "cmd": "command", "env": "environment", "user": "user", "workdir": "folder"}
+    return [words for field, words in named.items() if getattr(new, field) != getattr(former, field)]
+
+
+def _some(paths: Sequence[str]) -> str:
+    shown = ", ".join(f"/{path}" for path in paths[:_SHOWN])
+    return shown + (f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else "")
