@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from wherry.model.sources import ImageSources
     from wherry.publish.bills import ImageBill
     from wherry.publish.push import MovedBlob, PushPlan, PushResult
+    from wherry.publish.signatures import ImageStatement, Signed
     from wherry.publish.sources import AttachedSources
     from wherry.store.disk import DiskStore
     from wherry.store.images import StoredImage
@@ -37,6 +38,7 @@ EXAMPLES = render_examples(
     ("wherry push ghcr.io/you/anomaly", "under the next version number"),
     ("wherry push ghcr.io/you/anomaly --dry-run", "say what would be moved"),
     ("wherry push ghcr.io/you/anomaly --sources", "and its sources"),
+    ("wherry push ghcr.io/you/anomaly --sign key.pem", "signed, with provenance"),
     ("IMAGE=$(wherry push ghcr.io/you/anomaly)", "use what was pushed"),
 )
 
@@ -49,15 +51,21 @@ def push_project(
     sbom: Annotated[
         list[BillForm] | None, typer.Option("--sbom", help="Attach a bill of materials; may be given again.", show_default=False)
     ] = None,
+    sign: Annotated[
+        str, typer.Option("--sign", metavar="KEY", help="Sign it, and what is attested of it: a PEM file, or env:NAME.")
+    ] = "",
     plain_http: PlainHttp = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Push the project's image to a registry."""
     # The network's modules load when there is something to push.
+    from wherry.cli.push_signing import describe_signing
+    from wherry.cli.signing_options import open_signing_key
     from wherry.model.reference import Reference
     from wherry.publish.bills import push_bills
     from wherry.publish.push import plan_push, push_image, survey_push
+    from wherry.publish.signatures import sign_images
     from wherry.publish.sources import push_sources, survey_sources
     from wherry.publish.terms import warn_of_terms
     from wherry.sources.registries import access_registries
@@ -71,8 +79,11 @@ def push_project(
     if (warning := warn_of_terms(plan.channels)) is not None:
         say(warning)
     made_of = _gather_sources(store, plan) if sources else ()
+    key = open_signing_key(sign) if sign else None
     bills = _draw_bills(store, plan, sbom) if sbom else ()
+    statements = _state_origins(store, plan, bills, strange=bool(image)) if sign else ()
     attached: AttachedSources | None = None
+    signed: Signed | None = None
     access = access_registries(os.environ, cache=cache_path(os.environ), plain_http=plain_http)
     try:
         if dry_run:
@@ -83,6 +94,9 @@ def push_project(
                 result = push_image(access, store, plan, destination, progress)
                 attached = push_sources(access, made_of, destination, progress) if made_of else None
                 push_bills(access, bills, destination)
+                signed = (
+                    sign_images(access, destination, [one.descriptor for one in plan.documents], statements, key) if key else None
+                )
     finally:
         access.close()
     say(_describe_push(result, dry_run=dry_run))
@@ -90,8 +104,10 @@ def push_project(
         say(f"its sources: {_describe_ways(attached.blobs)}")
     if bills:
         say(f"{'would attach' if dry_run else 'attached'} its bill of materials, {len(bills)} in all")
+    if key:
+        say(describe_signing(plan, statements, signed))
     if as_json:
-        print_json(push_document(result, attached, dry_run=dry_run))
+        print_json(push_document(result, attached, signed, dry_run=dry_run))
     elif not dry_run:
         print(f"{result.reference.name}@{result.reference.digest}")
 
@@ -115,22 +131,39 @@ def _gather_sources(store: DiskStore, plan: PushPlan) -> tuple[ImageSources, ...
 
 def _draw_bills(store: DiskStore, plan: PushPlan, forms: Sequence[BillForm]) -> tuple[ImageBill, ...]:
     """Of each platform that is pushed, which must be the one that the project's lock names."""
+    from wherry.cli.export_provenance import require_lock_of
     from wherry.declare.project import read_declaration
     from wherry.formats.bill import draw_bill, render_bill
-    from wherry.lock.storage import LOCKFILE, read_lock
+    from wherry.lock.storage import read_lock
     from wherry.publish.bills import ImageBill
     from wherry.version import VERSION
 
     lock, bills = read_lock(Path()), []
     name = read_declaration(Path(), os.environ).name
     for image in _read_pushed(store, plan):
-        layers = lock.for_platform(image.platform).layers if lock else ()
-        if lock is None or not layers or not {layer.diff_id for layer in layers} <= set(image.config.diff_ids):
-            what = f"the lock is not that of the image for {image.platform}"
-            raise LockError(what, where=LOCKFILE, hint="wherry build, and then its image")
-        bill = draw_bill(name, lock, image.platform, creator="wherry", version=VERSION)
+        bill = draw_bill(name, require_lock_of(image, lock), image.platform, creator="wherry", version=VERSION)
         bills += [ImageBill(manifest=image.manifest, form=form, document=render_bill(bill, form)) for form in dict.fromkeys(forms)]
     return tuple(bills)
+
+
+def _state_origins(store: DiskStore, plan: PushPlan, bills: Sequence[ImageBill], *, strange: bool) -> tuple[ImageStatement, ...]:
+    """What is attested of the project's image: provenance, and the bills, SPDX where none was asked for. Of a `strange` one,
+    nothing that is not known: who signs it vouches for its bytes alone."""
+    from wherry.cli.push_signing import state_origins
+    from wherry.declare.project import read_declaration
+    from wherry.lock.storage import read_lock
+
+    lock = read_lock(Path())
+    try:
+        if lock is None:
+            raise LockError("no lock of the image is here", where="wherry.lock", hint="wherry build, in the project's folder")
+        bills = bills or _draw_bills(store, plan, (BillForm.SPDX,))
+        return state_origins(read_declaration(Path(), os.environ).name, lock, _read_pushed(store, plan), bills)
+    except LockError as error:
+        if not strange:
+            raise
+        say(f"signed without provenance: {error.what}")
+        return ()
 
 
 def _read_pushed(store: DiskStore, plan: PushPlan) -> tuple[StoredImage, ...]:
@@ -156,13 +189,19 @@ def _describe_ways(moved: Sequence[MovedBlob]) -> str:
     return ", ".join(told)
 
 
-def push_document(result: PushResult, attached: AttachedSources | None = None, *, dry_run: bool) -> dict[str, object]:
-    """``push --json``. `sources` is there when they were asked for."""
+def push_document(
+    result: PushResult, attached: AttachedSources | None = None, signed: Signed | None = None, *, dry_run: bool
+) -> dict[str, object]:
+    """``push --json``. `sources` and `signed` are there when they were asked for."""
+    from wherry.cli.push_signing import render_signing
+
     reference = result.reference
     made_of: dict[str, object] = {}
     if attached is not None:
         artifacts = [str(digest) for digest in attached.artifacts]
         made_of["sources"] = {"artifacts": artifacts, "blobs": _render_blobs(attached.blobs)}
+    if signed is not None:
+        made_of["signed"] = render_signing(signed)
     return {
         "schema": PUSH_SCHEMA,
         "dry_run": dry_run,

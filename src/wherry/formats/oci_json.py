@@ -30,10 +30,10 @@ MAX_DOCUMENT = 4 << 20  # what the distribution specification lets a registry re
 _T = TypeVar("_T")
 
 
-def parse_json(raw: bytes, where: str = "document") -> dict[str, Any]:
+def parse_json(raw: bytes, where: str = "document", limit: int = MAX_DOCUMENT) -> dict[str, Any]:
     """A JSON object from a stranger. Duplicate members, NaN, deep nesting and non-objects are a `FormatError`."""
-    if len(raw) > MAX_DOCUMENT:
-        raise FormatError(f"{len(raw)} bytes of JSON, at most {MAX_DOCUMENT} are read", where=where)
+    if len(raw) > limit:
+        raise FormatError(f"{len(raw)} bytes of JSON, at most {limit} are read", where=where)
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:

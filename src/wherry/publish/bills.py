@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, cast
 
-from wherry.formats.oci_json import render_manifest
+from wherry.formats.in_toto import CYCLONEDX, MAX_STATEMENT, SPDX, render_statement
+from wherry.formats.oci_json import parse_json
 from wherry.model.bill import BillForm
 from wherry.model.digest import Digest
 from wherry.model.oci import Descriptor, Manifest
 from wherry.model.reference import Reference
+from wherry.publish.artifacts import attach_document
+from wherry.publish.signatures import ImageStatement
 from wherry.sources.registries import RegistryAccess
-from wherry.store.registry import RegistryStore
-from wherry.store.registry_referrers import attach_referrer
-from wherry.store.registry_upload import Upload
-
-_EMPTY = "application/vnd.oci.empty.v1+json"  # image-spec 1.1, "Guidance for an Empty Descriptor"
-_NOTHING = b"{}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,21 +28,17 @@ class ImageBill:
 def push_bills(access: RegistryAccess, bills: Sequence[ImageBill], destination: Reference) -> tuple[Digest, ...]:
     """Attach each to its image, which lies in the destination's repository already; gives the artifacts' digests."""
     repository = access.open(destination, push=True)
-    return tuple(_attach(repository, bill) for bill in bills)
+    return tuple(
+        attach_document(repository, describe_manifest(bill.manifest), bill.document, bill.form.media_type) for bill in bills
+    )
 
 
-def _attach(repository: RegistryStore, bill: ImageBill) -> Digest:
-    config = _bring(repository, _NOTHING, _EMPTY)
-    layer = _bring(repository, bill.document, bill.form.media_type)
-    image = bill.manifest
-    subject = Descriptor(media_type=image.media_type, digest=image.digest, size=len(image.raw))
-    raw = render_manifest(config=config, layers=(layer,), subject=subject, artifact_type=bill.form.media_type)
-    return attach_referrer(repository, raw, image.digest, bill.form.media_type).digest
+def state_bill(name: str, bill: ImageBill) -> ImageStatement:
+    """The document as a statement about its image."""
+    kind = SPDX if bill.form is BillForm.SPDX else CYCLONEDX
+    statement = render_statement([(name, bill.manifest.digest)], kind, parse_json(bill.document, "bill", MAX_STATEMENT))
+    return ImageStatement(image=describe_manifest(bill.manifest), predicate_type=kind, statement=statement)
 
 
-def _bring(repository: RegistryStore, data: bytes, media_type: str) -> Descriptor:
-    digest = Digest.of(data)
-    if not repository.has(digest):
-        upload = Upload(digest=digest, size=len(data), open=lambda: cast(BinaryIO, io.BytesIO(data)), report=lambda _sent: None)
-        repository.upload(upload)
-    return Descriptor(media_type=media_type, digest=digest, size=len(data))
+def describe_manifest(manifest: Manifest) -> Descriptor:
+    return Descriptor(media_type=manifest.media_type, digest=manifest.digest, size=len(manifest.raw))
