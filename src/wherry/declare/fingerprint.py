@@ -79,6 +79,8 @@ def render_fingerprint(declaration: Declaration) -> dict[str, Any]:
         document["interpreter"] = declaration.interpreter.value
     if declaration.cuda is not None:
         document["cuda"] = declaration.cuda
+    if declaration.score is not None:
+        document["score"] = sorted(declaration.score.extras)
     if declaration.allow_build:
         document["allow-build"] = sorted(set(declaration.allow_build))
     return document

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,7 @@ import msgspec
 from packaging.utils import canonicalize_name, is_normalized_name
 
 from wherry.declare.check_settings import parse_check
+from wherry.declare.entrypoint import ScoreEntrypoint, ScoreTable, parse_command, parse_score
 from wherry.declare.paths import relative_path
 from wherry.declare.secret_files import is_secret_name
 from wherry.declare.targets import parse_targets
@@ -35,6 +35,7 @@ from wherry.model.declaration import (
 from wherry.model.job import Target
 from wherry.model.platform import Platform
 from wherry.model.reference import Reference
+from wherry.model.scoring import ScoreService
 
 SUITES = {"bookworm": "3.11", "trixie": "3.13"}  # Debian release: the Python that it brings
 _NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
@@ -79,7 +80,8 @@ class _Document(_Table, frozen=True, kw_only=True):
     system_packages: list[str] = []
     code: bool | _Code | None = None
     models: list[str | _Model] | None = None
-    entrypoint: str | list[str] | None = None
+    entrypoint: str | list[str] | ScoreEntrypoint | None = None
+    score: ScoreTable | None = None
     env: dict[str, str | int] = {}
     labels: dict[str, str] = {}
     volumes: list[str] = []
@@ -96,7 +98,13 @@ class _Document(_Table, frozen=True, kw_only=True):
     check: dict[str, Any] = {}
 
 
-_INNER: Mapping[str, type[_Table]] = {"environment": _Environment, "code": _Code, "debian": _Debian}
+_INNER: Mapping[str, type[msgspec.Struct]] = {
+    "environment": _Environment,
+    "code": _Code,
+    "debian": _Debian,
+    "entrypoint": ScoreEntrypoint,
+    "score": ScoreTable,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +130,7 @@ class Written:
     code: CodeSelection = field(default_factory=CodeSelection)
     models: tuple[ModelFile, ...] | None = None
     entrypoint: tuple[str, ...] | None = None
+    score: ScoreService | None = None
     env: tuple[tuple[str, str], ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     volumes: tuple[str, ...] = ()
@@ -145,6 +154,7 @@ def parse_written(table: Mapping[str, Any], origin: str) -> Written:
         document = msgspec.convert(table, _Document, strict=True)
     except msgspec.ValidationError as error:
         raise _decoding_error(error, origin) from error
+    score = parse_score(document.entrypoint, document.score, origin)
     return Written(
         name=None if document.name is None else parse_name(document.name, origin),
         python=None if document.python is None else _parse_python(document.python, origin),
@@ -155,7 +165,8 @@ def parse_written(table: Mapping[str, Any], origin: str) -> Written:
         system_packages=_parse_packages(document.system_packages, origin),
         code=_parse_code(document.code, origin),
         models=_parse_models(document.models, origin),
-        entrypoint=parse_command(document.entrypoint, f"{origin}: entrypoint"),
+        entrypoint=None if score is not None else parse_command(document.entrypoint, f"{origin}: entrypoint"),
+        score=score,
         env=tuple(sorted((_env_name(key, origin), str(value)) for key, value in document.env.items())),
         labels=tuple(sorted(document.labels.items())),
         volumes=tuple(_absolute(path, f"{origin}: volumes") for path in document.volumes),
@@ -190,7 +201,7 @@ def check_keys(table: Mapping[str, Any], origin: str) -> None:
         raise DeclarationError(what, where=origin, hint="; ".join(near) or f"one of {known}")
 
 
-def _unknown_keys(table: Mapping[str, Any], struct: type[_Table], prefix: str) -> list[tuple[str, str]]:
+def _unknown_keys(table: Mapping[str, Any], struct: type[msgspec.Struct], prefix: str) -> list[tuple[str, str]]:
     known = struct.__struct_encode_fields__
     found = []
     for key in table:
@@ -322,26 +333,6 @@ def _parse_models(values: list[str | _Model] | None, origin: str) -> tuple[Model
                     hint="name either the folder or its files",
                 )
     return tuple(found.values())
-
-
-def parse_command(value: str | list[str] | None, where: str) -> tuple[str, ...] | None:
-    """A command as a list, or as one string split as a shell splits it; no shell ever runs it."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        try:
-            words = tuple(shlex.split(value))
-        except ValueError as error:
-            raise DeclarationError("a quotation mark is not closed", where=where) from error
-        if any(word in ("&&", "||", "|", ";", ">", "<", "&") for word in words):
-            raise DeclarationError(
-                "no shell runs this command", where=where, hint='["sh", "-c", "…"], with a base that has a shell'
-            )
-    else:
-        words = tuple(value)
-    if not words or not words[0] or any("\0" in word for word in words):
-        raise DeclarationError("an empty command", where=where, hint='entrypoint = "python main.py"')
-    return words
 
 
 def _env_name(name: str, origin: str) -> str:

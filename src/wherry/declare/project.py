@@ -5,7 +5,8 @@ Start of the stage. Everything wrong is a `DeclarationError`; nothing is written
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import posixpath
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,9 @@ from wherry.declare.grammar import Written, parse_written
 from wherry.declare.model_files import default_models
 from wherry.declare.pyproject import read_toml, table_at
 from wherry.errors import DeclarationError
-from wherry.model.declaration import CondaRequest, CondaSpec, DebianBase, Declaration, InterpreterSource, ReferenceBase
+from wherry.formats.scoring import render_service
+from wherry.model.declaration import CondaRequest, CondaSpec, DebianBase, Declaration, InterpreterSource, ModelFile, ReferenceBase
+from wherry.model.scoring import MODELS, SCORE_MODULE, SETTINGS
 
 OWN_FILE = "wherry.toml"
 TOOL_TABLE = "pyproject.toml: tool.wherry"
@@ -91,11 +94,12 @@ def _declare(
         code=written.code,
         models=models,
         models_guessed=written.models is None,
-        entrypoint=default_entrypoint(root) if written.entrypoint is None else written.entrypoint,
-        env=_with_defaults(written.env, (*default_env(root), *found.variables)),
+        entrypoint=_choose_entrypoint(root, written, origin),
+        score=written.score,
+        env=_with_defaults(written.env, (*default_env(root), *found.variables, *_score_variables(written, models))),
         labels=written.labels,
         volumes=written.volumes,
-        ports=written.ports,
+        ports=_with_port(written),
         bytecode=written.bytecode,
         compression=written.compression,
         user=written.user,
@@ -160,6 +164,28 @@ def _with_python_of_conda(
         return found, base, found.python
     environment = require_python(found.environment, found.python, written.python, f"{origin}: python")
     return replace(found, environment=environment), base, written.python
+
+
+def _choose_entrypoint(root: Path, written: Written, origin: str) -> tuple[str, ...]:
+    if written.score is None:
+        return default_entrypoint(root) if written.entrypoint is None else written.entrypoint
+    script = written.score.script
+    if not (root / script).is_file():
+        raise DeclarationError(f"{script}: there is no such file", where=f"{origin}: entrypoint.score", hint="def run(data): …")
+    return ("python", "-m", SCORE_MODULE, script)
+
+
+def _score_variables(written: Written, models: Sequence[ModelFile]) -> tuple[tuple[str, str], ...]:
+    """What the service reads, and where Azure ML's scripts look for their model: the folder that all models lie in."""
+    if written.score is None:
+        return ()
+    folder = posixpath.commonpath([posixpath.dirname(model.path) for model in models]) if models else ""
+    return ((SETTINGS, render_service(written.score)), (MODELS, posixpath.join(written.workdir, folder).rstrip("/")))
+
+
+def _with_port(written: Written) -> tuple[str, ...]:
+    own = (f"{written.score.port}/tcp",) if written.score is not None else ()
+    return tuple(dict.fromkeys((*written.ports, *own)))
 
 
 def _with_defaults(written: tuple[tuple[str, str], ...], defaults: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:

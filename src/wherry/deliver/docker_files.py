@@ -17,6 +17,7 @@ from wherry.model.docker_files import CopiedFile, DockerRecipe, DockerService, P
 from wherry.model.lock import Lock, LockedWheel, PlatformLock
 from wherry.model.platform import Platform
 from wherry.model.reference import Reference
+from wherry.model.scoring import RUNTIME
 
 _BELOW = ("ca-certificates", "tzdata", "netbase", "libstdc++6", "libgomp1")  # what wheels expect to be there
 _PATTERN = frozenset("*?[\\\"'")  # builders read these in a name, quoted or not
@@ -132,8 +133,9 @@ def _refuse_unknown_to_docker(locked: PlatformLock) -> None:
         where = f"wherry.lock, {locked.platform}"
         kind = "packages of conda's" if locked.records else f"a Python of source {locked.interpreter.source!r}"
         raise UsageError(f"a Dockerfile cannot have {kind} by digest", where=where, hint=_ELSE)
-    if locked.builds:
-        names = ", ".join(build.name for build in locked.builds)
+    unpublished = [build.name for build in locked.builds] + [wheel.name for wheel in locked.wheels if wheel.name == RUNTIME]
+    if unpublished:
+        names = ", ".join(unpublished)
         raise UsageError(f"no index has the wheels that were built here: {names}", where="wherry.lock", hint=_ELSE)
 
 

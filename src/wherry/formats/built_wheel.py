@@ -1,4 +1,4 @@
-"""Writes a wheel anew in the one form that its files have (docs/spec/builds.md, "The wheel").
+"""Writes a wheel, or writes one anew, in the one form that its files have (docs/spec/builds.md, "The wheel").
 
 Whatever a build backend wrote into the zip's headers (time, order, compression) is gone after that: equal files give equal
 bytes on every host. Refused: what a foreign wheel is refused for, and wheels that are not for every platform.
@@ -10,7 +10,7 @@ import base64
 import hashlib
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
@@ -54,6 +54,21 @@ def rewrite_wheel(source: BinaryIO, file: str, minor: str, sink: BinaryIO) -> No
             written.writestr(_header(record, executable=False), "".join(lines))
     except ERRORS as error:
         raise FormatError(f"damaged: {error}", where=file) from error
+
+
+def write_wheel(name: str, version: str, files: Mapping[str, bytes], metadata: str, sink: BinaryIO) -> None:
+    """A wheel for every platform in the same form, of files that are at hand. `metadata` is what follows name and version."""
+    info = f"{name.replace('-', '_')}-{version}.dist-info"
+    head = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    wheel = "Wheel-Version: 1.0\nGenerator: wherry\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    own = {f"{info}/METADATA": (head + metadata).encode(), f"{info}/WHEEL": wheel.encode()}
+    lines = []
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as written:
+        for path, content in (*sorted(files.items()), *own.items()):
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+            lines.append(f"{_quote(path)},sha256={digest},{len(content)}\n")
+            written.writestr(_header(path, executable=False), content)
+        written.writestr(_header(f"{info}/RECORD", executable=False), "".join([*lines, f"{info}/RECORD,,\n"]))
 
 
 def _in_order(archive: zipfile.ZipFile, dist_info: str) -> Iterator[zipfile.ZipInfo]:

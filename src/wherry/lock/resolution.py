@@ -16,6 +16,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from wherry.errors import LockError
+from wherry.lock.besides import lock_besides
 from wherry.lock.built_wheels import Yard, lock_built_wheels, lock_listed_wheels
 from wherry.lock.candidates import NOTHING_BUILT
 from wherry.lock.conda_environment import CondaEnvironment, open_conda
@@ -156,6 +157,7 @@ class _Way:
             base = replace(base, python=python)
         target = WheelTarget(platform=platform, glibc=base.glibc, python=base.interpreter.version)
         wheels, builds = self._lock_wheels(target, base, records, keep)
+        wheels = lock_besides(self.declaration, wheels, records, target, self.sources, keep=keep, options=self.options)
         return replan(
             PlatformLock(
                 platform=platform,

@@ -28,6 +28,7 @@ from wherry.lock.refusals import explain_missing_wheels, honour_hashes
 from wherry.lock.sizes import complete_candidates
 from wherry.lock.target import WheelTarget, tags_of
 from wherry.model.declaration import Declaration, EnvironmentKind
+from wherry.model.declaration import Requirement as RequirementLine
 from wherry.model.lock import LockedWheel, PlatformLock
 from wherry.sources.package_sources import PackageSources
 from wherry.sources.uv_program import run_uv
@@ -59,7 +60,8 @@ def lock_wheels(
 ) -> tuple[LockedWheel, ...]:
     """The wheels of one platform, sorted by name, each with its true size. Those that are `built` count in resolved files."""
     kind = declaration.environment.kind
-    if kind is EnvironmentKind.EMPTY or (kind is EnvironmentKind.CONDA and not declaration.environment.requirements):
+    asked = declaration.environment.requirements or declaration.environment.besides
+    if not asked and kind in (EnvironmentKind.EMPTY, EnvironmentKind.CONDA):
         return ()
     pins: Mapping[str, Pin] = {}
     if kind is EnvironmentKind.PYLOCK:
@@ -176,14 +178,17 @@ def _write_request(declaration: Declaration, folder: Path) -> tuple[str, ...]:
         built = [entry.name for entry in environment.requirements if entry.source is not None]
         request += [argument for name in built for argument in ("--no-sources-package", name)]
     else:
-        file = folder / "requirements.in"
-        file.write_text("".join(f"{entry.text}\n" for entry in environment.requirements), encoding="utf-8")
-        request = [str(file)]
+        request = [_write_lines(environment.requirements, folder / "requirements.in")]
+    if environment.besides:
+        request.append(_write_lines(environment.besides, folder / "besides.in"))
     if not environment.constraints:
         return tuple(request)
-    constraints = folder / "constraints.in"
-    constraints.write_text("".join(f"{entry.text}\n" for entry in environment.constraints), encoding="utf-8")
-    return (*request, "--constraints", str(constraints))
+    return (*request, "--constraints", _write_lines(environment.constraints, folder / "constraints.in"))
+
+
+def _write_lines(entries: Sequence[RequirementLine], file: Path) -> str:
+    file.write_text("".join(f"{entry.text}\n" for entry in entries), encoding="utf-8")
+    return str(file)
 
 
 def _project_arguments(declaration: Declaration) -> tuple[str, ...]:

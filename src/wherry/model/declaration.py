@@ -12,6 +12,7 @@ from pathlib import Path
 from wherry.model.lock import BuildKind
 from wherry.model.platform import Platform
 from wherry.model.reference import Reference
+from wherry.model.scoring import ScoreService
 
 
 class Bytecode(Enum):
@@ -147,6 +148,7 @@ class Environment:
     indexes: IndexOptions = IndexOptions()
     conda: CondaRequest | None = None
     own: Requirement | None = None  # the project's own package, to be built and installed
+    besides: tuple[Requirement, ...] = ()  # what wherry itself needs in there: the runtime of a scoring service
 
     @property
     def has_records(self) -> bool:
@@ -201,6 +203,7 @@ class Declaration:
     models: tuple[ModelFile, ...] = ()
     models_guessed: bool = False  # found by their suffix, so that a new file may be a new model
     entrypoint: tuple[str, ...] = ()
+    score: ScoreService | None = None  # what the entrypoint is, where it serves a scoring script
     env: tuple[tuple[str, str], ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     volumes: tuple[str, ...] = ()
