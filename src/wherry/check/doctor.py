@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from wherry.check.contents import Contents, LayerContents, LayeredContents, LocalContents
 from wherry.check.facts import Facts
-from wherry.check.gpu import judge_gpu
+from wherry.check.gpu import DeclaredGpu, judge_gpu
 from wherry.check.hygiene import judge_config, judge_files, judge_hidden
 from wherry.check.libraries import judge_damage, judge_libraries
 from wherry.check.models import judge_models
@@ -35,6 +35,7 @@ def examine_layers(
     contents: Sequence[LayerContents] | None = None,
     locked: PlatformLock | None = None,
     measured: Sequence[BuiltLayer] | None = None,
+    gpu: DeclaredGpu | None = None,
 ) -> Report:
     """The root of an image, out of its layers, with what its config says; with `contents`, of each layer, every file too.
 
@@ -42,7 +43,7 @@ def examine_layers(
     """
     tree = LayeredTree(layers)
     env, workdir = (config.env, config.workdir) if config else ((), "")
-    report = examine_tree(tree, subject, platform, env=env, workdir=workdir)
+    report = examine_tree(tree, subject, platform, env=env, workdir=workdir, gpu=gpu)
     more = [*judge_files(tree), *judge_hidden(tree, layers), *(judge_config(config) if config else ())]
     if contents is not None:
         sites = find_sites(tree)
@@ -79,10 +80,18 @@ def _add_findings(report: Report, more: Sequence[Finding]) -> Report:
     return replace(report, findings=order_findings([*report.findings, *more]))
 
 
-def examine_tree(tree: Tree, subject: str, platform: Platform | None, *, env: Sequence[str] = (), workdir: str = "") -> Report:
+def examine_tree(
+    tree: Tree,
+    subject: str,
+    platform: Platform | None,
+    *,
+    env: Sequence[str] = (),
+    workdir: str = "",
+    gpu: DeclaredGpu | None = None,
+) -> Report:
     """Whether a process would start and import: by all rules but those about what should not lie in an image.
 
-    `env` are its variables (``NAME=value``), `workdir` is where it starts and imports from.
+    `env` are its variables (``NAME=value``), `workdir` is where it starts and imports from; `gpu` is what is known of the target.
     """
     variables = dict(text.partition("=")[::2] for text in env)
     folders = [path.strip("/") for path in (*variables.get("PYTHONPATH", "").split(":"), workdir)]
@@ -96,7 +105,7 @@ def examine_tree(tree: Tree, subject: str, platform: Platform | None, *, env: Se
         *judge_environments(sites, environments),
         *judge_models(tree, sites, folders),
         *judge_shadows(tree, sites, folders),
-        *judge_gpu(tree, sites),
+        *judge_gpu(tree, sites, gpu, variables),
     ]
     seen = Seen(
         files=sum(map(is_file, tree.entries.values())),

@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,9 @@ from pathlib import Path
 from wherry.check.contents import CONTENTS_KIND, LayerContents, read_contents
 from wherry.check.doctor import examine_layers
 from wherry.check.facts import Facts, LayerCache, Learned, open_fact_cache
+from wherry.check.gpu import DeclaredGpu
 from wherry.check.scan import scan_layer
+from wherry.check.tree import LayeredTree
 from wherry.errors import StoreError, TrustError
 from wherry.model.digest import DiffId
 from wherry.model.image import BuiltLayer
@@ -74,8 +77,16 @@ def examine_archive(
     *,
     files: bool = False,
     measured: bool = False,
+    gpu: DeclaredGpu | None = None,
 ) -> tuple[Report, ...]:
     """All images of an archive that `docker save` and its like wrote. Nothing of it stays in a store."""
+    with describe_archive(path, platforms) as subjects:
+        return tuple(examine_image(each, cache, progress, files=files, measured=measured, gpu=gpu) for each in subjects)
+
+
+@contextmanager
+def describe_archive(path: Path, platforms: Sequence[Platform]) -> Iterator[tuple[ImageSubject, ...]]:
+    """The images of an archive, of all platforms or these, for as long as they are looked at."""
     with tempfile.TemporaryDirectory(prefix="wherry-check-") as folder:
         store = DiskStore(Path(folder) / "store")
         try:
@@ -85,8 +96,7 @@ def examine_archive(
             raise StoreError(f"cannot be read: {error.strerror}", where=str(path), hint="an archive, or a wheel") from error
         found = [(name, image) for name in names for image in read_images(store, store.resolve(name))]
         chosen = choose_platforms(found, platforms, str(path))
-        subjects = [describe_stored(store, image, name) for name, image in chosen]
-        return tuple(examine_image(each, cache, progress, files=files, measured=measured) for each in subjects)
+        yield tuple(describe_stored(store, image, name) for name, image in chosen)
 
 
 def choose_platforms(
@@ -108,11 +118,12 @@ def examine_image(
     files: bool = False,
     locked: PlatformLock | None = None,
     measured: bool = False,
+    gpu: DeclaredGpu | None = None,
 ) -> Report:
     """Read what is not known of the layers, and judge the root that they make.
 
     With `files` every file is held against what its publisher says, and with `locked` the distributions against a lock;
-    with `measured` the report has sizes.
+    with `measured` the report has sizes. `gpu` is what is known of the target.
     """
     facts = _learn(subject.layers, open_fact_cache(cache), scan_layer, progress)
     contents = None
@@ -120,7 +131,14 @@ def examine_image(
         known = LayerCache(cache, CONTENTS_KIND, LayerContents)
         contents = _learn(subject.layers, known, read_contents, progress)
     built = [layer.built for layer in subject.layers] if measured else None
-    return examine_layers(facts, subject.name, subject.platform, subject.config, contents=contents, locked=locked, measured=built)
+    return examine_layers(
+        facts, subject.name, subject.platform, subject.config, contents=contents, locked=locked, measured=built, gpu=gpu
+    )
+
+
+def list_paths(subject: ImageSubject, cache: Path, progress: Progress = be_silent) -> Collection[str]:
+    """What lies in an image's root."""
+    return LayeredTree(_learn(subject.layers, open_fact_cache(cache), scan_layer, progress)).entries.keys()
 
 
 def read_facts(layers: Sequence[LayerSource], cache: Path, progress: Progress = be_silent) -> list[Facts]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from wherry.check.folders import examine_environment, examine_root, is_environment, is_root
+from wherry.check.gpu import DeclaredGpu
 from wherry.check.images import choose_platforms, describe_stored, examine_archive, examine_image, lacks_layers
 from wherry.check.rules import RULES, leave_out, parse_ignored
 from wherry.check.silence import find_needless, silence_findings
@@ -18,7 +19,8 @@ from wherry.check.size_gates import judge_sizes
 from wherry.check.wheel_file import examine_wheel
 from wherry.cli import check_report as report
 from wherry.cli.base_layers import bring_base_layers
-from wherry.cli.check_options import MaxLayer, SizeBudget, Slim, Verbose, read_settings
+from wherry.cli.check_options import Html, MaxLayer, SizeBudget, Slim, Verbose, read_settings
+from wherry.cli.check_target import Cuda, Dlls, read_target_dlls, read_target_gpu
 from wherry.cli.epilog import render_examples
 from wherry.cli.options import AsJson, PlainHttp, parse_platforms, platform_option
 from wherry.cli.talk import print_json, say, show_progress
@@ -35,13 +37,14 @@ from wherry.store.images import read_images
 from wherry.store.places import cache_path, store_path
 
 EXAMPLES = render_examples(
-    ("wherry check", "this project's image, all platforms"),
+    ("wherry check", "this project's image"),
     ("wherry check ghcr.io/you/anomaly:7", "anybody's, in a registry"),
     ("wherry check anomaly.tar", "what docker save wrote"),
     ("wherry check .venv", "an environment on this machine"),
     ("wherry check dist/*.whl", "a wheel"),
     ("wherry check --ignore root-user", "seen, and accepted"),
     ("wherry check --size-budget 300MB --slim", "how large, and what could go"),
+    ("wherry check --html report.html", "a page to pass on"),
     ("wherry check --rebuild", "built again, and compared"),
     ("wherry check --explain symbol-version", "what a rule means"),
 )
@@ -73,7 +76,10 @@ def check_subject(
     size_budget: SizeBudget = None,
     max_layer: MaxLayer = None,
     slim: Slim = False,
+    html: Html = None,
     verbose: Verbose = False,
+    cuda: Cuda = None,
+    dlls: Dlls = None,
     plain_http: PlainHttp = False,
     as_json: AsJson = False,
 ) -> None:
@@ -85,7 +91,7 @@ def check_subject(
         _explain(explain, as_json)
         return
     if rebuild:
-        if files or fix or strict or ignore or size_budget or max_layer or slim:
+        if files or fix or strict or ignore or size_budget or max_layer or slim or html:
             raise UsageError("it compares digests and nothing else", where="--rebuild", hint="--files, --fix and others without it")
         _rebuild(subject, parse_platforms(platform), offline=offline, plain_http=plain_http, as_json=as_json)
         return
@@ -93,16 +99,28 @@ def check_subject(
     if fix and (not root.is_dir() or is_environment(root) or is_root(root)):
         raise UsageError("only a project can be mended", where="--fix", hint="its folder, or no SUBJECT at all")
     settings = read_settings(root, size_budget, max_layer)
-    measured = slim or settings.limits != SizeLimits()
+    measured = slim or html is not None or settings.limits != SizeLimits()
     with show_progress() as progress:
         wishes = _Wishes(
-            platforms=parse_platforms(platform), plain_http=plain_http, files=files, measured=measured, progress=progress
+            platforms=parse_platforms(platform),
+            plain_http=plain_http,
+            files=files,
+            measured=measured,
+            gpu=read_target_gpu(cuda),
+            dlls=tuple(dlls or ()),
+            progress=progress,
         )
         reports = tuple(judge_sizes(one, settings.limits, slim=slim) for one in _examine(subject, wishes))
     reports = tuple(silence_findings(leave_out(one, ignored), settings.silences) for one in reports)
     reports = tuple(_find_remedies(one, offline=offline) for one in reports)
     needless = find_needless(reports, settings.silences)
     _tell(reports, needless, as_json=as_json, slim=slim, verbose=verbose)
+    if html is not None:
+        # Only here: it takes a while to import, and most checks are read in a terminal.
+        from wherry.cli.check_html import write_report_page
+
+        write_report_page(html, reports, settings.limits)
+        say(f"wrote {html}")
     if not _is_well(root, reports, strict=strict, fix=fix):
         raise typer.Exit(CheckError.exit_code)
 
@@ -165,6 +183,8 @@ class _Wishes:
     plain_http: bool
     files: bool
     measured: bool
+    gpu: DeclaredGpu | None
+    dlls: tuple[str, ...]
     progress: Progress
 
 
@@ -172,9 +192,11 @@ def _examine(text: str | None, wishes: _Wishes) -> tuple[Report, ...]:
     path = Path(text or ".")
     if text is not None and path.is_file():
         if path.suffix == ".whl":
-            return (examine_wheel(path),)
+            return (examine_wheel(path, read_target_dlls(wishes.dlls, wishes.progress, plain_http=wishes.plain_http)),)
         cache = cache_path(os.environ)
-        return examine_archive(path, wishes.platforms, cache, wishes.progress, files=wishes.files, measured=wishes.measured)
+        return examine_archive(
+            path, wishes.platforms, cache, wishes.progress, files=wishes.files, measured=wishes.measured, gpu=wishes.gpu
+        )
     if text is not None and path.is_dir():
         if is_environment(path):
             return (examine_environment(path, files=wishes.files, measured=wishes.measured),)
@@ -186,7 +208,9 @@ def _examine(text: str | None, wishes: _Wishes) -> tuple[Report, ...]:
         from wherry.declare.project import read_declaration
         from wherry.lock.storage import read_lock
 
-        text, lock = read_declaration(path, os.environ).name, read_lock(path)
+        declared = read_declaration(path, os.environ)
+        text, lock = declared.name, read_lock(path)
+        wishes = replace(wishes, gpu=wishes.gpu or DeclaredGpu(cuda=declared.cuda))
     assert text is not None  # noqa: S101 - without an argument it is this folder
     return _examine_image(text, wishes, lock)
 
@@ -213,6 +237,7 @@ def _examine_image(text: str, wishes: _Wishes, lock: Lock | None) -> tuple[Repor
             files=wishes.files,
             locked=locked.get(image.platform),
             measured=wishes.measured,
+            gpu=wishes.gpu,
         )
         for name, image in images
     )
@@ -228,7 +253,8 @@ def _examine_remote(reference: Reference, wishes: _Wishes) -> tuple[Report, ...]
     try:
         subjects = [describe_remote(access, reference, each) for each in wishes.platforms or (read_host_platform(),)]
         return tuple(
-            examine_image(subject, cache, wishes.progress, files=wishes.files, measured=wishes.measured) for subject in subjects
+            examine_image(subject, cache, wishes.progress, files=wishes.files, measured=wishes.measured, gpu=wishes.gpu)
+            for subject in subjects
         )
     finally:
         access.close()

@@ -1,0 +1,98 @@
+"""What the target of a check has, told by options and by the declaration: a driver's CUDA, Windows' DLLs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tests.simulators.bases import publish_base, tar_of
+from tests.simulators.registry import RegistrySimulator
+from tests.simulators.wheels import make_wheel
+from tests.unit.check.trees import distribution, system
+from tests.unit.formats.portables import make_pe
+from wherry.cli.check import register
+from wherry.errors import CheckError, FormatError, UsageError
+from wherry.formats.oci_json import render_config
+from wherry.model.digest import DiffId
+from wherry.model.platform import Platform
+
+AMD64 = Platform("linux", "amd64")
+WINDOWS = Platform("windows", "amd64")
+SYSTEM32 = {f"Files/Windows/System32/{name}": b"" for name in ("KERNEL32.dll", "Odd.dll", "drivers/disk.sys")}
+
+
+@pytest.fixture
+def app() -> typer.Typer:
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    register(app)
+    return app
+
+
+@pytest.fixture
+def registry() -> Iterator[RegistrySimulator]:
+    with RegistrySimulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    library = make_pe(["kernel32.dll", "odd.dll", "user32.dll"], exports=["PyInit__c"])
+    return make_wheel(tmp_path, "x", "1.0", {"x/_c.pyd": library}, tag="cp311-cp311-win_amd64")
+
+
+def subjects(app: typer.Typer, *words: str | Path) -> list[str]:
+    done = CliRunner().invoke(app, ["check", "--json", *map(str, words)], catch_exceptions=False)
+    assert done.exit_code in (0, CheckError.exit_code), done.output
+    (report,) = json.loads(done.stdout)["reports"]
+    return [finding["subject"] for finding in report["findings"]]
+
+
+def save_windows(path: Path, files: dict[str, bytes]) -> Path:
+    """As `docker save` writes an image."""
+    layer = tar_of(files)
+    diff_id = DiffId(hashlib.sha256(layer).hexdigest())
+    config = render_config(platform=WINDOWS, created="2020-01-01T00:00:00Z", diff_ids=[diff_id])
+    manifest = json.dumps([{"Config": "c.json", "RepoTags": ["nano:1"], "Layers": ["l.tar"]}]).encode()
+    path.write_bytes(tar_of({"c.json": config, "l.tar": layer, "manifest.json": manifest}))
+    return path
+
+
+def test_more_dlls_by_a_list(app: typer.Typer, wheel: Path, tmp_path: Path) -> None:
+    (tmp_path / "dlls.txt").write_text("ODD.DLL\n")
+    assert subjects(app, wheel) == ["odd.dll"]
+    assert subjects(app, wheel, "--dlls", tmp_path / "dlls.txt") == []
+
+
+def test_a_saved_image_of_windows_says_what_it_has(app: typer.Typer, wheel: Path, tmp_path: Path) -> None:
+    archive = save_windows(tmp_path / "nano.tar", SYSTEM32)
+    assert subjects(app, wheel, "--dlls", archive) == ["user32.dll"]
+    (tmp_path / "dlls.txt").write_text("user32.dll\n")
+    assert subjects(app, wheel, "--dlls", archive, "--dlls", tmp_path / "dlls.txt") == []
+
+
+def test_an_image_of_windows_in_a_registry(app: typer.Typer, wheel: Path, registry: RegistrySimulator) -> None:
+    name = publish_base(registry, "nano", "1", {WINDOWS: [SYSTEM32]})
+    assert subjects(app, wheel, "--dlls", name) == ["user32.dll"]
+
+
+def test_places_that_tell_of_no_dll(app: typer.Typer, wheel: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is not here"):
+        subjects(app, wheel, "--dlls", "nowhere")
+    with pytest.raises(FormatError, match="no image of Windows"):
+        subjects(app, wheel, "--dlls", save_windows(tmp_path / "other.tar", {"Files/x": b""}))
+
+
+def test_anybodys_image_and_the_driver_that_it_will_meet(app: typer.Typer, registry: RegistrySimulator) -> None:
+    layers = [system(), distribution("torch", "2.9.0+cu130", {"torch/__init__.py": b""})]
+    name = publish_base(registry, "gpu", "1", {AMD64: layers})
+    assert "CUDA 13.0" not in subjects(app, name)
+    assert "CUDA 13.0" in subjects(app, name, "--cuda", "12.4")
+    with pytest.raises(UsageError, match="not a version of CUDA"):
+        subjects(app, name, "--cuda", "cu124")
