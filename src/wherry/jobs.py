@@ -176,8 +176,10 @@ class Jobs:
 
     def read_metrics(self, record: JobRecord) -> JobMetrics:
         """What the job told of itself by now."""
-        place = self.place / record.id / METRICS / "0.jsonl"
-        return summarise(_read_lines(place))
+        return summarise(_read_lines(self.metrics_file(record)))
+
+    def metrics_file(self, record: JobRecord) -> Path:
+        return self.place / record.id / METRICS / "0.jsonl"
 
     def _describe(self, name: str, wish: JobWish, prepared: Prepared, provenance: Provenance) -> JobRecord:
         limits = wish.target.limits.narrowed_by(wish.limits)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from wherry.model.progress import Progress, be_silent
+from wherry.model.size import format_size as format_size
 
 
 def say(text: str) -> None:
@@ -29,15 +30,6 @@ def print_table(rows: Sequence[Sequence[str]], indent: str = "") -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print(indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def format_size(size: float) -> str:
-    """Bytes as a person reads them: 1 kB is 1,000 bytes, as registries and tariffs count."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(size) < 1000 or unit == "GB":
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    raise AssertionError
 
 
 @contextmanager

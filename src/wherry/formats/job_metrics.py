@@ -75,10 +75,17 @@ def summarise(lines: Iterable[bytes]) -> JobMetrics:
     """What the lines tell in all."""
     found = JobMetrics()
     for line in lines:
-        told = parse_line(line) if len(line) <= LONGEST_LINE else None
-        if isinstance(told, Measurement) and (told.name in found.last or len(found.last) < _MOST_NAMES):
-            found.last[told.name] = told.value
-            found.counts[told.name] = found.counts.get(told.name, 0) + 1
-        elif isinstance(told, dict):
-            found.parameters.update(told)
+        take_in(found, line)
     return found
+
+
+def take_in(found: JobMetrics, line: bytes) -> Measurement | None:
+    """Add to `found` what one more line tells; gives the measurement, if it is one that counts."""
+    told = parse_line(line) if len(line) <= LONGEST_LINE else None
+    if isinstance(told, Measurement) and (told.name in found.last or len(found.last) < _MOST_NAMES):
+        found.last[told.name] = told.value
+        found.counts[told.name] = found.counts.get(told.name, 0) + 1
+        return told
+    if isinstance(told, dict):
+        found.parameters.update(told)
+    return None

@@ -1,0 +1,42 @@
+"""What the pages look at: the jobs and images of this machine, and the targets of one project. Nothing of it is theirs alone.
+
+Killing `wherry ui` loses nothing: what it keeps in memory are readings, and answers that can be had again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wherry.errors import WherryError
+from wherry.jobs import Jobs
+from wherry.model.job import JobRecord
+from wherry.store.disk import DiskStore
+from wherry.ui.readings import Readings
+
+_GRACE = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """`root` is the folder whose targets and lock are shown. `troubles` are stops that failed, by job."""
+
+    env: Mapping[str, str]
+    root: Path
+    jobs: Jobs
+    store: DiskStore
+    readings: Readings = field(default_factory=Readings)
+    troubles: dict[str, WherryError] = field(default_factory=dict)
+
+    def stop_job(self, record: JobRecord) -> None:
+        """Ask a job to end, and end it after a grace; does not wait for it."""
+        self.troubles.pop(record.id, None)
+        threading.Thread(target=self._stop, args=(record,), daemon=True).start()
+
+    def _stop(self, record: JobRecord) -> None:
+        try:
+            self.jobs.cancel(record, _GRACE)
+        except WherryError as error:
+            self.troubles[record.id] = error

@@ -1,0 +1,1 @@
+"""One module a page: what was asked for, to an answer."""
