@@ -23,6 +23,7 @@ from wherry.declare.secret_files import is_secret_name
 from wherry.declare.targets import parse_targets
 from wherry.errors import DeclarationError, WherryError
 from wherry.model.check_settings import CheckSettings
+from wherry.model.cuda import find_cuda
 from wherry.model.declaration import (
     Bytecode,
     CodeSelection,
@@ -93,6 +94,7 @@ class _Document(_Table, frozen=True, kw_only=True):
     layers_from: list[str] = []
     allow_build: list[str] = []
     cuda: str | None = None
+    driver: str | None = None
     debian: _Debian = _Debian()
     targets: dict[str, Any] = {}
     check: dict[str, Any] = {}
@@ -177,7 +179,7 @@ def parse_written(table: Mapping[str, Any], origin: str) -> Written:
         workdir=_absolute(document.workdir, f"{origin}: workdir"),
         layers_from=tuple(_layers_from(text, origin) for text in document.layers_from),
         allow_build=_parse_builds(document.allow_build, origin),
-        cuda=_parse_cuda(document.cuda, origin),
+        cuda=_parse_cuda(document.cuda, document.driver, origin),
         debian_mirror=_parse_mirror(document.debian.mirror, origin),
         targets=parse_targets(document.targets, origin),
         check=parse_check(document.check, origin),
@@ -371,10 +373,23 @@ def _layers_from(text: str, origin: str) -> str:
     return text
 
 
-def _parse_cuda(text: str | None, origin: str) -> str | None:
+def _parse_cuda(text: str | None, driver: str | None, origin: str) -> str | None:
+    """The CUDA version of the target's driver, given as such or by the driver's own version."""
     if text is not None and not _CUDA.fullmatch(text):
         raise DeclarationError(f"{text!r} is not a version of CUDA", where=f"{origin}: cuda", hint='cuda = "12.4"')
-    return text
+    if driver is None:
+        return text
+    if text is not None:
+        raise DeclarationError("cuda and driver say the same", where=f"{origin}: driver", hint="one of them")
+    try:
+        found = find_cuda(driver)
+    except ValueError:
+        found = None
+    if found is None:
+        raise DeclarationError(
+            f"{driver!r} is no driver of NVIDIA's that is known", where=f"{origin}: driver", hint='driver = "550.54"'
+        )
+    return found
 
 
 def _parse_mirror(url: str | None, origin: str) -> str | None:

@@ -142,6 +142,19 @@ def test_cuda_of_the_target(tmp_path: Path) -> None:
         declare(tmp_path)
 
 
+def test_cuda_by_the_version_of_the_driver(tmp_path: Path) -> None:
+    write_files(tmp_path, {"environment.yml": "dependencies: [numpy]", "wherry.toml": 'driver = "550.54"'})
+    assert declare(tmp_path).cuda == "12.4"
+    for text, said in (
+        ('driver = "R550"', "no driver"),
+        ('driver = "1.2"', "no driver"),
+        ('driver = "550.54"\ncuda = "12.4"', "same"),
+    ):
+        (tmp_path / "wherry.toml").write_text(text)
+        with pytest.raises(DeclarationError, match=said):
+            declare(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("channels", "found"),
     [
