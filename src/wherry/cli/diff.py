@@ -17,9 +17,9 @@ from wherry.cli.talk import print_json, show_progress
 from wherry.declare.environment import FoundEnvironment, read_environment
 from wherry.declare.grammar import WrittenEnvironment
 from wherry.deliver.changes import Change, compare_versions, diff_environments
-from wherry.deliver.difference import Difference, diff_images
+from wherry.deliver.difference import Difference
 from wherry.deliver.difference_json import render_environment_changes, render_image_differences, render_lock_differences
-from wherry.deliver.ends import GIT, ImageEnd, is_lock, read_lock_end, read_stored_ends
+from wherry.deliver.ends import GIT, ImageEnd, diff_ends, is_lock, read_lock_end, read_stored_ends
 from wherry.deliver.foreign_difference import diff_foreign_locks
 from wherry.deliver.lock_difference import diff_locks
 from wherry.errors import DeclarationError, StoreError, UsageError
@@ -86,7 +86,7 @@ def show_difference(
             report.print_environments(changes)
     else:
         _refuse_mixture(base, target)
-        images = _diff_ends(_read_images(base, wanted), _read_images(target, wanted), wanted)
+        images = diff_ends(_read_images(base, wanted), _read_images(target, wanted), wanted)
         updates = _weigh_updates(images) if update else {}
         if as_json:
             document = render_image_differences(images, devices=fleet and fleet[0], tariff=fleet and fleet[1])
@@ -186,14 +186,3 @@ def _fetch_images(reference: Reference, platform: Platform | None) -> tuple[Imag
     from wherry.deliver.registry_ends import fetch_registry_ends
 
     return fetch_registry_ends(reference, os.environ, platform)
-
-
-def _diff_ends(base: tuple[ImageEnd, ...], target: tuple[ImageEnd, ...], wanted: Platform | None) -> list[Difference]:
-    before = {end.image.platform: end for end in base}
-    pairs = [(before[end.image.platform], end) for end in target if end.image.platform in before]
-    if wanted is not None:
-        pairs = [pair for pair in pairs if pair[1].image.platform == wanted]
-    if not pairs:
-        have = ", ".join(str(end.image.platform) for end in base), ", ".join(str(end.image.platform) for end in target)
-        raise StoreError(f"no platform in common: {have[0]} and {have[1]}", hint="--platform, or build for it")
-    return [diff_images(old.image, new.image, config_size=new.config_size, index_size=new.index_size) for old, new in pairs]

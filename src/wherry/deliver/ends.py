@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from wherry.deliver.difference import Difference, diff_images
 from wherry.errors import FormatError, LockError, StoreError, UsageError
 from wherry.formats.lockfile import parse_lock
 from wherry.formats.oci_json import parse_any_manifest, parse_config, parse_manifest
@@ -114,6 +115,18 @@ def _end(manifest: Manifest, config: ImageConfig, index_size: int) -> ImageEnd:
         layers=layers_of(manifest, config),
     )
     return ImageEnd(image=image, config_size=manifest.config.size, index_size=index_size)
+
+
+def diff_ends(base: tuple[ImageEnd, ...], target: tuple[ImageEnd, ...], wanted: Platform | None = None) -> list[Difference]:
+    """Compare two images on every platform that both have, or on the wanted one; none is a `StoreError`."""
+    before = {end.image.platform: end for end in base}
+    pairs = [(before[end.image.platform], end) for end in target if end.image.platform in before]
+    if wanted is not None:
+        pairs = [pair for pair in pairs if pair[1].image.platform == wanted]
+    if not pairs:
+        have = ", ".join(str(end.image.platform) for end in base), ", ".join(str(end.image.platform) for end in target)
+        raise StoreError(f"no platform in common: {have[0]} and {have[1]}", hint="--platform, or build for it")
+    return [diff_images(old.image, new.image, config_size=new.config_size, index_size=new.index_size) for old, new in pairs]
 
 
 def is_lock(text: str) -> bool:
