@@ -56,6 +56,10 @@ RULES = MappingProxyType(
             "Whoever can pull the image has it, also when a later layer removes the file."
         ),
         "secret-name": "A file or a variable is called as those are that hold secrets. What it holds is not known.",
+        "signature": (
+            "With --verify-key: none of the keys signed the image, or something beside it deceives: a signature of another image, "
+            "an altered attestation, a document that cannot be read. Without a key it is a note: nobody verified what is there."
+        ),
         "root-user": "The image names no user, or root. A user of its own costs nothing and contains a lot.",
         "world-writable": "Files or folders that any user of the container may change, other than temporary folders.",
         "setuid": "Programs that run with the rights of their owner, whoever starts them. Few containers need any.",

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,22 +19,25 @@ from wherry.check.size_gates import judge_sizes
 from wherry.check.wheel_file import examine_wheel
 from wherry.cli import check_report as report
 from wherry.cli.base_layers import bring_base_layers
-from wherry.cli.check_options import Html, MaxLayer, SizeBudget, Slim, Verbose, read_settings
+from wherry.cli.check_options import Html, MaxLayer, SizeBudget, Slim, Verbose, VerifyKey, read_settings
 from wherry.cli.check_target import Cuda, Dlls, read_target_dlls, read_target_gpu
 from wherry.cli.epilog import render_examples
 from wherry.cli.options import AsJson, PlainHttp, parse_platforms, platform_option
 from wherry.cli.talk import print_json, say, show_progress
-from wherry.errors import CheckError, StoreError, UsageError, WherryError
+from wherry.errors import CheckError, FormatError, StoreError, UsageError, WherryError
 from wherry.model.check_settings import Silence, SizeLimits
 from wherry.model.lock import Lock
 from wherry.model.platform import Platform
 from wherry.model.progress import Progress
 from wherry.model.reference import Reference
-from wherry.model.report import Report, Severity
+from wherry.model.report import Finding, Report, Severity
 from wherry.store.disk import DiskStore
 from wherry.store.host import read_host_platform
 from wherry.store.images import read_images
 from wherry.store.places import cache_path, store_path
+
+if TYPE_CHECKING:
+    from wherry.sources.registries import RegistryAccess
 
 EXAMPLES = render_examples(
     ("wherry check", "this project's image"),
@@ -46,6 +49,7 @@ EXAMPLES = render_examples(
     ("wherry check --size-budget 300MB --slim", "how large, and what could go"),
     ("wherry check --html report.html", "a page to pass on"),
     ("wherry check --rebuild", "built again, and compared"),
+    ("wherry check REF --verify-key key.pub", "who signed it"),
     ("wherry check --explain symbol-version", "what a rule means"),
 )
 
@@ -78,6 +82,7 @@ def check_subject(
     slim: Slim = False,
     html: Html = None,
     verbose: Verbose = False,
+    verify_key: VerifyKey = None,
     cuda: Cuda = None,
     dlls: Dlls = None,
     plain_http: PlainHttp = False,
@@ -94,6 +99,11 @@ def check_subject(
         if files or fix or strict or ignore or size_budget or max_layer or slim or html:
             raise UsageError("it compares digests and nothing else", where="--rebuild", hint="--files, --fix and others without it")
         _rebuild(subject, parse_platforms(platform), offline=offline, plain_http=plain_http, as_json=as_json)
+        return
+    if verify_key:
+        if files or fix or size_budget or max_layer or slim or html:
+            raise UsageError("it verifies signatures and nothing else", where="--verify-key", hint="--files and others without it")
+        _verify(subject, verify_key, parse_platforms(platform), strict=strict, plain_http=plain_http, as_json=as_json)
         return
     root, ignored = Path(subject or "."), parse_ignored(ignore or ())
     if fix and (not root.is_dir() or is_environment(root) or is_root(root)):
@@ -165,6 +175,16 @@ def _rebuild(subject: str | None, platforms: tuple[Platform, ...], *, offline: b
     from wherry.cli.check_rebuild import check_rebuild
 
     if not check_rebuild(subject, platforms, offline=offline, plain_http=plain_http, as_json=as_json):
+        raise typer.Exit(CheckError.exit_code)
+
+
+def _verify(
+    subject: str | None, keys: list[str], platforms: tuple[Platform, ...], *, strict: bool, plain_http: bool, as_json: bool
+) -> None:
+    # Only here: it loads cryptography and an HTTP client.
+    from wherry.cli.check_signatures import check_signatures
+
+    if not check_signatures(subject, keys, platforms, strict=strict, plain_http=plain_http, as_json=as_json):
         raise typer.Exit(CheckError.exit_code)
 
 
@@ -252,9 +272,23 @@ def _examine_remote(reference: Reference, wishes: _Wishes) -> tuple[Report, ...]
     access = access_registries(os.environ, cache=cache, plain_http=wishes.plain_http)
     try:
         subjects = [describe_remote(access, reference, each) for each in wishes.platforms or (read_host_platform(),)]
-        return tuple(
+        reports = tuple(
             examine_image(subject, cache, wishes.progress, files=wishes.files, measured=wishes.measured, gpu=wishes.gpu)
             for subject in subjects
         )
+        return tuple(replace(one, findings=(*one.findings, *_note_signatures(access, reference))) for one in reports)
     finally:
         access.close()
+
+
+def _note_signatures(access: RegistryAccess, reference: Reference) -> tuple[Finding, ...]:
+    """That there are signatures, which a check without a key does not look at."""
+    from wherry.check.signatures import note_unverified
+    from wherry.sources.attached_signatures import count_attachments
+
+    try:
+        count = count_attachments(access, reference)
+    except FormatError as error:
+        say(f"what lies beside the image as signatures cannot be read: {error.what}")
+        return ()
+    return (note_unverified(count),) if count else ()

@@ -17,7 +17,12 @@ SizeBudget = Annotated[
     str | None, typer.Option("--size-budget", metavar="SIZE", help="An error if all layers, as stored, weigh more: 300MB.")
 ]
 MaxLayer = Annotated[str | None, typer.Option("--max-layer", metavar="SIZE", help="An error if one layer, as stored, weighs more.")]
+VerifyKey = Annotated[
+    list[str] | None,
+    typer.Option("--verify-key", metavar="KEY", help="Instead: verify signatures with this public key; may be given again."),
+]
 Slim = Annotated[bool, typer.Option("--slim", help="Also say which files could go, and what that saves.")]
+Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also write it as a page for a browser, with sizes.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also show what wherry.toml silences, with the reasons.")]
 
 

@@ -32,6 +32,11 @@ def _print_report(one: Report, *, verbose: bool) -> None:
     name = f"{one.subject}  {one.platform}" if one.platform else one.subject
     looked = f"{seen.modules:,} modules and {seen.libraries:,} libraries of {seen.distributions:,} distributions"
     print(f"{name}: {looked}, {seen.files:,} files")
+    print_findings(one, verbose=verbose)
+
+
+def print_findings(one: Report, *, verbose: bool = False) -> None:
+    """The findings of a report and how many they are, below whatever was said of its subject."""
     shown, hidden = _choose(one.findings)
     for finding, following in zip(shown, (*shown[1:], None), strict=False):
         _print_finding(finding, with_remedy=following is None or following.remedy != finding.remedy)

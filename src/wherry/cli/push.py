@@ -35,7 +35,7 @@ _WAYS = {
 }
 EXAMPLES = render_examples(
     ("wherry push ghcr.io/you/anomaly:1.4", "under a tag"),
-    ("wherry push ghcr.io/you/anomaly", "under the next version number"),
+    ("wherry push ghcr.io/you/anomaly", "under the next number"),
     ("wherry push ghcr.io/you/anomaly --dry-run", "say what would be moved"),
     ("wherry push ghcr.io/you/anomaly --sources", "and its sources"),
     ("wherry push ghcr.io/you/anomaly --sign key.pem", "signed, with provenance"),

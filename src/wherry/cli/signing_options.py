@@ -7,6 +7,7 @@ others could see it.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from wherry.errors import UsageError
 from wherry.store.posix import explain_os_errors
 
 if TYPE_CHECKING:
-    from wherry.formats.signing_keys import SigningKey
+    from wherry.formats.signing_keys import SigningKey, VerifyingKey
 
 _PASSWORD = "COSIGN_PASSWORD"  # noqa: S105 - the name of a variable
 _FROM_ENVIRONMENT = "env:"
@@ -26,6 +27,13 @@ def open_signing_key(text: str) -> SigningKey:
     from wherry.formats.signing_keys import parse_private_key
 
     return parse_private_key(_read_pem(text, "--sign"), text, lambda: _find_passphrase(text))
+
+
+def open_verifying_keys(texts: Sequence[str]) -> dict[str, VerifyingKey]:
+    """The public keys that ``--verify-key`` names, by what they are called there."""
+    from wherry.formats.signing_keys import parse_public_key
+
+    return {text: parse_public_key(_read_pem(text, "--verify-key"), text) for text in texts}
 
 
 def _read_pem(text: str, option: str) -> bytes:

@@ -111,7 +111,10 @@ def describe_bundle(predicate_type: str) -> Mapping[str, str]:
 
 def parse_bundle(raw: bytes, where: str) -> Envelope:
     """The envelope of a bundle; one that holds no envelope but a bare signature is a `FormatError`."""
-    envelope = parse_json(raw, where, MAX_ENVELOPE).get("dsseEnvelope")
+    document = parse_json(raw, where, MAX_ENVELOPE)
+    envelope, material = document.get("dsseEnvelope"), document.get("verificationMaterial")
     if not isinstance(envelope, dict):
         raise FormatError("a bundle without an envelope", where=where)
-    return read_envelope(envelope, where)
+    key = material.get("publicKey") if isinstance(material, dict) else None
+    hint = key.get("hint") if isinstance(key, dict) else None
+    return read_envelope(envelope, where, hint if isinstance(hint, str) else "")

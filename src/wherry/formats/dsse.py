@@ -22,6 +22,7 @@ from wherry.formats.signing_keys import SigningKey
 
 MAX_ENVELOPE = 32 << 20
 _MOST_SIGNATURES = 64
+_KEYID = ""  # as cosign has it: sigstore's verifiers pass over a signature whose key has another name with them
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
@@ -29,13 +30,13 @@ _URL_SAFE = str.maketrans("-_", "+/")
 class Envelope:
     """What an envelope holds. Nothing of it is to be believed before a signature over `signed` is verified.
 
-    `keyids` name the keys, as whoever wrote the envelope says; cosign leaves them empty.
+    `hint` names the key, as the bundle around the envelope says (`VerifyingKey.hint`).
     """
 
     payload: bytes
     payload_type: str
     signatures: tuple[bytes, ...]
-    keyids: tuple[str, ...] = ()
+    hint: str = ""
 
     @property
     def signed(self) -> bytes:
@@ -46,8 +47,7 @@ class Envelope:
 def sign_envelope(payload: bytes, payload_type: str, key: SigningKey) -> dict[str, Any]:
     """The envelope as a JSON object, signed by one key."""
     envelope = Encoded(payload, payload_type, {})
-    keyid = key.public.fingerprint.hex()
-    envelope.signatures[keyid] = Signature(keyid, key.sign(envelope.pae()).hex())
+    envelope.signatures[_KEYID] = Signature(_KEYID, key.sign(envelope.pae()).hex())
     return dict(envelope.to_dict())
 
 
@@ -56,17 +56,16 @@ def parse_envelope(raw: bytes, where: str) -> Envelope:
     return read_envelope(parse_json(raw, where, MAX_ENVELOPE), where)
 
 
-def read_envelope(document: Mapping[str, Any], where: str) -> Envelope:
+def read_envelope(document: Mapping[str, Any], where: str, hint: str = "") -> Envelope:
     payload_type, signatures = document.get("payloadType"), document.get("signatures")
     if not isinstance(payload_type, str) or not isinstance(signatures, list):
         raise FormatError("no DSSE envelope: it has no payloadType, or no list of signatures", where=where)
     if not 0 < len(signatures) <= _MOST_SIGNATURES:
         raise FormatError(f"a DSSE envelope with {len(signatures)} signatures", where=where)
-    keyids = (one.get("keyid") if isinstance(one, dict) else None for one in signatures)
     return Envelope(
-        keyids=tuple(keyid for keyid in keyids if isinstance(keyid, str)),
         payload=decode_base64(document.get("payload"), f"{where}: payload"),
         payload_type=payload_type,
+        hint=hint,
         signatures=tuple(
             decode_base64(one.get("sig") if isinstance(one, dict) else None, f"{where}: signatures[{number}]")
             for number, one in enumerate(signatures)

@@ -35,14 +35,10 @@ class VerifyingKey:
     public: EllipticCurvePublicKey | Ed25519PublicKey | RSAPublicKey
 
     @property
-    def fingerprint(self) -> bytes:
-        """sha256 of the key in DER: the same for a private key and its public half."""
-        return hashlib.sha256(self.public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
-
-    @property
     def hint(self) -> str:
-        """The fingerprint as sigstore's bundles name a key."""
-        return base64.b64encode(self.fingerprint).decode()
+        """The key's sha256, as sigstore's bundles name it."""
+        der = self.public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return base64.b64encode(hashlib.sha256(der).digest()).decode()
 
     def verifies(self, signature: bytes, data: bytes) -> bool:
         """Whether this is the key's signature over the data."""
