@@ -50,6 +50,11 @@ def lock_notebook(project: Project, locked: LockedProject, tools: Sequence[str] 
     return lock
 
 
+def is_notebook_layer(layer: LockedLayer) -> bool:
+    """Whether a layer of an image is the notebook's; all others are the project's."""
+    return layer.name.removeprefix("bytecode-") == _LAYER
+
+
 def keep_notebook_lock(project: Project, lock: Lock) -> None:
     if write_lock(project.root, lock, NOTEBOOK_LOCK, _HEAD):
         project.say(f"wrote {project.root / NOTEBOOK_LOCK}")

@@ -7,6 +7,8 @@ project's interpreter; what it has in the project's place is nothing, for the lo
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,22 +17,43 @@ from wherry.environments import plan_package
 from wherry.model.digest import Digest
 from wherry.model.layout import EnvironmentLayout
 from wherry.model.lock import Lock, PlatformLock, packages_digest
-from wherry.pipeline import LockedProject, Project
-from wherry.run.environments import FoundEnvironment
+from wherry.notebook_lock import NOTEBOOK_LOCK, lock_notebook
+from wherry.pipeline import LockedProject, Project, Wishes
+from wherry.preparation import OpenProject, prepare_environment
+from wherry.run.environments import RECORD, EnvironmentRecord, FoundEnvironment
 from wherry.run.interpreters import LocalPython, require_glibc
 from wherry.run.package_trees import open_trees
+from wherry.run.readiness import recall, remember
 from wherry.run.virtual_environment import fill_environment
 from wherry.store.folders import replace_folder
 from wherry.store.host import read_host_glibc, read_host_platform
+from wherry.store.places import cache_path
 from wherry.store.posix import explain_os_errors, hold_lock
 
 MADE = "wherry-notebook.json"
+_HINT = "notebook-overlay"
 _MAKE_ROOM = "free some space"
 
 
 def overlay_place(root: Path) -> Path:
     """Where a project's JupyterLab lies."""
     return root / ".wherry/notebook"
+
+
+def prepare_overlay(root: Path, env: Mapping[str, str], open_project: OpenProject) -> tuple[Path, Path, EnvironmentRecord]:
+    """The overlay's prefix, that of the project's environment, and what that says of itself; each made where it has to be."""
+    cache, place = cache_path(env), overlay_place(root)
+    prefix, record = prepare_environment(root, env, open_project)
+    if recall(cache, root, _HINT) is not None and (place / "bin/python").exists():
+        return place, prefix, record
+    since = time.time_ns()
+    project = open_project()
+    wishes = Wishes(platforms=(read_host_platform(),))
+    locked = project.ready_lock(wishes)
+    bring_overlay(project, locked, lock_notebook(project, locked), project.ready_environment(wishes))
+    if files := project.list_watched():
+        remember(cache, root, _HINT, (*files, NOTEBOOK_LOCK, str(place / MADE), str(prefix / RECORD)), True, since)
+    return place, prefix, record
 
 
 def bring_overlay(project: Project, locked: LockedProject, notebook: Lock, beside: FoundEnvironment) -> Path:

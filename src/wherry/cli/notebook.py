@@ -11,9 +11,16 @@ import typer
 
 from wherry.cli.epilog import render_examples
 from wherry.cli.talk import say, show_progress
+from wherry.declare.targets import read_targets
+from wherry.errors import UsageError
+from wherry.model.job import Target
 
+_ON = typer.Option("--on", metavar="TARGET", help="local, or a target of wherry.toml.")
 _PORT = typer.Option("--port", metavar="N", min=1, max=65535, help="Listen on this port of loopback. [8888, or a free one]")
 _BROWSER = typer.Option("--browser/--no-browser", help="Open it in the browser.")
+_KERNELS = typer.Option("--kernels", help="Instead: offer a kernel for each target to every Jupyter of yours, and to VS Code.")
+_REMOVE = typer.Option("--remove-kernels", help="Instead: take these kernels away again.")
+_SERVE = typer.Option("--serve-kernel", metavar="FILE", hidden=True, help="What such a kernel starts.")
 _PROJECT = typer.Option("--project", metavar="DIR", help="The project's folder.")
 
 
@@ -23,20 +30,29 @@ def register(app: typer.Typer) -> None:
         epilog=render_examples(
             ("wherry notebook", ""),
             ("wherry notebook --no-browser --port 9000", "prints the address"),
+            ("wherry notebook --kernels", "for a Jupyter or an editor that is there already"),
             before="JupyterLab is locked apart, in wherry.lock.notebook; Ctrl-C ends it with its kernels.",
         ),
     )(run_notebook)
 
 
 def run_notebook(
+    on: Annotated[str, _ON] = "local",
     port: Annotated[int | None, _PORT] = None,
     browser: Annotated[bool, _BROWSER] = True,
+    kernels: Annotated[bool, _KERNELS] = False,
+    remove: Annotated[bool, _REMOVE] = False,
+    serve: Annotated[Path | None, _SERVE] = None,
     project: Annotated[Path, _PROJECT] = Path(),
 ) -> None:
     """Start JupyterLab in the project's environment.
 
     Notebooks import exactly the locked packages, and lie in the project's folder. JupyterLab itself never gets into an image.
     """
+    root, targets = project.absolute(), read_targets(project)
+    if kernels or remove or serve is not None:
+        raise typer.Exit(_mind_kernels(root, targets, on, serve, remove=remove))
+    _find_target(targets, on)
     # The builder loads when there is something to start.
     from wherry.notebook_lock import lock_notebook
     from wherry.notebook_overlay import bring_overlay
@@ -45,7 +61,6 @@ def run_notebook(
     from wherry.run.notebook_server import run_notebooks
     from wherry.store.host import read_host_platform
 
-    root = project.absolute()
     with show_progress() as progress:
         opened = Project(root, progress=progress, say=say)
         wishes = Wishes(platforms=(read_host_platform(),))
@@ -59,3 +74,19 @@ def run_notebook(
             webbrowser.open(server.url)
         code = server.wait()
     raise typer.Exit(code)
+
+
+def _find_target(targets: dict[str, Target], name: str) -> Target:
+    if name not in targets:
+        raise UsageError(f"no target {name!r}", where="--on", hint=", ".join(targets))
+    return targets[name]
+
+
+def _mind_kernels(root: Path, targets: dict[str, Target], on: str, serve: Path | None, *, remove: bool) -> int:
+    from wherry.cli.notebook_kernel import register_kernels, remove_kernels, serve_kernel
+
+    if serve is not None:
+        return serve_kernel(root, _find_target(targets, on), serve)
+    for folder in remove_kernels(root) if remove else register_kernels(root, targets):
+        print(folder)
+    return 0

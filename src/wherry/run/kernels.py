@@ -1,6 +1,7 @@
-"""Registers an environment as a Jupyter kernel of this user, so that any Jupyter on the machine offers it.
+"""Registers an environment, or a project's target, as a Jupyter kernel of this user, so that any Jupyter on the machine offers it.
 
-Follows jupyter_client's kernel specs and Jupyter's data folders. Only one's own kernel is replaced or removed.
+A target's kernel starts wherry, which makes ready what the lock says before it starts Python there. Only one's own kernel is
+replaced or removed. Follows jupyter_client's kernel specs and Jupyter's data folders.
 """
 
 from __future__ import annotations
@@ -11,8 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from wherry.errors import StoreError, UsageError
+from wherry.model.job import BackendKind, Target
 from wherry.run.environments import names_prefix
 from wherry.store.posix import explain_os_errors, write_atomically
+
+_MARK = "wherry_project"
+_PLACES = ("WHERRY_STORE", "WHERRY_CACHE", "WHERRY_ENVS", "WHERRY_ENGINE")  # where a shell that registers says they are
 
 
 def kernels_folder(env: Mapping[str, str]) -> Path:
@@ -29,7 +34,7 @@ def kernels_folder(env: Mapping[str, str]) -> Path:
 
 def kernel_place(env: Mapping[str, str], name: str, prefix: Path) -> Path:
     """The folder of an environment's kernel; one of somebody else's that has its name is an error."""
-    folder = kernels_folder(env) / f"wherry-{re.sub(r'[^a-z0-9._-]', '-', name.lower())}"
+    folder = _name_folder(env, name)
     if folder.exists() and not names_prefix(folder, prefix):
         raise UsageError(
             "another environment has a kernel of this name",
@@ -51,3 +56,43 @@ def register_kernel(folder: Path, name: str, prefix: Path, values: Mapping[str, 
     with explain_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "kernel.json", (json.dumps(document, indent=1) + "\n").encode())
+
+
+def register_target(env: Mapping[str, str], name: str, target: Target, project: Path, program: Path) -> Path:
+    """Write the specification of a target's kernel: `program` is wherry's. The folder that it lies in."""
+    folder = _name_folder(env, f"{name}-{target.name}")
+    if folder.exists() and _find_project(folder) != str(project):
+        raise UsageError("another kernel has this name", where=str(folder), hint="remove it, or give the project another name")
+    serve = ["notebook", "--serve-kernel", "{connection_file}", "--on", target.name, "--project", str(project)]
+    document = {
+        "argv": [str(program), *serve],
+        "display_name": f"{name} ({target.name})",
+        "language": "python",
+        # A container's processes hear no signal from outside.
+        "interrupt_mode": "signal" if target.backend is BackendKind.LOCAL else "message",
+        "metadata": {"debugger": True, _MARK: str(project)},
+        "env": {key: env[key] for key in _PLACES if key in env},
+    }
+    with explain_os_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "kernel.json", (json.dumps(document, indent=1) + "\n").encode())
+    return folder
+
+
+def list_project_kernels(env: Mapping[str, str], project: Path) -> tuple[Path, ...]:
+    """The folders of the kernels of a project's targets."""
+    place = kernels_folder(env)
+    folders = sorted(place.glob("wherry-*")) if place.is_dir() else []
+    return tuple(folder for folder in folders if _find_project(folder) == str(project))
+
+
+def _name_folder(env: Mapping[str, str], name: str) -> Path:
+    return kernels_folder(env) / f"wherry-{re.sub(r'[^a-z0-9._-]', '-', name.lower())}"
+
+
+def _find_project(folder: Path) -> str | None:
+    """The project whose target a kernel starts; None for all other kernels."""
+    try:
+        return str(json.loads((folder / "kernel.json").read_bytes())["metadata"][_MARK])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -49,7 +49,7 @@ def run_notebooks(
         f"--ServerApp.root_dir={root}",
     ]
     argv += ["--allow-root"] if is_root() else []
-    surroundings = _render_env(overlay, prefix, {**env, **values, "JUPYTER_TOKEN": token})
+    surroundings = render_surroundings(overlay, prefix, {**env, **values, "JUPYTER_TOKEN": token})
     process = subprocess.Popen(argv, cwd=root, env=surroundings, stdin=subprocess.DEVNULL, start_new_session=True)
     try:
         _await_answer(process, chosen)
@@ -58,7 +58,7 @@ def run_notebooks(
         _stop(process)
 
 
-def _render_env(overlay: Path, prefix: Path, env: Mapping[str, str]) -> dict[str, str]:
+def render_surroundings(overlay: Path, prefix: Path, env: Mapping[str, str]) -> dict[str, str]:
     """The project's programs come first; of Jupyter's own files those count that the project's packages bring, too."""
     values = {name: value for name, value in env.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
     values["PATH"] = f"{prefix}/bin:{overlay}/bin:{env.get('PATH', '')}"

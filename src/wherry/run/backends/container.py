@@ -107,10 +107,7 @@ class ContainerBackend:
 
     def _find_engine(self) -> Engine:
         if self._engine is None:
-            # One that was named is not asked first whether it is usable: what it is asked for next tells as well.
-            self._engine = make_engine(self._name, self._env) if self._name else find_engine(None, self._env)
-            if self._engine.name not in ENGINES:
-                raise UsageError(f"jobs do not run in {self._engine.name!r}", where="WHERRY_ENGINE", hint=", ".join(ENGINES))
+            self._engine = choose_engine(self._name, self._env)
         return self._engine
 
     def _render_spec(self, job: Job, index: int, image: EngineImage, engine: Engine) -> RunSpec:
@@ -124,12 +121,21 @@ class ContainerBackend:
             env=tuple({"HOME": "/tmp", **dict(job.env), **list_variables(job, index, _OWN)}.items()),  # noqa: S108
             mounts=(*_list_mounts(job, workdir), *self._mounts),
             workdir=workdir,
-            user=_choose_user(engine),
+            user=choose_user(engine),
             network=self._network,
             gpus=job.limits.gpus,
             interactive=self._stdin,
         )
-        return spec if engine.name == "bubblewrap" else replace(spec, options=_render_limits(job.limits))
+        return spec if engine.name == "bubblewrap" else replace(spec, options=render_limits(job.limits))
+
+
+def choose_engine(name: str | None, env: Mapping[str, str]) -> Engine:
+    """The engine of that name, else the first usable one."""
+    # One that was named is not asked first whether it is usable: what it is asked for next tells as well.
+    engine = make_engine(name, env) if name else find_engine(None, env)
+    if engine.name not in ENGINES:
+        raise UsageError(f"jobs do not run in {engine.name!r}", where="WHERRY_ENGINE", hint=", ".join(ENGINES))
+    return engine
 
 
 def _list_mounts(job: Job, workdir: str) -> list[Mount]:
@@ -145,7 +151,7 @@ def _list_mounts(job: Job, workdir: str) -> list[Mount]:
     return mounts
 
 
-def _choose_user(engine: Engine) -> str | None:
+def choose_user(engine: Engine) -> str | None:
     """Whose files a job's outputs are: ours. podman without root, and bubblewrap, map us to the container's user themselves."""
     if engine.name == "bubblewrap":
         return None
@@ -153,7 +159,8 @@ def _choose_user(engine: Engine) -> str | None:
     return "0:0" if engine.name == "podman" else f"{user}:{group}"
 
 
-def _render_limits(limits: Limits) -> tuple[str, ...]:
+def render_limits(limits: Limits) -> tuple[str, ...]:
+    """For docker's and podman's command line."""
     options = ("--cpus", f"{limits.cpus:g}") if limits.cpus is not None else ()
     return (*options, "--memory", str(limits.memory)) if limits.memory is not None else options
 

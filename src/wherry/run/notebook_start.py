@@ -1,0 +1,104 @@
+"""What a container with JupyterLab starts; lies in its image, is run by the image's Python and needs nothing else.
+
+    kernel   a kernel for a Jupyter outside, by sockets in the session's folder
+    lab      JupyterLab for the one who began the session, by a socket in its folder
+    (none)   JupyterLab for whoever started the container, on port 8888, with a token that is printed
+
+In a session its starter holds the other end of the socket `alive`: when that closes, whatever ended the starter, so does the
+container. The token stands in no command line. Begun as root it becomes whoever owns the mounted notebooks, whose files they stay.
+"""
+
+import os
+import runpy
+import secrets
+import shutil
+import socket
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+SESSION = Path("/run/wherry/session")
+WORK = Path("/work")
+FOLDERS = ("notebooks", "data")
+NOBODY = 10001  # the image's own user, where nobody in particular owns what is mounted
+
+
+def run_kernel() -> None:
+    watch_starter()
+    run_module("ipykernel_launcher", "-f", f"{SESSION}/kernel.json")
+
+
+def run_lab() -> None:
+    watch_starter()
+    os.environ["JUPYTER_TOKEN"] = (SESSION / "token").read_text("ascii")
+    run_jupyterlab(f"--ServerApp.sock={SESSION}/lab.sock", f"--ServerApp.root_dir={Path.cwd()}")
+
+
+def run_shared() -> None:
+    fill_volumes()
+    take_owner()
+    os.environ["HOME"] = "/tmp"  # noqa: S108 - that of root or of nobody cannot be written to
+    token = os.environ.setdefault("JUPYTER_TOKEN", secrets.token_hex(24))
+    port = os.environ.setdefault("JUPYTER_PORT", "8888")
+    print(f"http://127.0.0.1:{port}/lab?token={token}", flush=True)
+    run_jupyterlab("--ServerApp.ip=0.0.0.0", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={WORK}")
+
+
+def run_jupyterlab(*options: str) -> None:
+    run_module("jupyterlab", "--no-browser", "--allow-root", "--LabApp.extension_manager=readonly", *options)
+
+
+def run_module(name: str, *words: str) -> None:
+    sys.argv = [name, *words]
+    sys.path[0] = ""
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+def watch_starter() -> None:
+    starter = socket.socket(socket.AF_UNIX)
+    starter.connect(f"{SESSION}/alive")
+
+    def wait() -> None:
+        while starter.recv(1):
+            pass
+        os._exit(0)  # the first process: with it all others of the container end
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def fill_volumes() -> None:
+    """What is mounted empty begins with what the project has; docker does that for volumes of its own alone."""
+    for name in FOLDERS:
+        source, target = Path.cwd() / name, WORK / name
+        if source.is_dir() and not any(target.iterdir()) and os.access(target, os.W_OK):
+            shutil.copytree(source, target, dirs_exist_ok=True, copy_function=shutil.copyfile)
+            give_away(target)
+
+
+def give_away(folder: Path) -> None:
+    """Files copied by root belong to the folder's owner."""
+    user, group = find_owner()
+    if os.getuid() == 0 and user:
+        for path in folder.rglob("*"):
+            with suppress(OSError):
+                os.chown(path, user, group, follow_symlinks=False)
+
+
+def take_owner() -> None:
+    user, group = find_owner()
+    if os.getuid() == 0 and user:
+        with suppress(OSError):  # in a sandbox, where root is an ordinary user and can become nobody else
+            os.setgroups([])
+            os.setgid(group)
+            os.setuid(user)
+
+
+def find_owner() -> tuple[int, int]:
+    """Of what is mounted. A folder that all may write to is a fresh volume, whose owner says nothing."""
+    state = (WORK / FOLDERS[0]).stat()
+    return (NOBODY, NOBODY) if state.st_mode & 0o002 else (state.st_uid, state.st_gid)
+
+
+if __name__ == "__main__":
+    {"kernel": run_kernel, "lab": run_lab}.get("".join(sys.argv[1:2]), run_shared)()

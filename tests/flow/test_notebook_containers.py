@@ -1,0 +1,122 @@
+"""Notebooks in containers: a kernel that any Jupyter starts, executed by the real nbconvert, in real engines."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import nbformat
+import pytest
+from jupyter_client.manager import KernelManager
+
+from tests.conftest import require_tool
+from tests.engines.daemons import run_podman
+from tests.flow.conftest import Seed, Wherry, copy_store, write_project
+from tests.flow.test_notebook_command import processes_of
+
+pytestmark = [pytest.mark.network, pytest.mark.engine, pytest.mark.xdist_group("engines")]
+
+# Bytecode of JupyterLab would be made for this test alone.
+SETTINGS = 'name = "anomaly"\nbytecode = "none"\n'
+CELL = """import os, pathlib, sys, tinyone
+pathlib.Path("../data/out.txt").write_text(tinyone.VERSION)
+try:
+    pathlib.Path("../main.py").write_text("")
+except OSError as error:
+    refused = type(error).__name__
+print(tinyone.VERSION, sys.executable, os.getcwd(), refused)"""
+
+
+@pytest.fixture(scope="module")
+def author(seed: Seed, tmp_path_factory: pytest.TempPathFactory) -> Wherry:
+    """Somebody whose indexes are those of this machine, and one with the project's package; one store for the whole module."""
+    home = tmp_path_factory.mktemp("author")
+    copy_store(seed.wherry.store, home / "store")
+    env = {key: value for key, value in seed.wherry.env.items() if key != "UV_DEFAULT_INDEX"}
+    mine = {"UV_INDEX": seed.index.url, "JUPYTER_DATA_DIR": str(home / "jupyter")}
+    return replace(seed.wherry, store=home / "store", env={**env, **mine})
+
+
+@pytest.fixture(scope="module")
+def place(author: Wherry, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a notebook, not locked yet."""
+    root = write_project(tmp_path_factory.mktemp("place") / "project", {"wherry.toml": SETTINGS, "notebooks/look.ipynb": ""})
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
+    nbformat.write(notebook, root / "notebooks/look.ipynb")
+    (root / "data").mkdir()
+    return root
+
+
+@pytest.fixture(scope="module", params=["bubblewrap", "podman"])
+def engine(request: pytest.FixtureRequest, author: Wherry) -> Iterator[Wherry]:
+    require_tool("bwrap")
+    with ExitStack() as stack:
+        more = dict(stack.enter_context(run_podman()).env) if request.param == "podman" else {}
+        containers = {key: value for key, value in more.items() if key.startswith("CONTAINER")}
+        yield author.with_env(**containers, WHERRY_ENGINE=request.param)
+
+
+def test_a_notebook_through_the_containers_kernel(engine: Wherry, place: Path) -> None:
+    """The kernel's files are on the host afterwards, and belong to whoever executed the notebook."""
+    told = engine.ok("notebook", "--kernels", cwd=place).split()
+    assert [Path(folder).name for folder in told] == ["wherry-anomaly-local", "wherry-anomaly-container"]
+    (place / "data/out.txt").unlink(missing_ok=True)
+    argv = [Path(sys.executable).with_name("jupyter"), "nbconvert", "--to", "notebook", "--execute", "--inplace"]
+    argv += ["--ExecutePreprocessor.kernel_name=wherry-anomaly-container", place / "notebooks/look.ipynb"]
+    done = subprocess.run(argv, env=engine.environment(), capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    said = nbformat.read(place / "notebooks/look.ipynb", as_version=4).cells[0].outputs[0].text
+    assert said.split() == ["1.0", "/opt/env/bin/python", "/app/notebooks", "OSError"]
+    assert (place / "data/out.txt").read_text() == "1.0"
+    assert (place / "data/out.txt").stat().st_uid == os.getuid()
+
+    assert not (place / ".wherry/env").exists(), "a container's kernel needs no environment here"
+    assert b"jupyter" not in (place / "wherry.lock").read_bytes()
+
+
+def test_interrupt_and_kill(engine: Wherry, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine.ok("notebook", "--kernels", cwd=place)
+    for key, value in engine.environment().items():
+        monkeypatch.setenv(key, value)
+    manager = KernelManager(kernel_name="wherry-anomaly-container")
+    manager.start_kernel(env=engine.environment(), cwd=str(place))
+    client = manager.client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=120)
+        said: list[str] = []
+
+        def hook(message: dict[str, object]) -> None:
+            content = message["content"]
+            if message["msg_type"] == "stream" and isinstance(content, dict):
+                said.append(str(content["text"]).strip())
+                if said == ["begun"]:
+                    manager.interrupt_kernel()
+
+        code = "import time\nprint('begun', flush=True)\ntry:\n    time.sleep(300)\nexcept KeyboardInterrupt:\n    print('heard')"
+        client.execute_interactive(code, output_hook=hook, timeout=120)
+        assert said == ["begun", "heard"]
+        assert processes_of(Path("/opt/notebook/start.py"))
+        os.kill(manager.provisioner.pid, signal.SIGKILL)
+        assert wait_until_gone(Path("/opt/notebook/start.py"))
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+        manager.cleanup_resources()
+
+
+def wait_until_gone(program: Path) -> bool:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if not processes_of(program):
+            return True
+        time.sleep(0.05)
+    return False
