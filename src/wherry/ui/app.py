@@ -18,8 +18,10 @@ from wherry.errors import StoreError, UsageError, WherryError
 from wherry.ui.desk import Desk
 from wherry.ui.guard import Guard, Secrets
 from wherry.ui.pages.compare import compare_jobs
+from wherry.ui.pages.images import show_image, show_images, show_update, weigh_updates
 from wherry.ui.pages.job import send_log, send_output, show_job, stop_job
 from wherry.ui.pages.jobs import show_jobs
+from wherry.ui.pages.targets import show_targets
 from wherry.ui.rendering import render_page
 
 _STATIC = Path(__file__).with_name("static")
@@ -34,9 +36,14 @@ def make_app(desk: Desk, known: Secrets) -> ASGIApp:
         "/jobs/{job}": show_job,
         "/jobs/{job}/outputs/{path:path}": send_output,
         "/jobs/{job}/logs/{stream}": send_log,
+        "/images": show_images,
+        "/images/show": show_image,
+        "/images/update": show_update,
+        "/targets": show_targets,
     }
+    acts: dict[str, Show] = {"/jobs/{job}/stop": stop_job, "/images/update/weigh": weigh_updates}
     routes = [Route(path, partial(show, desk), methods=["GET"]) for path, show in pages.items()]
-    routes.append(Route("/jobs/{job}/stop", partial(stop_job, desk), methods=["POST"]))
+    routes += [Route(path, partial(act, desk), methods=["POST"]) for path, act in acts.items()]
     routes.append(Route("/", partial(_go_to, f"{known.base}jobs")))
     below = Mount(known.base.rstrip("/"), routes=[*routes, Mount("/static", StaticFiles(directory=_STATIC))])
     app = Starlette(routes=[below], exception_handlers={WherryError: _explain, HTTPException: _say_no, Exception: _admit})

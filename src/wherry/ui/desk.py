@@ -14,7 +14,9 @@ from wherry.errors import WherryError
 from wherry.jobs import Jobs
 from wherry.model.job import JobRecord
 from wherry.store.disk import DiskStore
+from wherry.ui.probes import Probes
 from wherry.ui.readings import Readings
+from wherry.ui.weighing import Weighing
 
 _GRACE = 10.0
 
@@ -28,6 +30,8 @@ class Desk:
     jobs: Jobs
     store: DiskStore
     readings: Readings = field(default_factory=Readings)
+    probes: Probes = field(default_factory=Probes)
+    weighing: Weighing = field(default_factory=Weighing)
     troubles: dict[str, WherryError] = field(default_factory=dict)
 
     def stop_job(self, record: JobRecord) -> None:
