@@ -13,7 +13,7 @@ from wherry.cli import diff_report as report
 from wherry.cli.epilog import render_examples
 from wherry.cli.fleet_options import Devices, PricePerGb, TariffFile, read_fleet
 from wherry.cli.options import AsJson
-from wherry.cli.talk import print_json, show_progress
+from wherry.cli.talk import print_json, say, show_progress
 from wherry.declare.environment import FoundEnvironment, read_environment
 from wherry.declare.grammar import WrittenEnvironment
 from wherry.deliver.changes import Change, compare_versions, diff_environments
@@ -32,12 +32,14 @@ from wherry.store.disk import DiskStore
 from wherry.store.places import cache_path, store_path
 
 if TYPE_CHECKING:
+    from wherry.cli.diff_html import Differences
     from wherry.deliver.release_costs import ParcelCost
 
 EXAMPLES = render_examples(
     ("wherry diff sha256:1f0c9ab2 anomaly --devices 100000", "two images"),
     ("wherry diff ghcr.io/you/anomaly:7 anomaly", "one in a registry"),
     ("wherry diff anomaly:7 anomaly:8 --update", "for devices"),
+    ("wherry diff anomaly:7 anomaly:8 --html diff.html", "a page to pass on"),
     ("wherry diff git:HEAD~1 wherry.lock", "two locks"),
     ("wherry diff requirements.txt new/requirements.txt", "two environments"),
     ("wherry diff environment.yml new/environment.yml", "conda's too"),
@@ -64,6 +66,7 @@ def show_difference(
     update: Annotated[
         bool, typer.Option("--update", help="Of images: cut the update, and say what a device would fetch of a release.")
     ] = False,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also write it as a page for a browser.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what changed between two images, locks or environments, and what it costs to move.
@@ -72,27 +75,35 @@ def show_difference(
     """
     wanted = Platform.parse(platform) if platform else None
     fleet = read_fleet(devices, tariff, price_per_gb)
+    updates: dict[Platform, ParcelCost] = {}
+    told: Differences
     if is_lock(base) and is_lock(target):
-        locks = [each for each in diff_locks(read_lock_end(base), read_lock_end(target)) if wanted in (None, each.platform)]
+        told = locks = [each for each in diff_locks(read_lock_end(base), read_lock_end(target)) if wanted in (None, each.platform)]
         if as_json:
             print_json(render_lock_differences(locks, devices=fleet and fleet[0], tariff=fleet and fleet[1]))
         else:
             report.print_locks(locks, fleet)
     elif _is_environment(base) and _is_environment(target):
-        changes = _diff_environments(Path(base), Path(target))
+        told = changes = _diff_environments(Path(base), Path(target))
         if as_json:
             print_json(render_environment_changes(changes))
         else:
             report.print_environments(changes)
     else:
         _refuse_mixture(base, target)
-        images = diff_ends(_read_images(base, wanted), _read_images(target, wanted), wanted)
+        told = images = diff_ends(_read_images(base, wanted), _read_images(target, wanted), wanted)
         updates = _weigh_updates(images) if update else {}
         if as_json:
             document = render_image_differences(images, devices=fleet and fleet[0], tariff=fleet and fleet[1])
             print_json(report.add_updates(document, updates))
         else:
             report.print_images(images, fleet, updates)
+    if html is not None:
+        # Only here: most differences are read in a terminal.
+        from wherry.cli.diff_html import write_difference_page
+
+        write_difference_page(html, (base, target), told, fleet, updates)
+        say(f"wrote {html}")
 
 
 def _weigh_updates(differences: list[Difference]) -> dict[Platform, ParcelCost]:

@@ -36,13 +36,13 @@ def render_figures(figures: Iterable[tuple[str, str, str]]) -> Html:
 
 
 def render_table(caption: str, heads: Sequence[str], rows: Iterable[Html]) -> Html:
-    """A table; a head that begins with ``#`` stands over numbers, with ``-`` over what a phone has no room for."""
-    cells = (tag("th", head.lstrip("#-"), scope="col", class_=_look(head)) for head in heads)
+    """A table; a head with ``#`` before it stands over numbers, with ``-`` or ``~`` numbers or words that phones leave out."""
+    cells = (tag("th", head.lstrip("#-~"), scope="col", class_=_look(head)) for head in heads)
     return tag("table", tag("caption", caption), tag("thead", tag("tr", *cells)), tag("tbody", *rows))
 
 
 def _look(head: str) -> str | None:
-    return {"#": "number", "-": "number wide"}.get(head[:1])
+    return {"#": "number", "-": "number wide", "~": "wide"}.get(head[:1])
 
 
 def render_number(text: str, *, wide: bool = False) -> Html:
