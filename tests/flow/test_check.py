@@ -85,6 +85,22 @@ def test_a_debian_package_brings_what_a_wheel_lacks(seed: Seed, wherry: Wherry, 
 
 
 @pytest.mark.network
+def test_what_maintainer_scripts_would_have_done(wherry: Wherry, tmp_path: Path) -> None:
+    """The fonts' package of many a Dockerfile, and one of the archive's own whose script does something."""
+    toml = 'base = "debian:bookworm"\nplatforms = ["linux/amd64"]\nsystem-packages = ["{}"]\n'
+    project = write_project(tmp_path / "p", {"requirements.txt": "", "wherry.toml": toml.format("ttf-mscorefonts-installer")})
+    said = wherry.refused("lock", cwd=project, code=LockError.exit_code)
+    assert "asks a question and downloads; none runs here" in said
+    assert "fonts-liberation among system-packages" in said
+    (project / "wherry.toml").write_text(toml.format("locales"))
+    built = wherry.run("build", cwd=project)
+    assert "its maintainer scripts are not run; they would: ask a question (debconf), generate locales" in built.stderr
+    report = wherry.ok("check", cwd=project)
+    assert "warning maintainer-script  locales" in report
+    assert "try: C.UTF-8, which is there without" in report
+
+
+@pytest.mark.network
 def test_a_lock_that_fails_takes_the_edits_back(seed: Seed, wherry: Wherry, tmp_path: Path) -> None:
     """The index has no headless one."""
     seed.index.add(own_wheel(tmp_path, "opencv-python", "cv2/cv2", "libGL.so.1"))

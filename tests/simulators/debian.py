@@ -10,6 +10,7 @@ import hashlib
 import io
 import lzma
 import tarfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -22,6 +23,10 @@ from wherry.sources.apt import AptSource
 from wherry.sources.debian_trust import Keyring
 
 NOW = datetime(2026, 1, 15, tzinfo=UTC)
+
+
+# A script that must never run, and would do nothing that is worth a word.
+NO_EFFECT = {"postinst": "#!/bin/sh\nfalse\n"}
 
 
 def make_tar(members: dict[str, bytes | tarfile.TarInfo]) -> bytes:
@@ -71,15 +76,17 @@ def make_deb(
     architecture: str = "amd64",
     suffix: str = "xz",
     control: str = "",
+    scripts: Mapping[str, str] = NO_EFFECT,
 ) -> bytes:
     paragraph = f"Package: {name}\nVersion: {version}\nArchitecture: {architecture}\n{control}Description: made for a test\n"
     files = data if data is not None else {f"./usr/share/{name}/file": name.encode()}
+    texts = {f"./{kind}": text.encode() for kind, text in scripts.items()}
     return make_ar(
         [
             ("debian-binary", b"2.0\n"),
             (
                 f"control.tar.{suffix}",
-                compress(make_tar({"./control": paragraph.encode(), "./postinst": b"#!/bin/sh\nfalse\n"}), suffix),
+                compress(make_tar({"./control": paragraph.encode(), **texts}), suffix),
             ),
             (f"data.tar.{suffix}", compress(make_tar(files), suffix)),
         ]

@@ -63,7 +63,7 @@ def assemble_layers(
         work = LayerWork(locked, inputs, conda, store, layer_cache, compression, stack, found)
         made = _make_all(sorted(work.missing, key=work.cost, reverse=True), work.make, f"{locked.platform}: layers", progress)
         learned = [work.tell(layer, made.get(layer.name)) for layer in locked.layers]
-        clashes, notes = work.packages.clashes, work.packages.list_notes()
+        clashes, notes = work.packages.clashes, (*work.notes, *work.packages.list_notes())
     blobs = {**found, **made}
     kept = [layer for layer, said in zip(learned, locked.layers, strict=True) if said.diff_id or not _is_empty(layer)]
     return Assembly(

@@ -16,6 +16,7 @@ from typing import Generic, Protocol, TypeVar
 from wherry.assemble.bytecode import HostInterpreter, compile_sources
 from wherry.assemble.debian import debian_entries
 from wherry.assemble.layers import LayerBlob, LayerCache, write_layer
+from wherry.assemble.maintainer_scripts import describe_maintainer_scripts
 from wherry.assemble.managed_python import managed_entries
 from wherry.assemble.packages import CondaSource, LayerMembers, open_packages
 from wherry.assemble.skeleton import skeleton_entries
@@ -86,6 +87,7 @@ class LayerWork:
         kinds = {layer.kind for layer in missing}
         wanted = {LayerKind.BASE, LayerKind.INTERPRETER} & kinds or any(layer.name == "bytecode-python" for layer in missing)
         self._debs = inputs.debs(self._locked.debs) if wanted else ()
+        self.notes = tuple(describe_maintainer_scripts(self._debs)) if LayerKind.BASE in kinds else ()
         # Unpacking an interpreter takes as long as a layer: it goes on while layers that need none are written.
         compiles = any(self._has_sources(layer) for layer in missing)
         interpreter = conda.interpreter if self._environment.is_conda else inputs.interpreter

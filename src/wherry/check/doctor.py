@@ -13,6 +13,7 @@ from wherry.check.facts import Facts
 from wherry.check.gpu import DeclaredGpu, judge_gpu
 from wherry.check.hygiene import judge_config, judge_files, judge_hidden
 from wherry.check.libraries import judge_damage, judge_libraries
+from wherry.check.maintainer_scripts import judge_traces
 from wherry.check.models import judge_models
 from wherry.check.python import find_sites
 from wherry.check.size import measure_sizes
@@ -44,7 +45,7 @@ def examine_layers(
     tree = LayeredTree(layers)
     env, workdir = (config.env, config.workdir) if config else ((), "")
     report = examine_tree(tree, subject, platform, env=env, workdir=workdir, gpu=gpu)
-    more = [*judge_files(tree), *judge_hidden(tree, layers), *(judge_config(config) if config else ())]
+    more = [*judge_files(tree), *judge_traces(tree), *judge_hidden(tree, layers), *(judge_config(config) if config else ())]
     if contents is not None:
         sites = find_sites(tree)
         more += judge_truth(tree, LayeredContents(tree, zip(layers, contents, strict=True)), sites)
@@ -58,7 +59,7 @@ def examine_layers(
 def examine_unpacked(facts: Facts, subject: str, contents: Contents | None = None, *, measured: bool = False) -> Report:
     """The root of an image that lies in a folder; with `contents`, every file too."""
     tree = LayeredTree([facts])
-    more = [*judge_files(tree), *(judge_truth(tree, contents, find_sites(tree)) if contents else ())]
+    more = [*judge_files(tree), *judge_traces(tree), *(judge_truth(tree, contents, find_sites(tree)) if contents else ())]
     report = examine_tree(tree, subject, None)
     if measured:
         report = replace(report, sizes=measure_sizes(tree, [(facts, None)], find_sites(tree)))

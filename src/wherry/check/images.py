@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from wherry.check.contents import CONTENTS_KIND, LayerContents, read_contents
 from wherry.check.doctor import examine_layers
 from wherry.check.facts import Facts, LayerCache, Learned, open_fact_cache
 from wherry.check.gpu import DeclaredGpu
+from wherry.check.maintainer_scripts import judge_locked_scripts
 from wherry.check.scan import scan_layer
 from wherry.check.tree import LayeredTree
 from wherry.errors import StoreError, TrustError
@@ -27,7 +28,7 @@ from wherry.model.lock import PlatformLock
 from wherry.model.oci import ImageConfig
 from wherry.model.platform import Platform
 from wherry.model.progress import Progress, be_silent
-from wherry.model.report import Report
+from wherry.model.report import Report, order_findings
 from wherry.store.archive import load_archive, read_layer
 from wherry.store.disk import DiskStore
 from wherry.store.images import StoredImage, find_missing, read_images
@@ -131,9 +132,11 @@ def examine_image(
         known = LayerCache(cache, CONTENTS_KIND, LayerContents)
         contents = _learn(subject.layers, known, read_contents, progress)
     built = [layer.built for layer in subject.layers] if measured else None
-    return examine_layers(
+    report = examine_layers(
         facts, subject.name, subject.platform, subject.config, contents=contents, locked=locked, measured=built, gpu=gpu
     )
+    unrun = list(judge_locked_scripts(locked.debs, cache)) if locked else []
+    return replace(report, findings=order_findings([*report.findings, *unrun])) if unrun else report
 
 
 def list_paths(subject: ImageSubject, cache: Path, progress: Progress = be_silent) -> Collection[str]:

@@ -60,6 +60,10 @@ RULES = MappingProxyType(
             "With --verify-key: none of the keys signed the image, or something beside it deceives: a signature of another image, "
             "an altered attestation, a document that cannot be read. Without a key it is a note: nobody verified what is there."
         ),
+        "maintainer-script": (
+            "A Debian package's script would have made something at its installation, and it is not there: the package was only "
+            "unpacked, as wherry does, or the script failed. What an image needs of that has to come another way."
+        ),
         "root-user": "The image names no user, or root. A user of its own costs nothing and contains a lot.",
         "world-writable": "Files or folders that any user of the container may change, other than temporary folders.",
         "setuid": "Programs that run with the rights of their owner, whoever starts them. Few containers need any.",

@@ -1,14 +1,14 @@
 """Reads a Debian binary package (deb(5), format 2.0) as a stream; runs nothing that lies in it.
 
 A `.deb` is an `ar` of `debian-binary`, `control.tar.*` and `data.tar.*`, in that order. Read are the control
-paragraph and the data members; maintainer scripts are skipped unread. Refused: another order or format, truncation,
+paragraph, the texts of the maintainer scripts and the data members. Refused: another order or format, truncation,
 names or links that leave the root, hard links to what did not come before, a file twice, a member below a file or
 link, devices, and data that unpack to more than `MAX_RATIO` times the package or `MAX_UNPACKED` bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -19,11 +19,13 @@ from wherry.formats.untar import ChunkReader, TarMember, plain_path, read_member
 
 MAX_CONTROL = 64 << 20
 MAX_PARAGRAPH = 1 << 20
+MAX_SCRIPT = 1 << 20  # a longer one, or a program, is not kept
 MAX_UNPACKED = 16 << 30
 MAX_RATIO = 150
 _SMALL = 64 << 20  # below this no ratio is looked at
 
 _MAGIC = b"!<arch>\n"
+_SCRIPTS = ("config", "preinst", "postinst")  # those that run when a package is installed
 _CONTROL = ("", "gz", "xz", "zst")
 _DATA = ("", "gz", "xz", "zst", "bz2", "lzma")
 
@@ -36,10 +38,14 @@ class _ArMember:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deb:
-    """An opened package: `control` is the paragraph's bytes, `members` the data, to be read once and in order."""
+    """An opened package: `control` is the paragraph's bytes, `members` the data, to be read once and in order.
+
+    `scripts` are the texts of the maintainer scripts that would run at its installation, by name.
+    """
 
     control: bytes
     members: Iterator[TarMember]
+    scripts: Mapping[str, str]
 
 
 def open_deb(stream: BinaryIO, where: str) -> Deb:
@@ -53,12 +59,12 @@ def open_deb(stream: BinaryIO, where: str) -> Deb:
     if not reader.read_exactly(version.size + version.size % 2).startswith(b"2."):
         raise FormatError("a package format that is not 2.x", where=where)
     head = _read_header(reader)
-    control = _read_control(reader, head)
+    control, scripts = _read_control(reader, head)
     data = _read_header(reader)
     suffix = _suffix_of(data.name, "data.tar", _DATA, where)
     limit = min(MAX_UNPACKED, max(_SMALL, MAX_RATIO * data.size))
     chunks = unpack_chunks(reader.stream(data.size), suffix, limit=limit, where=where)
-    return Deb(control=control, members=_read_data(chunks, reader, data.size))
+    return Deb(control=control, members=_read_data(chunks, reader, data.size), scripts=scripts)
 
 
 def _read_header(reader: ChunkReader) -> _ArMember:
@@ -76,11 +82,14 @@ def _suffix_of(name: str, stem: str, allowed: tuple[str, ...], where: str) -> st
     return suffix
 
 
-def _read_control(reader: ChunkReader, head: _ArMember) -> bytes:
+def _read_control(reader: ChunkReader, head: _ArMember) -> tuple[bytes, Mapping[str, str]]:
     suffix = _suffix_of(head.name, "control.tar", _CONTROL, reader.where)
     chunks = unpack_chunks(reader.stream(head.size), suffix, limit=MAX_CONTROL, where=reader.where)
     control: bytes | None = None
+    scripts: dict[str, str] = {}
     for member in read_members(chunks, f"{reader.where}: control.tar"):
+        if member.path in _SCRIPTS and member.kind is EntryKind.FILE and member.size <= MAX_SCRIPT:
+            scripts[member.path] = b"".join(member.content).decode("utf-8", "replace")
         if member.path != "control":
             continue
         if control is not None or member.kind is not EntryKind.FILE or member.size > MAX_PARAGRAPH:
@@ -89,7 +98,7 @@ def _read_control(reader: ChunkReader, head: _ArMember) -> bytes:
     if control is None:
         raise FormatError("no control file", where=reader.where)
     reader.skip(head.size % 2)
-    return control
+    return control, scripts
 
 
 def _read_data(chunks: Iterator[bytes], reader: ChunkReader, size: int) -> Iterator[TarMember]:

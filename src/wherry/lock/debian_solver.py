@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from wherry.errors import LockError
 from wherry.formats.debian_index import BinaryPackage, PackageIndex, Relation
 from wherry.formats.debian_version import version_key
+from wherry.formats.maintainer_script import INSTALLERS
 
 # Asked for by maintainer scripts alone, which never run here. Whoever wants one names it as a system package.
 SCRIPT_ONLY = frozenset(
@@ -210,4 +211,8 @@ def _refusal(index: PackageIndex, alternatives: Wish, way: Iterable[str], noted:
     have = sorted({package.version for relation in alternatives for package in index.candidates(relation.name)})
     if have:
         return LockError(f"{wish} cannot be had: the archive has {', '.join(have)}", where=where)
+    hint = next((INSTALLERS[relation.name] for relation in alternatives if relation.name in INSTALLERS), None)
+    if hint:
+        reason = "it is in contrib, and holds nothing but a script that asks a question and downloads; none runs here"
+        return LockError(f"{wish} cannot be had: {reason}", where=where, hint=hint)
     return LockError(f"there is no package {wish} in this release's main component", where=where, hint="check the name")
