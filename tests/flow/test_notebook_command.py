@@ -34,11 +34,11 @@ def author(wherry: Wherry, index: PythonIndex) -> Wherry:
 
 
 @contextmanager
-def notebook_server(author: Wherry, project: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def notebook_server(author: Wherry, project: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The running command, and the address that it prints."""
     log = project.parent / "server.log"
     with log.open("a") as output:
-        running = author.start("notebook", "--no-browser", cwd=project, stderr=output)
+        running = author.start("notebook", "--no-browser", *words, cwd=project, stderr=output)
     try:
         assert running.stdout is not None
         url = running.stdout.readline().strip()
@@ -51,9 +51,9 @@ def notebook_server(author: Wherry, project: Path) -> Iterator[tuple[subprocess.
         running.stdout.close()
 
 
-def answer_of(url: str, method: str = "GET") -> int:
+def answer_of(url: str, method: str = "GET", body: bytes | None = None) -> int:
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=60) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, body, method=method), timeout=60) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from jupyter_client.manager import KernelManager
 from tests.conftest import require_tool
 from tests.engines.daemons import run_podman
 from tests.flow.conftest import Seed, Wherry, copy_store, write_project
-from tests.flow.test_notebook_command import processes_of
+from tests.flow.test_notebook_command import answer_of, notebook_server, processes_of
 
 pytestmark = [pytest.mark.network, pytest.mark.engine, pytest.mark.xdist_group("engines")]
 
@@ -111,6 +112,21 @@ def test_interrupt_and_kill(engine: Wherry, place: Path, monkeypatch: pytest.Mon
         client.stop_channels()
         manager.shutdown_kernel(now=True)
         manager.cleanup_resources()
+
+
+def test_jupyterlab_in_the_container(engine: Wherry, place: Path) -> None:
+    (place / "notebooks/new.txt").unlink(missing_ok=True)
+    with notebook_server(engine, place, "--on", "container") as (_, url):
+        address, _, token = url.partition("/lab?token=")
+        assert answer_of(url) == 200
+        assert answer_of(f"{address}/api/contents") == 403
+        content = json.dumps({"type": "file", "format": "text", "content": "mine"}).encode()
+        assert answer_of(f"{address}/api/contents/notebooks/new.txt?token={token}", "PUT", content) == 201
+        assert answer_of(f"{address}/api/kernels?token={token}", "POST") == 201
+        assert not processes_of(Path(token))
+    assert wait_until_gone(Path("/opt/notebook/start.py"))
+    assert (place / "notebooks/new.txt").read_text() == "mine"
+    assert (place / "notebooks/new.txt").stat().st_uid == os.getuid()
 
 
 def wait_until_gone(program: Path) -> bool:

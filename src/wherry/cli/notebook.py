@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import webbrowser
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from wherry.cli.epilog import render_examples
 from wherry.cli.talk import say, show_progress
 from wherry.declare.targets import read_targets
 from wherry.errors import UsageError
-from wherry.model.job import Target
+from wherry.model.job import BackendKind, Target
 
 _ON = typer.Option("--on", metavar="TARGET", help="local, or a target of wherry.toml.")
 _PORT = typer.Option("--port", metavar="N", min=1, max=65535, help="Listen on this port of loopback. [8888, or a free one]")
@@ -30,6 +31,7 @@ def register(app: typer.Typer) -> None:
         epilog=render_examples(
             ("wherry notebook", ""),
             ("wherry notebook --no-browser --port 9000", "prints the address"),
+            ("wherry notebook --on container", "in the image: it writes to data/ and notebooks/"),
             ("wherry notebook --kernels", "for a Jupyter or an editor that is there already"),
             before="JupyterLab is locked apart, in wherry.lock.notebook; Ctrl-C ends it with its kernels.",
         ),
@@ -47,12 +49,14 @@ def run_notebook(
 ) -> None:
     """Start JupyterLab in the project's environment.
 
-    Notebooks import exactly the locked packages, and lie in the project's folder. JupyterLab itself never gets into an image.
+    Notebooks import exactly the locked packages, and lie in the project's folder. JupyterLab never gets into the project's image.
     """
     root, targets = project.absolute(), read_targets(project)
     if kernels or remove or serve is not None:
         raise typer.Exit(_mind_kernels(root, targets, on, serve, remove=remove))
-    _find_target(targets, on)
+    target = _find_target(targets, on)
+    if target.backend is not BackendKind.LOCAL:
+        raise typer.Exit(_serve_in_container(root, target, port, browser=browser))
     # The builder loads when there is something to start.
     from wherry.notebook_lock import lock_notebook
     from wherry.notebook_overlay import bring_overlay
@@ -69,11 +73,25 @@ def run_notebook(
         overlay = bring_overlay(opened, locked, lock_notebook(opened, locked), found)
     values = environment_values(found.prefix, found.record.variables, conda=found.record.conda)
     with run_notebooks(root, overlay, found.prefix, values, os.environ, port) as server:
-        print(server.url, flush=True)
-        if browser:
-            webbrowser.open(server.url)
+        _tell_address(browser, server.url)
         code = server.wait()
     raise typer.Exit(code)
+
+
+def _serve_in_container(root: Path, target: Target, port: int | None, *, browser: bool) -> int:
+    from wherry.cli.notebook_kernel import open_session
+    from wherry.run.notebook_server import choose_port
+
+    chosen = choose_port(port)
+    (root / "notebooks").mkdir(exist_ok=True)  # where what is written in there can stay
+    session = open_session(root, target, here=root)
+    return session.serve_lab(chosen, partial(_tell_address, browser))
+
+
+def _tell_address(browser: bool, url: str) -> None:
+    print(url, flush=True)
+    if browser:
+        webbrowser.open(url)
 
 
 def _find_target(targets: dict[str, Target], name: str) -> Target:

@@ -50,7 +50,7 @@ def serve_kernel(root: Path, target: Target, connection: Path) -> int:
     """Be the kernel that Jupyter started: in the project's environment, or around a container with it."""
     if target.backend is BackendKind.LOCAL:
         return _become_local_kernel(root, target, connection)
-    return open_session(root, target).serve_kernel(connection)
+    return open_session(root, target, here=Path.cwd()).serve_kernel(connection)
 
 
 def _become_local_kernel(root: Path, target: Target, connection: Path) -> int:
@@ -63,16 +63,16 @@ def _become_local_kernel(root: Path, target: Target, connection: Path) -> int:
     os.execve(program, [program, "-m", "ipykernel_launcher", "-f", str(connection)], surroundings)  # noqa: S606 - no shell is wanted
 
 
-def open_session(root: Path, target: Target, tools: tuple[str, ...] = ()) -> ContainerSession:
-    """A session in a container target, its image loaded."""
+def open_session(root: Path, target: Target, *, here: Path) -> ContainerSession:
+    """A session in a container target, its image loaded. `here` is the folder to start in."""
     from wherry.notebook_image import START, prepare_session_image
 
     if target.backend is not BackendKind.CONTAINER:
         raise UsageError(f"target {target.name!r} is not on this machine", where="--on", hint="local, container")
     engine = choose_engine(target.engine, os.environ)
-    store, stored, image = prepare_session_image(root, os.environ, _open_once(root), tools)
+    store, stored, image = prepare_session_image(root, os.environ, _open_once(root))
     load_image(store, stored, image, engine, say)
-    return ContainerSession(engine=engine, image=image, target=target, root=root, here=Path.cwd(), start=START, say=say)
+    return ContainerSession(engine=engine, image=image, target=target, root=root, here=here, start=START, say=say)
 
 
 def _open_once(root: Path) -> OpenProject:

@@ -8,10 +8,15 @@ The folder is that user's alone; in it are the token, or the key by which a kern
 from __future__ import annotations
 
 import json
+import secrets
+import socket
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +30,7 @@ from wherry.run.relay import Entrance, relay_sockets
 _CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 _ALIVE = "alive"
 _SOCKET = "ipc"
+_TICK = 0.1  # seconds between two looks whether JupyterLab listens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +58,17 @@ class ContainerSession:
             _write_own(folder / "kernel.json", json.dumps(inside))
             with relay_sockets(folder / _ALIVE, ways):
                 return self.engine.run(self._render_spec(folder, "kernel"))
+
+    def serve_lab(self, port: int, tell: Callable[[str], None]) -> int:
+        """Run JupyterLab behind a port of loopback until it ends; `tell` is given its address, once it answers."""
+        token = secrets.token_hex(24)
+        with _open_folder() as folder:
+            _write_own(folder / "token", token)
+            lab = folder / "lab.sock"
+            address = f"http://127.0.0.1:{port}/lab?token={token}"
+            threading.Thread(target=_await_lab, args=(lab, partial(tell, address)), daemon=True).start()
+            with relay_sockets(folder / _ALIVE, {port: lab}):
+                return self.engine.run(self._render_spec(folder, "lab"))
 
     def _render_spec(self, folder: Path, what: str) -> RunSpec:
         workdir = self.image.config.workdir
@@ -96,6 +113,24 @@ def _open_folder() -> Iterator[Path]:
     """A short path, for sockets have room for 108 bytes."""
     with tempfile.TemporaryDirectory(prefix="wherry-session-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
+
+
+def _await_lab(lab: Path, tell: Callable[[], None]) -> None:
+    """Tell once it listens; nothing, when the session is over before and its folder gone."""
+    while lab.parent.is_dir():
+        if _listens(lab):
+            tell()
+            return
+        time.sleep(_TICK)
+
+
+def _listens(place: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(place))
+        except OSError:
+            return False
+        return True
 
 
 def _write_own(path: Path, text: str) -> None:

@@ -39,7 +39,7 @@ def run_notebooks(
     root: Path, overlay: Path, prefix: Path, values: Mapping[str, str], env: Mapping[str, str], port: int | None
 ) -> Iterator[NotebookServer]:
     """A server over the project's folder until the end of the block. `values` are the environment's own variables."""
-    chosen = _choose_port(port)
+    chosen = choose_port(port)
     token = secrets.token_hex(24)
     argv = [f"{overlay}/bin/python", "-m", "jupyterlab", "--no-browser", "--ServerApp.ip=127.0.0.1"]
     argv += [
@@ -69,8 +69,8 @@ def render_surroundings(overlay: Path, prefix: Path, env: Mapping[str, str]) -> 
     return values
 
 
-def _choose_port(port: int | None) -> int:
-    """The one that was asked for; else the usual one if it is free; else any."""
+def choose_port(port: int | None) -> int:
+    """A port of loopback: the one that was asked for; else the usual one if it is free; else any."""
     for wanted in (port,) if port else (USUAL_PORT, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

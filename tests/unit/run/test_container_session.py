@@ -139,3 +139,35 @@ def test_an_image_without_a_working_folder(tmp_path: Path) -> None:
     write_connection(tmp_path / "connection.json")
     with pytest.raises(JobError, match="no working folder"):
         make_session(tmp_path, lambda _spec: 0, workdir="/").serve_kernel(tmp_path / "connection.json")
+
+
+def test_jupyterlab_behind_a_port(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    told: list[str] = []
+    tokens: list[str] = []
+
+    def inside(spec: RunSpec) -> int:
+        folder = source_of(spec, "/run/wherry/session")
+        tokens.append((folder / "token").read_text())
+        assert (folder / "token").stat().st_mode & 0o777 == 0o600
+        assert tokens[0] not in str(spec)
+        with socket.socket(socket.AF_UNIX) as lab:
+            lab.bind(str(folder / "lab.sock"))
+            lab.listen()
+            with socket.create_connection(("127.0.0.1", port)) as browser:
+                browser.sendall(b"GET")
+                browser.shutdown(socket.SHUT_WR)
+                while True:  # whoever looks whether it listens says nothing
+                    inner, _ = lab.accept()
+                    with inner:
+                        if inner.recv(100) == b"GET":
+                            inner.sendall(b"200")
+                            break
+                assert browser.recv(100) == b"200"
+            while not told:
+                lab.accept()[0].close()
+        return 130
+
+    assert make_session(tmp_path, inside).serve_lab(port, told.append) == 130
+    assert told == [f"http://127.0.0.1:{port}/lab?token={tokens[0]}"]
+    assert len(tokens[0]) == 48
