@@ -22,6 +22,15 @@ from wherry.cli.app import app
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH = 78  # what the help uses of a terminal of 80 columns
 _NOTE = "<!-- Written by `make docs` from the commands. Change the command, not this page. -->"
+_OF_CHECK = """## Of wherry check
+
+| code | |
+|---|---|
+| 0 | no finding is an error; with `--strict` none is a warning either; with `--fix` every such finding was seen to |
+| 20 | there is one, sizes over their limits among them. What `--ignore` or `wherry.toml` leaves out does not count |
+| any other | it could not be checked: nothing is known about the subject |
+
+With `--rebuild` 0 means that all digests are equal, and 20 that one is not."""
 _HELP = re.compile(r"(<!-- help.*? -->\n).*?(<!-- /help -->)", re.DOTALL)
 
 
@@ -122,7 +131,7 @@ def render_exit_codes() -> str:
         "An error says on stderr what happened, where, and what to try. `TrustError` means that a digest or a signature is wrong: "
         "wherry never tries that again by itself, and neither should a script."
     )
-    return "\n\n".join([f"# Exit codes\n\n{_NOTE}", text, "\n".join(rows), after]) + "\n"
+    return "\n\n".join([f"# Exit codes\n\n{_NOTE}", text, "\n".join(rows), after, _OF_CHECK]) + "\n"
 
 
 def render_rules() -> str:
