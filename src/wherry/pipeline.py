@@ -40,7 +40,7 @@ from wherry.model.platform import Platform
 from wherry.model.progress import Progress, be_silent
 from wherry.rebuild import ProjectFiles, finish_build, known_blobs
 from wherry.run.environments import FoundEnvironment
-from wherry.scoring import bring_runtime, listen_everywhere, with_runtime
+from wherry.scoring import bring_runtime, image_variables, with_runtime
 from wherry.sources.artefacts import ArtefactFinder
 from wherry.sources.package_sources import PackageSources
 from wherry.store.disk import DiskStore
@@ -328,7 +328,7 @@ def describe_image(declared: Declaration, made: tuple[PlatformRecipe, ...]) -> R
         platforms=made,
         base_name=base_name(declared),
         entrypoint=declared.entrypoint,
-        env=listen_everywhere(declared),
+        env=image_variables(declared),
         labels=declared.labels,
         volumes=declared.volumes,
         ports=declared.ports,

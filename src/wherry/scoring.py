@@ -13,15 +13,24 @@ from pathlib import Path
 from wherry.formats.built_wheel import write_wheel
 from wherry.model.declaration import Declaration, Requirement
 from wherry.model.digest import Digest
-from wherry.model.scoring import HOST, RUNTIME
+from wherry.model.scoring import DATA, HOST, RUNTIME, VOLUME
 from wherry.store.posix import explain_os_errors, write_atomically
 from wherry.version import VERSION
 
 _HERE = Path(__file__).parent
 # Modules besides the package itself.
-_SHARED = ("errors.py", "formats/__init__.py", "formats/scoring.py", "model/__init__.py", "model/scoring.py")
-_REQUIRES = ("starlette>=0.45", "uvicorn>=0.34")
-_METADATA = "Summary: Serves scoring scripts\nRequires-Python: >=3.11\n" + "".join(f"Requires-Dist: {one}\n" for one in _REQUIRES)
+_SHARED = (
+    "errors.py",
+    *(f"{package}/{name}.py" for package in ("formats", "model") for name in ("__init__", "scoring", "telemetry")),
+)
+_REQUIRES = (
+    "starlette>=0.45",
+    "uvicorn>=0.34",
+    'paho-mqtt>=2.1; extra == "mqtt"',
+    'tsdownsample>=0.1.4; extra == "reduce"',
+)
+_METADATA = "Summary: Serves scoring scripts\nRequires-Python: >=3.11\nProvides-Extra: mqtt\nProvides-Extra: reduce\n"
+_METADATA += "".join(f"Requires-Dist: {one}\n" for one in _REQUIRES)
 
 
 def with_runtime(declared: Declaration, cache: Path) -> Declaration:
@@ -47,11 +56,12 @@ def bring_runtime(cache: Path) -> tuple[Path, Digest]:
     return path, digest
 
 
-def listen_everywhere(declared: Declaration) -> tuple[tuple[str, str], ...]:
-    """The variables of an image: in a container a service listens on all addresses, on a person's machine on loopback."""
+def image_variables(declared: Declaration) -> tuple[tuple[str, str], ...]:
+    """The variables of an image: in a container a service listens on all addresses, elsewhere on loopback."""
     if declared.score is None:
         return declared.env
-    return tuple({HOST: "0.0.0.0", **dict(declared.env)}.items())  # noqa: S104 - the container's own
+    data = {DATA: VOLUME} if declared.score.mqtt is not None else {}
+    return tuple({HOST: "0.0.0.0", **data, **dict(declared.env)}.items())  # noqa: S104 - the container's own
 
 
 def render_runtime() -> bytes:

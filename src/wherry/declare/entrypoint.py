@@ -5,19 +5,16 @@ Every key of ``[score]`` is optional; without that entrypoint the table is an er
 
 from __future__ import annotations
 
-import re
 import shlex
 
 import msgspec
 
+from wherry.declare.lengths import parse_size, parse_time
+from wherry.declare.mqtt import MqttTable, parse_mqtt
 from wherry.declare.paths import relative_path
 from wherry.errors import DeclarationError
 from wherry.model.scoring import ScoreService
 
-_SIZE = re.compile(r"([0-9]{1,9})\s*(|[KMG]i?B)")
-_TIME = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)\s*(ms|s|m|h)")
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST_WAIT = 10.0
 
 
@@ -38,6 +35,7 @@ class ScoreTable(_Table, frozen=True, kw_only=True):
     port: int = 8080
     max_body: str = "1MiB"
     batch: BatchTable = BatchTable()
+    mqtt: MqttTable | None = None
 
 
 def parse_command(value: str | list[str] | ScoreEntrypoint | None, where: str) -> tuple[str, ...] | None:
@@ -83,20 +81,5 @@ def parse_score(entrypoint: object, table: ScoreTable | None, origin: str) -> Sc
         max_body=parse_size(table.max_body, f"{where}.max-body"),
         batch_size=table.batch.size,
         batch_wait=wait,
+        mqtt=None if table.mqtt is None else parse_mqtt(table.mqtt, f"{where}.mqtt"),
     )
-
-
-def parse_size(text: str, where: str) -> int:
-    """``64KiB``, ``1MB`` (powers of 1024 both) or bytes; not nothing."""
-    found = _SIZE.fullmatch(text)
-    if found is None or not int(found[1]):
-        raise DeclarationError(f"{text!r} is not a size", where=where, hint='"1MiB"')
-    return int(found[1]) * _UNITS[found[2][:1]]
-
-
-def parse_time(text: str, where: str) -> float:
-    """``5ms``, ``60s``, ``5m`` or ``1h`` in seconds."""
-    found = _TIME.fullmatch(text)
-    if found is None:
-        raise DeclarationError(f"{text!r} is not a time", where=where, hint='"5ms", "60s", "5m"')
-    return float(found[1]) * _SECONDS[found[2]]

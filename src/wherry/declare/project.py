@@ -30,7 +30,7 @@ from wherry.declare.pyproject import read_toml, table_at
 from wherry.errors import DeclarationError
 from wherry.formats.scoring import render_service
 from wherry.model.declaration import CondaRequest, CondaSpec, DebianBase, Declaration, InterpreterSource, ModelFile, ReferenceBase
-from wherry.model.scoring import MODELS, SCORE_MODULE, SETTINGS
+from wherry.model.scoring import MODELS, SCORE_MODULE, SETTINGS, VOLUME
 
 OWN_FILE = "wherry.toml"
 TOOL_TABLE = "pyproject.toml: tool.wherry"
@@ -98,7 +98,7 @@ def _declare(
         score=written.score,
         env=_with_defaults(written.env, (*default_env(root), *found.variables, *_score_variables(written, models))),
         labels=written.labels,
-        volumes=written.volumes,
+        volumes=_with_volume(written),
         ports=_with_port(written),
         bytecode=written.bytecode,
         compression=written.compression,
@@ -186,6 +186,11 @@ def _score_variables(written: Written, models: Sequence[ModelFile]) -> tuple[tup
 def _with_port(written: Written) -> tuple[str, ...]:
     own = (f"{written.score.port}/tcp",) if written.score is not None else ()
     return tuple(dict.fromkeys((*written.ports, *own)))
+
+
+def _with_volume(written: Written) -> tuple[str, ...]:
+    own = (VOLUME,) if written.score is not None and written.score.mqtt is not None else ()
+    return tuple(dict.fromkeys((*written.volumes, *own)))
 
 
 def _with_defaults(written: tuple[tuple[str, str], ...], defaults: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:

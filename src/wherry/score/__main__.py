@@ -8,10 +8,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from wherry.errors import WherryError
+from wherry.errors import DeclarationError, WherryError
 from wherry.formats.scoring import parse_service
-from wherry.model.scoring import HOST, MODELS, SETTINGS, ScoreService
+from wherry.model.scoring import HOST, MODELS, SETTINGS, MqttModule, ScoreService
+
+if TYPE_CHECKING:
+    from wherry.score.service import Side
 
 
 def main(arguments: Sequence[str], env: Mapping[str, str]) -> int:
@@ -26,7 +30,20 @@ def main(arguments: Sequence[str], env: Mapping[str, str]) -> int:
     os.environ.setdefault(MODELS, str(Path(settings.script).parent.resolve()))
     from wherry.score.service import serve  # the server loads when the settings are sound
 
-    return serve(settings, env.get(HOST, "127.0.0.1"), Path(settings.script), lambda _worker: lambda: None)
+    try:
+        sides = (open_module(settings.mqtt, env),) if settings.mqtt is not None else ()
+    except WherryError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return serve(settings, env.get(HOST, "127.0.0.1"), Path(settings.script), sides)
+
+
+def open_module(settings: MqttModule, env: Mapping[str, str]) -> Side:
+    try:
+        from wherry.score.module import ReadingsModule
+    except ImportError:
+        raise DeclarationError("[score.mqtt] needs paho-mqtt", hint="pip install 'wherry[score]'") from None
+    return ReadingsModule(settings, env)
 
 
 def read_settings(arguments: Sequence[str], env: Mapping[str, str]) -> ScoreService:

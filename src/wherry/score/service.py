@@ -18,10 +18,10 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 from starlette.applications import Starlette
@@ -46,8 +46,9 @@ class TooLargeError(Exception):
 class Service:
     """The application. It answers at once, and scores when `open` was called with what scores."""
 
-    def __init__(self, settings: ScoreService, title: str) -> None:
+    def __init__(self, settings: ScoreService, title: str, sides: Sequence[Side] = ()) -> None:
         self._settings = settings
+        self._sides = sides
         self._title = title
         self._worker: Worker | None = None
         self._document: dict[str, Any] = {}
@@ -102,7 +103,8 @@ class Service:
     async def tell_health(self, _request: Request) -> Response:
         if self._worker is None:
             return JSONResponse({"status": "starting"}, 503, _LATER)
-        return JSONResponse({"status": "ok"})
+        told = await asyncio.to_thread(lambda: [side.tell() for side in self._sides])
+        return JSONResponse({"status": "ok", **{name: value for one in told for name, value in one.items()}})
 
     async def tell_openapi(self, _request: Request) -> Response:
         return JSONResponse(self._document, 200 if self._document else 503)
@@ -113,9 +115,29 @@ class Service:
         return HTMLResponse(render_page(self._title, self._document))
 
 
-def serve(settings: ScoreService, host: str, path: Path, attach: Callable[[Worker], Callable[[], None]]) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code. `attach` is told of the worker when it is there, and gives what ends it."""
-    service = Service(settings, path.stem)
+class Side(Protocol):
+    """Another way for readings to come in."""
+
+    def open(self, worker: Worker) -> None:
+        """Let readings come in: there is something that scores them."""
+        ...
+
+    def stop(self) -> None:
+        """Let no more of them in. What came is scored yet."""
+        ...
+
+    def close(self) -> None:
+        """Everything was scored."""
+        ...
+
+    def tell(self) -> Mapping[str, Any]:
+        """What /health shows of it."""
+        ...
+
+
+def serve(settings: ScoreService, host: str, path: Path, sides: Sequence[Side] = ()) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code."""
+    service = Service(settings, path.stem, sides)
     config = uvicorn.Config(
         service.app,
         host=host,
@@ -131,7 +153,7 @@ def serve(settings: ScoreService, host: str, path: Path, attach: Callable[[Worke
     server = uvicorn.Server(config)
     for number in (signal.SIGTERM, signal.SIGINT):  # the server raises them again once it has ended
         signal.signal(number, lambda *_: None)
-    beginning = _Beginning(settings, path, service, server, attach)
+    beginning = _Beginning(settings, path, service, server, sides)
     threading.Thread(target=beginning.begin, name="init", daemon=True).start()
     try:
         server.run()
@@ -151,19 +173,19 @@ class _Beginning:
         path: Path,
         service: Service,
         server: uvicorn.Server,
-        attach: Callable[[Worker], Callable[[], None]],
+        sides: Sequence[Side],
     ) -> None:
-        self._settings, self._path, self._service, self._server, self._attach = settings, path, service, server, attach
-        self._ends: list[Callable[[], None]] = []
+        self._settings, self._path, self._service, self._server, self._sides = settings, path, service, server, sides
+        self._worker: Worker | None = None
         self.failed = False
 
     def begin(self) -> None:
         try:
             script = Script(self._path)
-            worker = Worker(script, self._settings.batch_size, self._settings.batch_wait)
-            self._ends.append(worker.close)
-            self._ends.insert(0, self._attach(worker))
-            self._service.open(script, worker)
+            self._worker = Worker(script, self._settings.batch_size, self._settings.batch_wait)
+            for side in self._sides:
+                side.open(self._worker)
+            self._service.open(script, self._worker)
             print("score: ready", file=sys.stderr, flush=True)
         except BaseException as error:  # noqa: BLE001 - a script may raise anything, and nobody is above us
             story = f"error: {error}\n" if isinstance(error, WherryError) else traceback.format_exc()
@@ -172,8 +194,12 @@ class _Beginning:
             self._server.should_exit = True
 
     def end(self) -> None:
-        for end in self._ends:
-            end()
+        if self._worker is not None:
+            for side in self._sides:
+                side.stop()
+            self._worker.close()
+            for side in self._sides:
+                side.close()
 
 
 def _settle(outcomes: Sequence[tuple[asyncio.Future[Outcome], Outcome]]) -> None:
