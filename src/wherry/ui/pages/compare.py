@@ -37,7 +37,7 @@ def compare_jobs(desk: Desk, request: Request) -> Response:
     names = list(dict.fromkeys(request.query_params.getlist("id")))
     if not 2 <= len(names) <= _MOST_JOBS:
         raise UsageError(f"{len(names)} jobs are chosen", hint=f"tick two to {_MOST_JOBS} in the list of jobs")
-    records = [desk.jobs.find(name) for name in names]
+    records = sorted((desk.jobs.find(name) for name in names), key=lambda record: record.started)
     courses = [desk.readings.look(desk.jobs.metrics_file(record)) for record in records]
     metrics = dict.fromkeys(name for course in courses for name in course.metrics.last)
     pairs = list(zip(records, courses, strict=True))

@@ -58,14 +58,17 @@ function write(old, data) {
   else old.data = data;
 }
 
+const nameOf = (node) => (node.nodeType === Node.ELEMENT_NODE && node.getAttribute("id")) || ""; // a form's .id may be its field
+
 // Children with an id are told by it, so that a new row moves no other; the rest by their order.
 function morphChildren(old, fresh) {
-  const stays = new Set([...fresh.children].map((child) => child.id).filter(Boolean));
-  for (const child of [...old.children]) if (child.id && !stays.has(child.id)) child.remove();
-  const known = new Map([...old.children].filter((child) => child.id).map((child) => [child.id, child]));
+  const stays = new Set([...fresh.children].map(nameOf));
+  for (const child of [...old.children]) if (!stays.has(nameOf(child)) && nameOf(child)) child.remove();
+  const known = new Map([...old.children].map((child) => [nameOf(child), child]));
   let at = old.firstChild;
   for (const child of [...fresh.childNodes]) {
-    const same = child.id ? known.get(child.id) : at && !at.id ? at : undefined;
+    const name = nameOf(child);
+    const same = name ? known.get(name) : at && !nameOf(at) ? at : undefined;
     if (!same) { old.insertBefore(child, at); continue; }
     if (same !== at) old.insertBefore(same, at);
     at = same.nextSibling;
