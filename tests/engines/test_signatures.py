@@ -1,4 +1,4 @@
-"""Signatures in a real registry, held against verifiers of other makers: cosign, and containers/image as skopeo has it.
+"""Signatures in a real registry, held against programs of other makers: cosign, and containers/image as skopeo has it.
 
 Both are Debian trixie's: bookworm has no cosign, and its skopeo was built without these signatures.
 """
@@ -12,106 +12,166 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from tests.engines.newer_debian import find_program, find_tree
 from tests.engines.registry_fixture import RealRegistry, real_registry
+from tests.simulators.signing import Pair, make_pair
 from tests.unit.store.tiny import put_index
-from wherry.formats.signing_keys import SigningKey, parse_private_key
+from wherry.check.signatures import judge_signatures
+from wherry.formats.in_toto import render_statement
+from wherry.formats.signing_keys import parse_public_key
+from wherry.formats.slsa import SLSA
+from wherry.model.oci import Descriptor
 from wherry.model.reference import Reference
+from wherry.model.report import Severity
 from wherry.publish.push import plan_push, push_image
-from wherry.publish.signatures import Signed, sign_images
+from wherry.publish.signatures import ImageStatement, sign_images
+from wherry.sources.attached_signatures import read_signed
 from wherry.sources.registries import RegistryAccess, access_registries
 from wherry.store.disk import DiskStore
 
 __all__ = ["real_registry"]
 pytestmark = pytest.mark.engine
 
+PASSWORD = "five random words"
+BUNDLE_SIGN = "https://sigstore.dev/cosign/sign/v1"
+# cosign's new bundles are verified against roots of trust; a key needs none of them.
+NO_ROOTS = '{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}'
+
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
-    key: SigningKey
-    public: Path
+class Quay:
+    """A registry, the foreign programs, and a folder for their files."""
+
+    host: str
+    tree: Path
+    folder: Path
+    access: RegistryAccess
+
+    def push(self, name: str) -> tuple[Reference, list[Descriptor]]:
+        """An image of two platforms under a name of its own; its manifests and, last, its index."""
+        store = DiskStore(self.folder / "store")
+        plan, reference = plan_push(store, put_index(store)), Reference(self.host, f"signed/{name}", "1")
+        push_image(self.access, store, plan, reference)
+        return reference, [one.descriptor for one in plan.documents]
+
+    def keep(self, name: str, pair: Pair) -> Path:
+        (self.folder / f"{name}.pem").write_bytes(pair.pem(PASSWORD))
+        public = self.folder / f"{name}.pub"
+        public.write_bytes(pair.public_pem)
+        return public
+
+    def run(self, program: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        env = {"HOME": str(self.folder), "COSIGN_PASSWORD": PASSWORD}
+        command = [*find_program(self.tree, program), *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, env=env, cwd=self.folder, check=False)
+
+    def cosign(self, verb: str, reference: Reference, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        return self.run("cosign", verb, "--allow-http-registry", *words, str(reference))
+
+    def verify(self, verb: str, reference: Reference, public: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        return self.cosign(verb, reference, "--key", public, "--insecure-ignore-tlog", *words)
 
 
 @pytest.fixture(scope="module")
-def tree() -> Path:
-    return find_tree("signing", "cosign", "skopeo")
+def quay(real_registry: RealRegistry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quay]:
+    folder = tmp_path_factory.mktemp("quay")
+    (folder / "roots.json").write_text(NO_ROOTS)
+    access = access_registries({}, cache=folder / "cache")
+    yield Quay(host=real_registry.host, tree=find_tree("signing", "cosign", "skopeo"), folder=folder, access=access)
+    access.close()
 
 
-@pytest.fixture
-def access(tmp_path: Path) -> Iterator[RegistryAccess]:
-    opened = access_registries({}, cache=tmp_path / "cache")
-    yield opened
-    opened.close()
+@pytest.fixture(scope="module", params=["p256", "ed25519"])
+def pair(request: pytest.FixtureRequest) -> Pair:
+    return make_pair(request.param)
 
 
-def make_pair(folder: Path, name: str, private: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> Pair:
-    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    public = folder / f"{name}.pub"
-    public.write_bytes(private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    return Pair(key=parse_private_key(pem, name, lambda: ""), public=public)
-
-
-def push_signed(access: RegistryAccess, folder: Path, reference: Reference, key: SigningKey) -> Signed:
-    store = DiskStore(folder / "store")
-    plan = plan_push(store, put_index(store))
-    push_image(access, store, plan, reference)
-    return sign_images(access, reference, [one.descriptor for one in plan.documents], (), key)
-
-
-def copy_trusted(tree: Path, folder: Path, reference: Reference, public: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def copy_trusted(quay: Quay, reference: Reference, public: Path) -> subprocess.CompletedProcess[str]:
     """skopeo takes the image if its policy allows it: signed by this key, found under cosign's tags."""
-    lookaside = folder / "registries.d"
+    lookaside, policy = quay.folder / "registries.d", quay.folder / "policy.json"
     lookaside.mkdir(exist_ok=True)
-    (lookaside / "here.yaml").write_text(f"docker:\n  {reference.registry}:\n    use-sigstore-attachments: true\n")
+    (lookaside / "here.yaml").write_text(f"docker:\n  {quay.host}:\n    use-sigstore-attachments: true\n")
     rule = {"type": "sigstoreSigned", "keyPath": str(public), "signedIdentity": {"type": "matchRepository"}}
-    policy = {"default": [{"type": "reject"}], "transports": {"docker": {reference.registry: [rule]}}}
-    (folder / "policy.json").write_text(json.dumps(policy))
-    target = f"dir:{folder / public.stem}"
-    places = ["--policy", str(folder / "policy.json"), "--registries.d", str(lookaside)]
-    command = [*find_program(tree, "skopeo"), *places, "copy", "--src-tls-verify=false", *words]
-    return subprocess.run([*command, f"docker://{reference}", target], capture_output=True, text=True)
+    policy.write_text(json.dumps({"default": [{"type": "reject"}], "transports": {"docker": {quay.host: [rule]}}}))
+    places = ["--policy", str(policy), "--registries.d", str(lookaside)]
+    target = f"dir:{quay.folder}/{reference.repository.replace('/', '-')}"
+    return quay.run("skopeo", *places, "copy", "--src-tls-verify=false", "--override-arch=arm64", f"docker://{reference}", target)
 
 
-def test_skopeo_takes_what_the_key_signed_and_nothing_else(
-    tree: Path, real_registry: RealRegistry, tmp_path: Path, access: RegistryAccess
-) -> None:
-    own = make_pair(tmp_path, "own", ec.generate_private_key(ec.SECP256R1()))
-    other = make_pair(tmp_path, "other", ec.generate_private_key(ec.SECP256R1()))
-    reference = Reference(real_registry.host, "signed/tiny", "1")
-    assert push_signed(access, tmp_path, reference, own.key).added == 3
-    assert push_signed(access, tmp_path, reference, own.key).added == 0
-    done = copy_trusted(tree, tmp_path, reference, own.public, "--override-arch=arm64")
+def digests_of(reference: Reference, images: list[Descriptor]) -> list[Reference]:
+    return [replace(reference, tag=None, digest=image.digest) for image in images]
+
+
+def test_skopeo_takes_what_the_key_signed_and_nothing_else(quay: Quay, pair: Pair) -> None:
+    reference, images = quay.push("skopeo")
+    public, other = quay.keep("own", pair), quay.keep("other", make_pair())
+    sign_images(quay.access, reference, images, (), pair.key)
+    done = copy_trusted(quay, reference, public)
     assert done.returncode == 0, done.stderr
-    refused = copy_trusted(tree, tmp_path, reference, other.public)
+    refused = copy_trusted(quay, reference, other)
     assert refused.returncode != 0
-    assert "invalid signature when validating" in refused.stderr
+    assert "Source image rejected" in refused.stderr
 
 
-def test_cosign_verifies_the_index_and_each_manifest(
-    tree: Path, real_registry: RealRegistry, tmp_path: Path, access: RegistryAccess
-) -> None:
-    own = make_pair(tmp_path, "own", ec.generate_private_key(ec.SECP256R1()))
-    other = make_pair(tmp_path, "other", ec.generate_private_key(ec.SECP256R1()))
-    reference = Reference(real_registry.host, "signed/cosign", "1")
-    signed = push_signed(access, tmp_path, reference, own.key)
-    for named in (reference, *(replace(reference, tag=None, digest=digest) for digest in signed.images)):
-        assert verify(tree, tmp_path, named, own.public).returncode == 0
-    refused = verify(tree, tmp_path, reference, other.public)
+def test_cosign_verifies_the_index_and_each_manifest(quay: Quay, pair: Pair) -> None:
+    reference, images = quay.push("cosign")
+    public, other = quay.keep("own", pair), quay.keep("other", make_pair())
+    assert sign_images(quay.access, reference, images, (), pair.key).added == 3
+    assert sign_images(quay.access, reference, images, (), pair.key).added == 0
+    for named in (reference, *digests_of(reference, images)):
+        done = quay.verify("verify", named, public)
+        assert done.returncode == 0, done.stderr
+    refused = quay.verify("verify", reference, other)
     assert refused.returncode != 0
     assert "invalid signature" in refused.stderr
 
 
-def verify(tree: Path, folder: Path, reference: Reference, public: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        *find_program(tree, "cosign"),
-        "verify",
-        "--key",
-        str(public),
-        "--insecure-ignore-tlog",
-        "--allow-http-registry",
-        *words,
-    ]
-    return subprocess.run([*command, str(reference)], capture_output=True, text=True, env={"HOME": str(folder)})
+@pytest.mark.parametrize("words", [(), ("--new-bundle-format", "--trusted-root", "roots.json")], ids=["tag", "bundle"])
+def test_cosign_verifies_attestations(quay: Quay, pair: Pair, words: tuple[str, ...]) -> None:
+    reference, images = quay.push("attested")
+    public, other = quay.keep("own", pair), quay.keep("other", make_pair())
+    statement = render_statement([("tiny", images[0].digest)], SLSA, {"buildDefinition": {}, "runDetails": {}})
+    said = ImageStatement(image=images[0], predicate_type=SLSA, statement=statement)
+    sign_images(quay.access, reference, images, [said], pair.key)
+    named = digests_of(reference, images)[0]
+    done = quay.verify("verify-attestation", named, public, "--type", "slsaprovenance1", *words)
+    assert done.returncode == 0, done.stderr
+    assert quay.verify("verify-attestation", named, other, "--type", "slsaprovenance1", *words).returncode != 0
+    if words:
+        assert quay.verify("verify-attestation", named, public, "--type", BUNDLE_SIGN, *words).returncode == 0
+
+
+def test_what_cosign_signed_is_verified(quay: Quay) -> None:
+    """In both of its formats, with a key of its own making, and beside a signature of ours."""
+    reference, images = quay.push("theirs")
+    sign_images(quay.access, reference, images, (), make_pair().key)
+    made = quay.run("cosign", "generate-key-pair", "--output-key-prefix", "theirs")
+    assert made.returncode == 0, made.stderr
+    (quay.folder / "said.json").write_text('{"good":true}')
+    index, said = digests_of(reference, images)[-1], ("--predicate", "said.json", "--type", "https://example.com/said")
+    for verb, words in (("sign", ()), ("attest", said), ("attest", (*said[:3], "https://example.com/new", "--new-bundle-format"))):
+        done = quay.cosign(verb, index, "--yes", "--key", "theirs.key", "--tlog-upload=false", *words)
+        assert done.returncode == 0, done.stderr
+    key = parse_public_key((quay.folder / "theirs.pub").read_bytes(), "theirs.pub")
+    verdict = judge_signatures(read_signed(quay.access, reference), {"theirs": key})
+    assert [one.kind for one in verdict.verified] == ["signature", "https://example.com/said", "https://example.com/new"]
+    assert verdict.report.count(Severity.ERROR) == 0
+    stranger = judge_signatures(read_signed(quay.access, reference), {"stranger": make_pair().key.public})
+    assert (stranger.verified, stranger.report.count(Severity.ERROR)) == ((), 1)
+
+
+def test_one_key_for_both(quay: Quay) -> None:
+    """What is told to people with a key of cosign's: make one with openssl, and let cosign import it. (Its version 2.5 imports
+    ed25519 alone.)"""
+    pair = make_pair("ed25519")
+    public = quay.keep("shared", pair)
+    (quay.folder / "shared.pem").write_bytes(pair.pem())
+    done = quay.run("cosign", "import-key-pair", "--yes", "--key", "shared.pem", "--output-key-prefix", "imported")
+    assert done.returncode == 0, done.stderr
+    assert parse_public_key((quay.folder / "imported.pub").read_bytes(), "imported.pub").hint == pair.key.public.hint
+    reference, images = quay.push("shared")
+    named = digests_of(reference, images)[0]
+    assert quay.cosign("sign", named, "--yes", "--key", "imported.key", "--tlog-upload=false").returncode == 0
+    assert sign_images(quay.access, reference, images[:1], (), pair.key).added == 0
+    assert quay.verify("verify", named, public).returncode == 0

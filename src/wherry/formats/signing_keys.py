@@ -76,7 +76,7 @@ def parse_private_key(pem: bytes, where: str, ask: Callable[[], str]) -> Signing
         raise UsageError(
             "cosign encrypts its keys in a way of its own, which is not read here",
             where=where,
-            hint=f"a key of openssl's for both: {MAKE_KEY}; cosign import-key-pair --key signing.pem",
+            hint="one key for both: openssl genpkey -algorithm ed25519 -out signing.pem; cosign import-key-pair --key signing.pem",
         )
     is_locked = b"ENCRYPTED" in pem
     passphrase = ask().encode() if is_locked else None
