@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -52,7 +53,13 @@ def test_opencv_is_mended_before_it_is_shipped(tmp_path: Path) -> None:
     assert {"libGL.so.1", "libglib-2.0.so.0"} <= blocked
     said = drive(project, "run", "--on", "bubblewrap", "--", "python", "main.py", code=1)
     assert any(f"ImportError: {library}: cannot open shared object file" in said for library in blocked)
-    assert "opencv-python-headless in place of opencv-python" in drive(project, "check", "--fix")
+    fixed = drive(project, "check", "--fix")
+    assert "opencv-python-headless in place of opencv-python" in fixed
+    price = re.search(r"Debian's libgl1 in its place brings (\d+) packages, [\d.]+ MB to fetch, (\d+) MB unpacked", fixed)
+    assert price
+    assert int(price[1]) > 20
+    assert int(price[2]) > 150
+    assert re.search(r"linux/\w+: [\d.]+ MB of packages before, [\d.]+ MB now", fixed)
     assert (project / "requirements.txt").read_text() == "opencv-python-headless\n"
     drive(project, "build")
     assert "nothing found" in drive(project, "check", "--strict")

@@ -5,6 +5,7 @@ tree ─find_sites→ sites ─judge_*→ findings ─→ Report
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -25,6 +26,8 @@ from wherry.model.lock import PlatformLock
 from wherry.model.oci import ImageConfig
 from wherry.model.platform import Platform
 from wherry.model.report import Finding, Report, Seen, order_findings
+
+_PACKAGE = re.compile(r"var/lib/dpkg/(?:status\.d/([^/]+?)(?:\.md5sums)?|info/([^/:]+)(?::\w+)?\.list)")
 
 
 def examine_layers(
@@ -114,7 +117,14 @@ def examine_tree(
         modules=sum(len(site.modules) for site in sites),
         distributions=sum(len(site.distributions) for site in sites),
     )
-    return Report(subject=subject, platform=platform, findings=order_findings(findings), seen=seen, release=_read_release(tree))
+    return Report(
+        subject=subject,
+        platform=platform,
+        findings=order_findings(findings),
+        seen=seen,
+        release=_read_release(tree),
+        packages=tuple(sorted({found[1] or found[2] for path in tree.entries if (found := _PACKAGE.fullmatch(path))})),
+    )
 
 
 def _read_release(tree: Tree) -> str:

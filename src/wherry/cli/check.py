@@ -160,14 +160,19 @@ def _find_remedies(one: Report, *, offline: bool) -> Report:
         return one
     # Only here: most images are well, and reading an archive loads an HTTP client.
     from wherry.check.remedies import add_remedies, lacks_package, read_library_packages
+    from wherry.remedy_prices import has_prices, price_remedies, read_package_index
 
+    cache = cache_path(os.environ)
     packages: Mapping[str, tuple[str, ...]] = {}
-    if lacks_package(one):
-        try:
-            packages = read_library_packages(one, os.environ, cache_path(os.environ), offline=offline)
-        except WherryError as error:
-            say(f"no remedies out of Debian's index: {error.what}")
-    return add_remedies(one, packages)
+    try:
+        if lacks_package(one):
+            packages = read_library_packages(one, os.environ, cache, offline=offline)
+        remedied = add_remedies(one, packages)
+        index = read_package_index(one, os.environ, cache, offline=offline) if has_prices(remedied, packages) else None
+        return price_remedies(remedied, packages, index) if index else remedied
+    except WherryError as error:
+        say(f"no remedies, or no prices, out of Debian's index: {error.what}")
+        return add_remedies(one, packages)
 
 
 def _rebuild(subject: str | None, platforms: tuple[Platform, ...], *, offline: bool, plain_http: bool, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from wherry.cli.talk import format_size, say, show_progress
 from wherry.declare.edit import add_system_packages, replace_requirement
 from wherry.declare.project import read_declaration
 from wherry.lock.storage import read_lock
-from wherry.model.lock import Lock
+from wherry.model.lock import Lock, PlatformLock
 from wherry.model.report import Finding, Report, Severity
 from wherry.pipeline import Project
 from wherry.store.posix import write_atomically
@@ -75,8 +75,14 @@ def _say_price(before: Lock, after: Lock) -> None:
     known = {one.platform: one for one in before.platforms}
     for locked in after.platforms:
         former = known.get(locked.platform)
-        had = {deb.name for deb in former.debs} if former else set()
+        if former is None or former == locked:
+            continue
+        had = {deb.name for deb in former.debs}
         added = [deb for deb in locked.debs if deb.name not in had]
-        if former and added:
-            size = format_size(sum(deb.size for deb in added))
-            say(f"{locked.platform}: {len(added)} Debian packages more, {size} to fetch")
+        more = f"; {len(added)} Debian packages more, {format_size(sum(deb.size for deb in added))} to fetch" if added else ""
+        say(f"{locked.platform}: {format_size(_weigh(former))} of packages before, {format_size(_weigh(locked))} now{more}")
+
+
+def _weigh(locked: PlatformLock) -> int:
+    """Bytes of all packages as they are published."""
+    return sum(one.size for packages in (locked.debs, locked.wheels, locked.records) for one in packages)

@@ -80,6 +80,7 @@ class BinaryPackage:
     size: int
     sha256: Digest | None
     archive: str = ""
+    unpacked: int = 0  # bytes, as its paragraph says
 
 
 def parse_fields(paragraph: bytes, where: str) -> dict[str, str]:
@@ -164,6 +165,7 @@ def parse_package(paragraph: bytes, where: str, archive: str = "") -> BinaryPack
             raise FormatError(f"a paragraph without the field {wanted}", where=where)
     place = f"{where}: {fields['package']}"
     size, sha256 = fields.get("size", "0"), fields.get("sha256")
+    unpacked = fields.get("installed-size", "0")
     filename = fields.get("filename", "")
     if not size.isdigit() or ".." in filename.split("/") or filename.startswith("/"):
         raise FormatError("a damaged Size or Filename", where=place)
@@ -185,6 +187,7 @@ def parse_package(paragraph: bytes, where: str, archive: str = "") -> BinaryPack
         size=int(size),
         sha256=Digest.parse(f"sha256:{sha256}") if sha256 else None,
         archive=archive,
+        unpacked=int(unpacked) * 1024 if unpacked.isdigit() else 0,
     )
 
 

@@ -69,7 +69,8 @@ class Seen:
 class Report:
     """`subject` is what was checked, as its owner calls it; `platform` None where it is for any.
 
-    `release` is the distribution's, such as ``debian:bookworm``; empty where os-release does not tell. `ignored` counts the
+    `release` is the distribution's, such as ``debian:bookworm``; empty where os-release does not tell. `packages` are the names of
+    the distribution's packages that are there. `ignored` counts the
     findings that were left out on request; `silenced` are those that wherry.toml accepts. `sizes` are there where somebody asked.
     """
 
@@ -81,6 +82,7 @@ class Report:
     ignored: int = 0
     silenced: tuple[Silenced, ...] = ()
     sizes: Sizes | None = None
+    packages: tuple[str, ...] = ()
 
     def count(self, severity: Severity) -> int:
         return sum(finding.severity is severity for finding in self.findings)
