@@ -50,6 +50,7 @@ EXAMPLES = render_examples(
     ("wherry check --html report.html", "a page to pass on"),
     ("wherry check --rebuild", "built again, and compared"),
     ("wherry check REF --verify-key key.pub", "who signed it"),
+    ("wherry check --host", "this machine"),
     ("wherry check --explain symbol-version", "what a rule means"),
 )
 
@@ -72,6 +73,7 @@ def check_subject(
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Instead: build the image again from its sources alone, and compare.")
     ] = False,
+    host: Annotated[bool, typer.Option("--host", help="Instead: whether this machine can do what wherry asks of it.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Ask nothing of the network but a registry that is named.")] = False,
     ignore: Annotated[
         list[str] | None, typer.Option("--ignore", metavar="RULE[:SUBJECT]", help="Leave out findings; may be given again.")
@@ -94,6 +96,11 @@ def check_subject(
     """
     if explain is not None:
         _explain(explain, as_json)
+        return
+    if host:
+        if rebuild or files or fix or strict or ignore or size_budget or max_layer or slim or html or verify_key:
+            raise UsageError("it looks at this machine alone", where="--host", hint="--files, --fix and others without it")
+        _check_host(Path(subject or "."), offline=offline, plain_http=plain_http, as_json=as_json)
         return
     if rebuild:
         if files or fix or strict or ignore or size_budget or max_layer or slim or html:
@@ -173,6 +180,14 @@ def _find_remedies(one: Report, *, offline: bool) -> Report:
     except WherryError as error:
         say(f"no remedies, or no prices, out of Debian's index: {error.what}")
         return add_remedies(one, packages)
+
+
+def _check_host(root: Path, *, offline: bool, plain_http: bool, as_json: bool) -> None:
+    # Only here: engines and an HTTP client, which no check of a known image needs.
+    from wherry.cli.check_host import check_host
+
+    if not check_host(root, plain_http=plain_http, offline=offline, as_json=as_json):
+        raise typer.Exit(CheckError.exit_code)
 
 
 def _rebuild(subject: str | None, platforms: tuple[Platform, ...], *, offline: bool, plain_http: bool, as_json: bool) -> None:

@@ -46,7 +46,7 @@ class ContainerdEngine:
         if path is None:
             return EngineInfo(name=self.name, usable=False, reason="ctr is not installed", hint=_REMEDY)
         try:
-            done = ask([path, "version"], self._env, timeout=20)
+            done = ask([path, "--connect-timeout", "3s", "version"], self._env, timeout=20)
         except EngineError as error:
             return EngineInfo(name=self.name, usable=False, reason=error.what, hint=_REMEDY)
         if done.returncode != 0:
