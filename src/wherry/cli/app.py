@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "env": (("env",), "Make, list and remove environments on this machine."),
     "notebook": (("notebook",), "Start JupyterLab in the project's environment."),
     "job": (("job",), "List, watch, compare, stop and remove jobs."),
+    "sweep": (("sweep",), "Run one command with many parameters, and look after that."),
     "ui": (("ui",), "Show jobs, images and targets in the browser."),
     "image": (("image", "pull", "delta", "image_rebase"), "List, inspect, move and remove images."),
 }

@@ -50,7 +50,7 @@ def run_job(target: Target, command: tuple[str, ...], project: Path, options: Jo
     root = project.resolve()
     if not root.is_dir():
         raise DeclarationError("there is no such folder", where=str(project))
-    open_project = _open_once(root)
+    open_project = open_once(root)
     words = complete_command(command, root) or open_project().declare().entrypoint
     if not words:
         raise UsageError("a job of what? The project has no entrypoint", hint="wherry run --on TARGET COMMAND…")
@@ -66,7 +66,7 @@ def run_again(text: str, options: JobOptions) -> int:
         raise JobError(f"the project of job {former.id} is gone", where=former.project)
     recorded = [key if value is None else f"{key}={value}" for key, value in former.env.items()]
     wish = _wish(root, target_of(former), former.command, replace(options, env=(*recorded, *options.env)))
-    return _carry_out(replace(wish, again=former), _open_once(root), options)
+    return _carry_out(replace(wish, again=former), open_once(root), options)
 
 
 def complete_command(command: tuple[str, ...], root: Path) -> tuple[str, ...]:
@@ -98,7 +98,9 @@ def _parse_limits(options: JobOptions) -> Limits:
         raise UsageError(error.what, where=error.where, hint=error.hint) from error
 
 
-def _open_once(root: Path) -> OpenProject:
+def open_once(root: Path) -> OpenProject:
+    """The project, loaded when it is asked for and once."""
+
     @cache
     def open_project() -> Project:
         from wherry.pipeline import Project  # the resolver and the layouts load when there is something to make

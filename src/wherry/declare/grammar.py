@@ -97,6 +97,7 @@ class _Document(_Table, frozen=True, kw_only=True):
     driver: str | None = None
     debian: _Debian = _Debian()
     targets: dict[str, Any] = {}
+    sweeps: dict[str, Any] = {}
     check: dict[str, Any] = {}
 
 

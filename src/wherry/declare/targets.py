@@ -81,15 +81,15 @@ def _parse_target(name: str, table: object, where: str) -> Target:
         raise DeclarationError(f"{name!r} cannot be the name of a target", where=where, hint="letters, digits, and - _ . inside")
     if not isinstance(table, Mapping):
         raise DeclarationError("not a table", where=where, hint=f"[targets.{name}]")
-    _check_keys(table, where)
+    check_known(table, _KEYS, where)
     engine = _parse_engine(table.get("engine"), where)
     target = Target(
         name=name,
         backend=_parse_backend(table.get("backend"), engine, where),
         engine=engine,
         limits=parse_limits({key: table.get(key) for key in ("cpus", "memory", "gpus", "time")}, where),
-        env=_parse_env(table.get("env", {}), f"{where}.env"),
-        data=_parse_data(table["data"], f"{where}.data") if "data" in table else None,
+        env=parse_variables(table.get("env", {}), f"{where}.env"),
+        data=parse_data(table["data"], f"{where}.data") if "data" in table else None,
         network=_parse_network(table.get("network"), f"{where}.network"),
     )
     if target.backend is BackendKind.LOCAL and (target.engine or target.network):
@@ -97,11 +97,12 @@ def _parse_target(name: str, table: object, where: str) -> Target:
     return target
 
 
-def _check_keys(table: Mapping[str, Any], where: str) -> None:
+def check_known(table: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+    """An error for a key that is not known, with the nearest one that is."""
     for key in table:
-        if key not in _KEYS:
-            near = difflib.get_close_matches(key.lower(), _KEYS, n=1, cutoff=0.6)
-            hint = f"{near[0]} instead of {key}" if near else f"one of {', '.join(_KEYS)}"
+        if key not in known:
+            near = difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.6)
+            hint = f"{near[0]} instead of {key}" if near else f"one of {', '.join(known)}"
             raise DeclarationError(f"unknown key {key!r}", where=where, hint=hint)
 
 
@@ -127,7 +128,7 @@ def parse_limits(table: Mapping[str, object], where: str, dot: str = ".") -> Lim
         cpus=_parse_cpus(table.get("cpus"), f"{where}{dot}cpus"),
         memory=_parse_memory(table.get("memory"), f"{where}{dot}memory"),
         gpus=_parse_gpus(table.get("gpus"), f"{where}{dot}gpus"),
-        seconds=_parse_time(table.get("time"), f"{where}{dot}time"),
+        seconds=parse_time(table.get("time"), f"{where}{dot}time"),
     )
 
 
@@ -162,7 +163,8 @@ def _parse_gpus(value: object, where: str) -> str | None:
     return text
 
 
-def _parse_time(value: object, where: str) -> float | None:
+def parse_time(value: object, where: str) -> float | None:
+    """A length of time in seconds: ``"1h30m"``, ``"2d"``, or a number."""
     if value is None:
         return None
     text = value.strip() if isinstance(value, str) else ""
@@ -177,7 +179,8 @@ def _parse_time(value: object, where: str) -> float | None:
     return total
 
 
-def _parse_env(table: object, where: str) -> tuple[tuple[str, str], ...]:
+def parse_variables(table: object, where: str) -> tuple[tuple[str, str], ...]:
+    """Variables for jobs: names and texts or whole numbers."""
     if not isinstance(table, Mapping):
         raise DeclarationError("not a table", where=where, hint='{ NAME = "value" }')
     for key, value in table.items():
@@ -188,7 +191,8 @@ def _parse_env(table: object, where: str) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((key, str(value)) for key, value in table.items()))
 
 
-def _parse_data(value: object, where: str) -> tuple[DataFolder, ...]:
+def parse_data(value: object, where: str) -> tuple[DataFolder, ...]:
+    """Folders of the project: ``"data"`` to read, ``"data:rw"`` to write too."""
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
         raise DeclarationError("not a list of folders", where=where, hint='data = ["data", "scratch:rw"]')
     found = []

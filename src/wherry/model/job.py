@@ -78,7 +78,8 @@ class Target:
 class Job:
     """What is to be run. `env` is whole: whatever the job's processes get beyond what the backend itself sets.
 
-    `folder` is the job's own, absolute; `root` the project's.
+    `folder` is the job's own, absolute; `root` the project's. A `worker` of a sweep is wherry's own command,
+    started as it is, outside of what tasks run in. `labels` are written on whatever a backend makes for the job, where it can.
     """
 
     id: str
@@ -88,6 +89,8 @@ class Job:
     limits: Limits = Limits()
     env: tuple[tuple[str, str], ...] = ()
     data: tuple[DataFolder, ...] = ()
+    worker: bool = False
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from wherry.model.job import Job, TaskEnd
+from wherry.model.sweep import SweepSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,4 +75,41 @@ class Backend(Protocol):
 
     def down(self) -> None:
         """Give back whatever `up` took that costs something while it stands."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """How a sweep would be spread: so many workers, each with so many tasks at once. `notes` tell people of quotas and sizes."""
+
+    workers: int
+    slots: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """Something that a backend made for a round of a sweep's workers, and that stands. `round` is the job's ID, off its labels."""
+
+    id: str
+    round: str
+    detail: str = ""
+
+
+class SweepBackend(Backend, Protocol):
+    """A backend that sweeps' workers can be sent to: as jobs with `worker` set, one index for each worker.
+
+    What a job's `limits.seconds` says is a deadline that the backend itself keeps, should nobody be there any more to end the job.
+    """
+
+    def measure(self, spec: SweepSpec) -> Capacity:
+        """How many workers the sweep would get, asked of the backend where it has quotas, without making anything."""
+        ...
+
+    def list_resources(self) -> tuple[Resource, ...]:
+        """Whatever stands of any sweep, found by labels alone."""
+        ...
+
+    def release(self, resource: Resource) -> None:
+        """End and remove it; one that is gone is fine."""
         ...

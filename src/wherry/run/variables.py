@@ -21,6 +21,11 @@ def list_variables(job: Job, index: int, folder: str) -> dict[str, str]:
     }
 
 
+def name_worker(job: Job, index: int) -> dict[str, str]:
+    """What a sweep's worker gets: which one it is."""
+    return {_JOB: job.id, "WHERRY_TASK": str(index)}
+
+
 def mark_of(job: Job) -> str:
     """What stands in the surroundings of each of the job's processes."""
     return f"{_JOB}={job.id}"

@@ -32,6 +32,11 @@ def jobs_path(env: Mapping[str, str]) -> Path:
     return _place(env, "WHERRY_JOBS", "XDG_DATA_HOME", ".local/share", "wherry/jobs")
 
 
+def sweeps_path(env: Mapping[str, str]) -> Path:
+    """What this machine knows of sweeps: where their state is, and the folders of workers that it started."""
+    return jobs_path(env) / "sweeps"
+
+
 def _place(env: Mapping[str, str], own: str, xdg: str, below_home: str, name: str) -> Path:
     if env.get(own):
         return Path(env[own]).absolute()

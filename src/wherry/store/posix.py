@@ -115,6 +115,27 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes], scratch: Path | 
     sync_folder(path.parent)
 
 
+def create_once(path: Path, data: bytes) -> bool:
+    """Make a file as a whole where there is none; False where there is one, whoever came first. Needs hard links, as link(2)
+    never replaces."""
+    temporary = path.parent / f".{os.getpid()}-{os.urandom(8).hex()}.part"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        lock_handle(handle, exclusive=True, wait=False)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return True
+
+
 def remove_abandoned(folder: Path) -> None:
     """Forget the files that `write_atomically` and `write_hint` had begun in a folder when their process was killed."""
     with suppress(OSError):
@@ -225,6 +246,11 @@ def limit_processes(cpus: float | None, memory: int | None) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def count_processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def name_user() -> tuple[int, int]:

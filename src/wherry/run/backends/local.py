@@ -19,15 +19,18 @@ from wherry.engines.process import supervise
 from wherry.engines.sandbox_process import end_processes
 from wherry.errors import JobError
 from wherry.model.job import Job, TaskEnd
+from wherry.model.sweep import SweepSpec
 from wherry.run.activation import environment_values
 from wherry.run.environments import EnvironmentRecord
-from wherry.run.port import BackendInfo, Prepared, TaskLogs
-from wherry.run.tasks import find_logs, list_tasks, read_end, start_task, stop_task, task_folder
-from wherry.run.variables import list_variables, mark_of
-from wherry.store.posix import end_group, limit_processes, signal_group
+from wherry.run.port import BackendInfo, Capacity, Prepared, Resource, TaskLogs
+from wherry.run.tasks import find_logs, is_held, list_tasks, read_end, start_task, stop_task, task_folder
+from wherry.run.variables import list_variables, mark_of, name_worker
+from wherry.store.places import sweeps_path
+from wherry.store.posix import count_processors, end_group, limit_processes, signal_group
 
 _CANNOT_RUN = 126
 _TICK = 0.02
+_GRACE = 10.0
 _GPU = Path("/proc/driver/nvidia/gpus")
 # Makes the environment if it has to be made, and gives its prefix and what it says of itself.
 Materialise = Callable[[], tuple[Path, EnvironmentRecord]]
@@ -54,6 +57,8 @@ class LocalBackend:
         return BackendInfo(usable=True)
 
     def up(self) -> Prepared:
+        if self._materialise is None:
+            return Prepared()  # workers bring their own
         prefix, record = self._environment()
         del prefix
         return Prepared(lock=record.lock, python=record.python)
@@ -61,9 +66,8 @@ class LocalBackend:
     def submit(self, job: Job, indices: Sequence[int]) -> None:
         if job.limits.gpus is not None and not _GPU.is_dir():
             raise JobError("this machine has no GPU that a driver shows", where=f"--gpus {job.limits.gpus}", hint="leave it away")
-        prefix, record = self._environment()
         for index in indices:
-            env = self._render_env(job, index, prefix, record)
+            env = self._render_worker_env(job, index) if job.worker else self._render_env(job, index)
             work = partial(_run_command, job, env)
             start_task(task_folder(job.folder, index), work, self._then, seconds=job.limits.seconds, stdin=self._stdin)
 
@@ -80,6 +84,24 @@ class LocalBackend:
     def down(self) -> None:
         """Nothing: an environment that stands costs nothing."""
 
+    def measure(self, spec: SweepSpec) -> Capacity:
+        """One worker, and as many tasks at once as there are processors for."""
+        usable = count_processors()
+        slots = spec.sweep.concurrency or max(1, int(usable / (spec.sweep.limits.cpus or 1.0)))
+        return Capacity(workers=1, slots=min(slots, len(spec)), notes=(f"this machine has {usable} processors",))
+
+    def list_resources(self) -> tuple[Resource, ...]:
+        """Workers on this machine whose supervisors live."""
+        folders = sorted(sweeps_path(self._env).glob("*/tasks/*"))
+        return tuple(
+            Resource(id=str(folder), round=folder.parent.parent.name, detail="a worker on this machine")
+            for folder in folders
+            if is_held(folder / "lock")
+        )
+
+    def release(self, resource: Resource) -> None:
+        stop_task(Path(resource.id), _GRACE, partial(end_processes, f"WHERRY_JOB={resource.round}"))
+
     def _environment(self) -> tuple[Path, EnvironmentRecord]:
         if self._made is None:
             if self._materialise is None:
@@ -87,7 +109,12 @@ class LocalBackend:
             self._made = self._materialise()
         return self._made
 
-    def _render_env(self, job: Job, index: int, prefix: Path, record: EnvironmentRecord) -> dict[str, str]:
+    def _render_worker_env(self, job: Job, index: int) -> dict[str, str]:
+        """A worker is of wherry's own environment, wherever that is."""
+        return {**self._env, **dict(job.env), **name_worker(job, index)}
+
+    def _render_env(self, job: Job, index: int) -> dict[str, str]:
+        prefix, record = self._environment()
         own = list_variables(job, index, job.folder)
         inherited = {key: value for key, value in self._env.items() if key not in ("PYTHONHOME", "PYTHONPATH")}
         values = environment_values(prefix, record.variables, conda=record.conda)

@@ -1,0 +1,107 @@
+"""How a sweep's state is shown: one line while it runs, a table at its end, JSON for programs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from wherry.cli.talk import print_json, print_table
+from wherry.model.sweep import SweepSpec, TaskDone, render_value
+from wherry.run.sweep_driver import Look
+from wherry.run.sweep_status import SweepStatus
+from wherry.run.sweep_table import Cell, ResultTable
+
+SWEEP_SCHEMA = 1
+_MOST = 10
+
+
+def print_status(spec: SweepSpec, status: SweepStatus, as_json: bool) -> None:
+    """How far a sweep is."""
+    if as_json:
+        print_json(describe_status(spec, status))
+        return
+    counts = status.counts
+    rows = [("sweep", spec.id), ("tasks", str(counts.total)), ("succeeded", str(counts.succeeded))]
+    rows += [
+        (name.replace("_", "-"), str(number))
+        for name in ("running", "waiting", "failed", "timed_out", "lost")
+        if (number := getattr(counts, name))
+    ]
+    cost = status.cost(spec.sweep.price)
+    rows += [("cost", f"{cost:.2f}")] if cost is not None else []
+    print_table(rows)
+    for done in status.failures[:_MOST]:
+        print(_tell_failure(spec, done))
+
+
+def describe_status(spec: SweepSpec, status: SweepStatus) -> dict[str, Any]:
+    """The same for programs."""
+    counts = status.counts
+    names = ("total", "waiting", "running", "succeeded", "failed", "timed_out", "lost")
+    return {
+        "schema": SWEEP_SCHEMA,
+        "id": spec.id,
+        "name": spec.sweep.name,
+        "target": spec.target,
+        "counts": {name: getattr(counts, name) for name in names},
+        "cancelled": status.cancelled,
+        "cost": status.cost(spec.sweep.price),
+        "failures": [
+            {"task": done.task, "state": done.state.value, "exit_code": done.exit_code, "note": done.note}
+            for done in status.failures
+        ],
+        "workers": [
+            {
+                "worker": beat.worker,
+                "host": beat.host,
+                "alive": beat.worker in status.alive,
+                "done": beat.done,
+                "running": [one.task for one in beat.running],
+                "trouble": beat.trouble,
+            }
+            for beat in status.workers
+        ],
+    }
+
+
+def print_results(table: ResultTable) -> None:
+    """For people: numbers shortened, columns that tell nothing left out."""
+    told = [name for place, name in enumerate(table.columns) if any(row[place] not in (None, "", 0) for row in table.rows)]
+    shown = table.select(["task", *(name for name in told if name != "task")])
+    print_table([tuple(map(str.upper, shown.columns)), *(tuple(map(_render_cell, row)) for row in shown.rows)])
+
+
+def _render_cell(cell: Cell) -> str:
+    return "" if cell is None else f"{cell:.5g}" if isinstance(cell, float) else str(cell)
+
+
+def _tell_failure(spec: SweepSpec, done: TaskDone) -> str:
+    parameters = " ".join(f"{name}={render_value(value)}" for name, value in spec.sweep.parameters.at(done.task).items())
+    code = "" if done.exit_code is None else f", exit code {done.exit_code}"
+    note = f": {done.note}" if done.note else ""
+    return f"task {done.task} ({parameters}) {done.state.value}{code}{note}"
+
+
+@contextmanager
+def show_status(spec: SweepSpec) -> Iterator[Look]:
+    """A `Look` that redraws one line where somebody watches, and says nothing elsewhere."""
+    if not sys.stderr.isatty() or os.environ.get("CI") or os.environ.get("TERM") == "dumb":
+        yield lambda _status: None
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    with Live(console=Console(stderr=True), transient=True, auto_refresh=False) as live:
+        yield lambda status: live.update(_render_line(spec, status), refresh=True)
+
+
+def _render_line(spec: SweepSpec, status: SweepStatus) -> str:
+    counts, cost = status.counts, status.cost(spec.sweep.price)
+    told = f"{counts.done}/{counts.total} done, {counts.running} running"
+    told += (
+        f", {counts.total - counts.waiting - counts.running - counts.succeeded} failed" if counts.done > counts.succeeded else ""
+    )
+    return told + (f", {cost:.2f} so far" if cost is not None else "")

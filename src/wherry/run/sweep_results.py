@@ -1,0 +1,59 @@
+"""What an attempt leaves: its streams, metrics and outputs, sent below the attempt's own number before its end is committed."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from wherry.formats.job_metrics import LONGEST_LINE, JobMetrics, summarise
+from wherry.model.job import Output
+from wherry.model.sweep import Lease
+from wherry.run.sweep_state import SweepState
+from wherry.run.sweep_streams import KeptStream
+
+STDOUT = "stdout"
+STDERR = "stderr"
+METRICS_FILE = "metrics"
+OUTPUTS_FOLDER = "outputs"
+
+
+def send_streams(state: SweepState, lease: Lease, streams: Iterable[KeptStream]) -> None:
+    """Keep what was printed; a stream that nothing was printed on is not there."""
+    for stream in streams:
+        if stream.size:
+            state.put_file(lease.task, lease.attempt, stream.path.name, stream.path)
+
+
+def send_metrics(state: SweepState, lease: Lease, path: Path) -> JobMetrics:
+    """Keep the metrics, and say what they tell."""
+    if not path.is_file() or path.is_symlink():
+        return JobMetrics()
+    state.put_file(lease.task, lease.attempt, METRICS_FILE, path)
+    with path.open("rb") as file:
+        return summarise(iter(lambda: file.readline(LONGEST_LINE + 1), b""))
+
+
+def send_outputs(state: SweepState, lease: Lease, folder: Path, keep: tuple[str, ...]) -> tuple[Output, ...]:
+    """Keep the regular files of an outputs folder that match one of the patterns, or all. Links are not followed."""
+    found = []
+    for path, name in _list_files(folder):
+        if keep and not any(fnmatch.fnmatchcase(name, pattern) for pattern in keep):
+            continue
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            size = os.fstat(file.fileno()).st_size
+        state.put_file(lease.task, lease.attempt, f"{OUTPUTS_FOLDER}/{name}", path)
+        found.append(Output(path=os.fsencode(name).decode("utf-8", "backslashreplace"), size=size, sha256=sha256))
+    return tuple(found)
+
+
+def _list_files(folder: Path) -> Iterator[tuple[Path, str]]:
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(place, name)
+            if path.is_file() and not path.is_symlink():
+                yield path, path.relative_to(folder).as_posix()

@@ -1,0 +1,187 @@
+"""Runs a sweep's tasks in a long-lived process: takes them one by one from the store, runs some at once, commits their ends.
+
+Rules (docs/explanation/batch.md): a task is taken by a conditional put, so that of many workers one has it; what an attempt leaves
+lies below its own number; its end counts when `_DONE` could be put, and never otherwise. Exit 75 is tried again, other failures as
+often as `retries` says. Trouble of this machine (an image that is missing, a full disk) fails no task: the worker takes no more,
+says why, and others take over what it had.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from wherry.engines.sandbox_process import end_processes
+from wherry.errors import StoreError, WherryError
+from wherry.formats.job_metrics import JobMetrics
+from wherry.model.job import Job, JobState
+from wherry.model.sweep import ATTEMPTS, TRY_AGAIN, Beat, Lease, SweepSpec, TaskDone
+from wherry.run.sweep_claims import Claims
+from wherry.run.sweep_launch import Attempt, CommandError, Launcher
+from wherry.run.sweep_pulse import Pulse
+from wherry.run.sweep_results import STDERR, STDOUT, send_metrics, send_outputs, send_streams
+from wherry.run.sweep_state import SweepState
+from wherry.run.sweep_streams import KeptStream
+from wherry.run.sweep_watch import GRACE, StopSign, Streams, WatchEnd, watch_attempt
+from wherry.run.variables import METRICS, OUTPUTS
+from wherry.store.posix import explain_os_errors
+
+_LONGEST_PAUSE = 30.0
+_STILL = 3  # beats that may fail to come
+_LITTLE = 1 << 20  # bytes free on a disk that is full
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a worker works. `worker` is its name, unique; `round` the job it is of; `scratch` its own folder; `share` which worker
+    of how many it is."""
+
+    worker: str
+    host: str
+    round: str = ""
+    scratch: Path
+    slots: int
+    share: tuple[int, int] = (0, 1)
+    grace: float = GRACE
+
+    def describe(self) -> Beat:
+        """A sign of life of a worker that has nothing in hand."""
+        return Beat(worker=self.worker, host=self.host, round=self.round, number=0, slots=self.slots, spent=0.0)
+
+
+def run_tasks(state: SweepState, spec: SweepSpec, indices: Iterable[int], launcher: Launcher, place: Place, stop: StopSign) -> Beat:
+    """Run those of the tasks that nobody has run or runs now; how the worker was in the end.
+
+    Returns when none is left for this worker, or after `stop` was given. Trouble of this machine is raised, after its last beat.
+    """
+    pulse = Pulse(state, spec, place.describe(), stop)
+    with pulse.beating():
+        claims = Claims(state, place.worker, indices, stop, _STILL * spec.beat, place.share)
+        worker = _Worker(state, spec, launcher, place, pulse, stop)
+        threads = [threading.Thread(target=worker.work, args=(claims,), name=f"slot-{number}") for number in range(place.slots)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        end_processes(f"WHERRY_WORKER={place.worker}")
+    if pulse.trouble is not None:
+        raise pulse.trouble
+    return pulse.tell()
+
+
+class _Worker:
+    """What the slots of a worker share."""
+
+    def __init__(self, state: SweepState, spec: SweepSpec, launcher: Launcher, place: Place, pulse: Pulse, stop: StopSign) -> None:
+        self._state = state
+        self._spec = spec
+        self._launcher = launcher
+        self._place = place
+        self._pulse = pulse
+        self._stop = stop
+
+    def work(self, claims: Claims) -> None:
+        """The life of one slot."""
+        try:
+            while not self._stop.given and self._pulse.trouble is None:
+                lease = claims.next()
+                if lease is None:
+                    return
+                while lease is not None:
+                    lease = self._attempt(lease)
+        except WherryError as error:
+            self._pulse.trouble = self._pulse.trouble or error
+
+    def _attempt(self, lease: Lease) -> Lease | None:
+        """One attempt; the lease for the next one, if there is to be one."""
+        folder = self._place.scratch / f"{lease.task}.{lease.attempt}"
+        with explain_os_errors(folder, "free some space where TMPDIR is"):
+            for name in (OUTPUTS, METRICS):
+                (folder / name).mkdir(parents=True, mode=0o700)
+        streams = (KeptStream(folder / STDOUT, self._spec.log_cap), KeptStream(folder / STDERR, self._spec.log_cap))
+        self._pulse.begin(lease, streams)
+        try:
+            end = self._watch(lease, folder, streams)
+            if end.state is JobState.FAILED:
+                self._refuse_full_disk()
+            return self._conclude(lease, folder, streams, end)
+        finally:
+            self._pulse.finish(lease)
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _watch(self, lease: Lease, folder: Path, streams: Streams) -> WatchEnd:
+        job = self.job_of(lease)
+        attempt = Attempt(job=job, index=lease.task, number=lease.attempt, folder=folder)
+        try:
+            begun = self._launcher.begin(attempt)
+        except CommandError as error:
+            streams[1].take(f"{error}\n".encode())
+            streams[1].close()
+            return WatchEnd(state=JobState.FAILED, exit_code=error.code, seconds=0.0)
+        with explain_os_errors(folder, "free some space where TMPDIR is"):
+            return watch_attempt(begun, streams, self._stop, job.limits.seconds, self._place.grace)
+
+    def job_of(self, lease: Lease) -> Job:
+        """The task as a job."""
+        sweep = self._spec.sweep
+        return Job(
+            id=self._spec.id,
+            root=self._spec.root,
+            folder=str(self._place.scratch),
+            command=sweep.command_of(lease.task),
+            limits=sweep.limits,
+            env=(*sweep.env, ("WHERRY_WORKER", self._place.worker)),
+            data=sweep.data,
+        )
+
+    def _refuse_full_disk(self) -> None:
+        if shutil.disk_usage(self._place.scratch).free < _LITTLE:
+            raise StoreError("the disk is full", where=str(self._place.scratch), hint="free some space where TMPDIR is")
+
+    def _conclude(self, lease: Lease, folder: Path, streams: Streams, end: WatchEnd) -> Lease | None:
+        send_streams(self._state, lease, streams)
+        metrics = send_metrics(self._state, lease, folder / METRICS / f"{lease.task}.jsonl")
+        if end.state is JobState.CANCELLED:
+            return None  # no end: the task is done by whoever resumes
+        outputs = send_outputs(self._state, lease, folder / OUTPUTS, self._spec.sweep.keep)
+        if self._is_tried_again(lease, end):
+            return self._try_again(lease, end)
+        done = TaskDone(
+            task=lease.task,
+            attempt=lease.attempt,
+            state=end.state,
+            exit_code=end.exit_code,
+            worker=self._place.worker,
+            seconds=round(end.seconds, 3),
+            ended=round(time.time(), 3),
+            metrics=_keep_numbers(metrics),
+            told=metrics.parameters,
+            outputs=outputs,
+        )
+        if self._state.commit(done):
+            self._pulse.add(done)
+        return None
+
+    def _is_tried_again(self, lease: Lease, end: WatchEnd) -> bool:
+        if end.state is JobState.SUCCEEDED:
+            return False
+        most = self._spec.sweep.retries
+        return lease.failures < (max(most, ATTEMPTS - 1) if end.exit_code == TRY_AGAIN else most)
+
+    def _try_again(self, lease: Lease, end: WatchEnd) -> Lease | None:
+        """The next attempt's lease, after a while; None where somebody else has taken the task over."""
+        held = self._state.read_lease(lease.task)
+        following = replace(lease, attempt=lease.attempt + 1, failures=lease.failures + 1)
+        if held is None or held[0] != lease or not self._state.claim(following, held[1]):
+            return None
+        pause = min(_LONGEST_PAUSE, self._spec.beat * 2**lease.failures) if end.exit_code == TRY_AGAIN else 0.0
+        return None if self._stop.wait(pause) else following
+
+
+def _keep_numbers(metrics: JobMetrics) -> dict[str, float]:
+    """JSON has no other."""
+    return {name: value for name, value in metrics.last.items() if value - value == 0}

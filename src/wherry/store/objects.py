@@ -1,0 +1,84 @@
+"""The port behind which object stores live: a folder, memory, S3, Azure Blob, Google's. Keys to bytes, and two conditional puts.
+
+What sweeps build on, and every store proves in one suite (tests/unit/store/objects_contract.py): a put is seen whole or not at all;
+what was put is seen by whoever asks after; of any number of `put_if_absent` of one key exactly one is True, and of
+`put_if_match` of one version likewise. A version stands for the bytes: it may be equal again when the bytes are.
+
+Keys are of parts with ``/`` between, each of letters, digits and ``_ = - .``, no ``-`` or ``.`` first; no key is another one's
+folder (``a`` and ``a/b``), because no folder could hold both. Trouble that may pass is a `TransferError`, all else a `StoreError`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from wherry.errors import UsageError
+
+PAGE = 1000
+_KEY = re.compile(r"[A-Za-z0-9_=][A-Za-z0-9_.=-]*(?:/[A-Za-z0-9_=][A-Za-z0-9_.=-]*)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An object's bytes, and the version that `put_if_match` asks for."""
+
+    data: bytes
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object in a list."""
+
+    key: str
+    size: int
+
+
+class ObjectStore(Protocol):
+    """Objects by key. `url` opens the same store again, anywhere that it can be reached from; there is no credential in it."""
+
+    @property
+    def url(self) -> str: ...
+
+    def get(self, key: str) -> Held | None:
+        """A small object, whole; None where there is none."""
+        ...
+
+    def size(self, key: str) -> int | None:
+        """How large an object is; None where there is none."""
+        ...
+
+    def read(self, key: str, offset: int, length: int) -> bytes:
+        """A range of an object, shorter at its end. One that is missing is a `StoreError`."""
+        ...
+
+    def put(self, key: str, source: bytes | Path) -> None:
+        """Put an object, whatever was there."""
+        ...
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Put an object where there is none; False where there is one."""
+        ...
+
+    def put_if_match(self, key: str, data: bytes, version: str) -> bool:
+        """Put an object in place of this version; False where it is another or none."""
+        ...
+
+    def list(self, prefix: str, after: str = "") -> Iterator[tuple[Listed, ...]]:
+        """Pages of objects below `prefix`, which is empty or ends in ``/``, that come after `after`, in order of their bytes."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove an object; one that is gone is fine."""
+        ...
+
+
+def check_key(key: str) -> str:
+    """The key, if it is one."""
+    if not _KEY.fullmatch(key) or len(key) > 1000:
+        raise UsageError(f"not a key: {key[:100]!r}")
+    return key

@@ -1,0 +1,187 @@
+"""Sweeps: what `wherry sweep` begins, drives and looks after.
+
+A sweep is a folder of documents in an object store (`run/sweep_state.py`), and nothing else: this machine only remembers where.
+Whoever can reach the store can look at the sweep, and whoever can reach its backend, too, can carry it on.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from wherry.errors import JobError, UsageError
+from wherry.model.job import BackendKind, Target
+from wherry.model.sweep import Sweep, SweepSpec
+from wherry.preparation import OpenProject, prepare_environment
+from wherry.run.backends.local import LocalBackend
+from wherry.run.port import Capacity, SweepBackend
+from wherry.run.provenance import read_provenance
+from wherry.run.sweep_driver import Look, Post, SweepDriver
+from wherry.run.sweep_state import SweepState, list_sweeps
+from wherry.run.sweep_status import StatusReader, SweepStatus
+from wherry.run.sweep_watch import StopSign
+from wherry.store.host import read_host_name
+from wherry.store.objects_open import open_objects
+from wherry.store.places import sweeps_path
+from wherry.store.posix import explain_os_errors, write_atomically
+
+Say = Callable[[str], None]
+_BACKENDS = (BackendKind.LOCAL,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepWish:
+    """A sweep to be begun, in the project at `root`, on a target. `state` is the object store's address."""
+
+    root: Path
+    sweep: Sweep
+    target: Target
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepPlan:
+    """What a sweep would be, before it is anything: how it is spread, how long it takes and what it costs at most."""
+
+    tasks: int
+    capacity: Capacity
+    seconds: float | None
+    cost: float | None
+
+
+class Sweeps:
+    """The sweeps that this machine knows of. `env` says where that is kept, and what stores and backends need to be reached."""
+
+    def __init__(self, env: Mapping[str, str], say: Say = lambda _text: None) -> None:
+        self.place = sweeps_path(env)
+        self._env = env
+        self._say = say
+
+    def default_state(self) -> str:
+        """The store of sweeps that name none: a folder on this machine."""
+        return (self.place / "state").as_uri()
+
+    def plan(self, wish: SweepWish) -> SweepPlan:
+        """What it would be, without making anything."""
+        spec = self._describe(wish)
+        capacity = self.open_backend(spec).measure(spec)
+        most = wish.sweep.limits.seconds
+        seconds = None if most is None else -(-len(spec) // (capacity.slots * capacity.workers)) * most
+        price = wish.sweep.price
+        cost = seconds / 3600 * capacity.workers * price if seconds is not None and price is not None else None
+        bound = wish.sweep.max_cost
+        return SweepPlan(
+            tasks=len(spec), capacity=capacity, seconds=seconds, cost=cost if bound is None else min(bound, cost or bound)
+        )
+
+    def begin(self, wish: SweepWish, open_project: OpenProject) -> SweepState:
+        """Make ready what tasks run in, and write the sweep down. No task runs yet."""
+        spec = self._describe(wish)
+        prefix, record = prepare_environment(wish.root, self._env, open_project)
+        spec = replace(
+            spec,
+            prefix=str(prefix),
+            variables=dict(record.variables),
+            conda=record.conda,
+            lock=record.lock,
+            python=record.python,
+        )
+        state = SweepState(open_objects(wish.state, self._env), spec.id)
+        if not state.create(spec):
+            raise JobError(f"there is a sweep {spec.id} already", where=wish.state)
+        self._remember(spec.id, state.store.url)
+        return state
+
+    def drive(self, state: SweepState, look: Look, stop: StopSign, keep: float | None = None) -> SweepStatus:
+        """Carry a sweep on to its end."""
+        spec = state.read_spec()
+        state.resume()
+        return SweepDriver(state, spec, self.open_backend(spec), self._post(keep), stop, self._say, look).drive()
+
+    def find(self, text: str | None, state: str | None = None) -> SweepState:
+        """The sweep whose ID is `text` or alone begins so; None: the one that this machine began last."""
+        known = self._list_known() if state is None else dict.fromkeys(list_sweeps(open_objects(state, self._env)), state)
+        names = [name for name in known if text is None or name.startswith(text)]
+        if text is None and names:
+            names = names[-1:]
+        if text in known:
+            names = [str(text)]
+        if not names:
+            what = f"no sweep {text}" if text else "no sweep was begun on this machine"
+            raise UsageError(what, hint="wherry sweep ls, or --state ADDRESS")
+        if len(names) > 1:
+            raise UsageError(f"{text} is the beginning of {len(names)} sweeps: {', '.join(sorted(names)[:5])}", hint="more of it")
+        return SweepState(open_objects(known[names[0]], self._env), names[0])
+
+    def list(self, state: str | None) -> tuple[tuple[str, str], ...]:
+        """IDs and addresses: of the sweeps of a store, or of those begun here, the youngest first."""
+        if state is not None:
+            return tuple((name, state) for name in list_sweeps(open_objects(state, self._env)))
+        return tuple(reversed(self._list_known().items()))
+
+    def read_status(self, state: SweepState) -> SweepStatus:
+        """How far a sweep is."""
+        spec = state.read_spec()
+        return StatusReader(state, spec, 3 * spec.beat).read()
+
+    def cancel(self, state: SweepState) -> None:
+        """Have all workers end, wherever they are; what is asked of a backend is given back by the driver, or by `gc`."""
+        state.cancel()
+
+    def open_backend(self, spec: SweepSpec) -> SweepBackend:
+        """Where the sweep's workers are."""
+        if BackendKind(spec.backend) in _BACKENDS:
+            return LocalBackend(self._env)
+        raise UsageError(f"no sweep goes to {spec.backend} yet", hint=" or ".join(kind.value for kind in _BACKENDS))
+
+    def _describe(self, wish: SweepWish) -> SweepSpec:
+        provenance = read_provenance(wish.root, self._env)
+        return SweepSpec(
+            id=f"{wish.sweep.name}-{os.urandom(3).hex()}",
+            sweep=replace(
+                wish.sweep,
+                limits=wish.target.limits.narrowed_by(wish.sweep.limits),
+                env=tuple({**dict(wish.target.env), **dict(wish.sweep.env)}.items()),
+            ),
+            target=wish.target.name,
+            backend=wish.target.backend.value,
+            engine=wish.target.engine,
+            network=wish.target.network,
+            root=str(wish.root),
+            commit=provenance.commit,
+            dirty=provenance.dirty,
+            owner=self._owner(),
+            created=time.time(),
+        )
+
+    def _post(self, keep: float | None) -> Post:
+        return Post(
+            owner=self._owner(),
+            host=read_host_name(),
+            folder=self.place,
+            command=(sys.executable, "-m", "wherry.sweep_worker"),
+            env={},
+            keep=keep,
+        )
+
+    def _owner(self) -> str:
+        try:
+            return f"{getpass.getuser()}@{read_host_name()}"
+        except (KeyError, OSError):
+            return read_host_name()
+
+    def _remember(self, sweep: str, address: str) -> None:
+        place = self.place / f"{sweep}.address"
+        with explain_os_errors(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(place, address.encode())
+
+    def _list_known(self) -> dict[str, str]:
+        """Addresses of the sweeps that were begun here, the oldest first."""
+        places = sorted(self.place.glob("*.address"), key=lambda place: place.stat().st_mtime_ns)
+        return {place.stem: place.read_text() for place in places}
