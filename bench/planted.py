@@ -1,36 +1,48 @@
-"""Defects planted, one at a time, in a root that is well: how many of them does check find, and what does it find besides?"""
+"""Defects planted, one at a time, in a root or in a wheel that is well: how many does check find, and what does it find besides?"""
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.simulators.bases import tar_of
+from tests.simulators.wheels import make_wheel
 from tests.unit.check.trees import SITE, Files, distribution, facts_of, module, system
 from tests.unit.formats.elves import make_elf
+from tests.unit.formats.portables import make_pe
 
 from wherry.check.contents import read_contents
 from wherry.check.doctor import examine_layers
+from wherry.check.gpu import DeclaredGpu
+from wherry.check.wheel_file import examine_wheel
 from wherry.formats.oci_json import parse_config, render_config
 from wherry.model.platform import Platform
-from wherry.model.report import Severity
+from wherry.model.report import Report, Severity
 
 _TAG = "cp311-cp311-manylinux_2_17_x86_64"
 _KEY = "AK" + "IA" + "ABCDEFGHIJKLMNOP"
 _SKLEARN = distribution("scikit-learn", "1.9.1", {"sklearn/__init__.py": b""})
 _RUNTIME = distribution("onnxruntime", "1.16.3", {"onnxruntime/__init__.py": b""})
+_PYD = "x/_c.cp311-win_amd64.pyd"
 _ONNX = b"\x08\x09" + b"B\x02\x10\x15"  # operator set 21
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defect:
-    """`layers` lie over the sound root; `rule` is the name of what has to be found."""
+    """`layers` lie over the sound root; `rule` is the name of what has to be found. `gpu` is what is known of the target.
+
+    With `wheel` it is a wheel for Windows that holds these files instead.
+    """
 
     name: str
     rule: str
     layers: tuple[Files, ...] = ()
     env: tuple[str, ...] = field(default=())
+    gpu: DeclaredGpu | None = None
+    wheel: Mapping[str, bytes] | None = None
 
 
 def _module(name: str, content: bytes, tag: str = _TAG, file: str = "x/_c.abi3.so") -> Files:
@@ -107,28 +119,69 @@ DEFECTS = (
     Defect(name="baked key", rule="secret", layers=({"app/settings.py": f"KEY = '{_KEY}'\n".encode()},)),
     Defect(name="key that a later layer removes", rule="secret", layers=({"app/key": _KEY.encode()}, {"app/.wh.key": b""})),
     Defect(name="password in a variable", rule="secret-name", env=("DB_PASSWORD=hunter22",)),
+    Defect(name="missing DLL", rule="missing-dll", wheel={_PYD: make_pe(["python311.dll", "MSVCP140.dll"])}),
+    Defect(name="missing DLL of a DLL", rule="missing-dll", wheel={_PYD: make_pe(["a.dll"]), "x/a.dll": make_pe(["lost.dll"])}),
+    Defect(name="DLL that is loaded late", rule="missing-dll", wheel={_PYD: make_pe(["python3.dll"], delayed=["lost.dll"])}),
+    Defect(
+        name="DLL in a folder where nothing looks", rule="missing-dll", wheel={_PYD: make_pe(["a.dll"]), "x.libs/a.dll": make_pe()}
+    ),
+    Defect(name="DLL for another machine", rule="wrong-architecture", wheel={_PYD: make_pe(architecture="386")}),
+    Defect(name="DLL for another Python", rule="wrong-python", wheel={_PYD: make_pe(["python312.dll"])}),
+    Defect(name="truncated DLL", rule="damaged-library", wheel={_PYD: make_pe(["python311.dll"])[:700]}),
+    Defect(
+        name="newer CUDA than the driver's",
+        rule="cuda-driver",
+        layers=(distribution("torch", "2.9.0+cu130", {"torch/x.py": b""}),),
+        gpu=DeclaredGpu(cuda="12.4"),
+    ),
+    Defect(
+        name="two CUDAs",
+        rule="duplicate-cuda",
+        layers=tuple(distribution(f"nvidia-cudnn-cu{major}", "9.1", {f"nvidia/cudnn{major}/x": b""}) for major in (11, 12)),
+    ),
+    Defect(
+        name="build for GPUs where there is none",
+        rule="gpu-packages",
+        layers=(distribution("onnxruntime-gpu", "1.20", {"onnxruntime/capi/cuda.bin": bytes(60_000_000)}),),
+        gpu=DeclaredGpu(cuda=None),
+    ),
+    Defect(
+        name="fonts that a script would have fetched",
+        rule="maintainer-script",
+        layers=({"var/lib/dpkg/status.d/ttf-mscorefonts-installer": b""},),
+    ),
 )
 
 
 def find_defects() -> Iterator[tuple[Defect, bool, tuple[str, ...]]]:
     """Each defect, whether it is found, and the errors of other rules that are told with it."""
     for defect in DEFECTS:
-        layers = [system(), *defect.layers]
-        raw = render_config(
-            platform=Platform("linux", "amd64"),
-            created="2020-01-01T00:00:00Z",
-            diff_ids=[],
-            env=list(defect.env),
-            user="10001",
-            workdir="/app",
-        )
-        report = examine_layers(
-            [facts_of(files) for files in layers],
-            defect.name,
-            None,
-            parse_config(raw, where=defect.name),
-            contents=[read_contents([tar_of(files)], defect.name) for files in layers],
-        )
+        report = _examine_wheel(defect.wheel) if defect.wheel is not None else _examine_root(defect)
         expected = {defect.rule, "missing-file"} if defect.rule == "empty-package" else {defect.rule}
         others = {one.rule for one in report.findings if one.severity is Severity.ERROR} - expected
         yield defect, any(one.rule == defect.rule for one in report.findings), tuple(sorted(others))
+
+
+def _examine_root(defect: Defect) -> Report:
+    layers = [system(), *defect.layers]
+    raw = render_config(
+        platform=Platform("linux", "amd64"),
+        created="2020-01-01T00:00:00Z",
+        diff_ids=[],
+        env=list(defect.env),
+        user="10001",
+        workdir="/app",
+    )
+    return examine_layers(
+        [facts_of(files) for files in layers],
+        defect.name,
+        None,
+        parse_config(raw, where=defect.name),
+        contents=[read_contents([tar_of(files)], defect.name) for files in layers],
+        gpu=defect.gpu,
+    )
+
+
+def _examine_wheel(files: Mapping[str, bytes]) -> Report:
+    with tempfile.TemporaryDirectory(prefix="wherry-planted-") as folder:
+        return examine_wheel(make_wheel(Path(folder), "x", "1.0", files, tag="cp311-cp311-win_amd64"))
