@@ -9,7 +9,11 @@ from __future__ import annotations
 import json
 import os
 import statistics
-from collections.abc import Iterator, Mapping
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,12 +27,16 @@ CASES = ("local-overhead", "container-overhead", "jobs-10000")
 TITLES = {
     "local-overhead": "`wherry run --on local` of a prepared project, over the environment's own python",
     "container-overhead": "`wherry run --on` podman of a prepared project, over `podman run` of the same image",
-    "jobs-10000": "ten thousand jobs, of which fifty processes wrote at once: listed, and counted",
+    "jobs-10000": "ten thousand jobs, of which fifty processes wrote at once: listed, shown by `wherry ui`, and counted",
 }
 TARGETS = {
     "local-overhead": (Target(metric="seconds", limit=0.15),),
     "container-overhead": (Target(metric="seconds", limit=0.25),),
-    "jobs-10000": (Target(metric="list_seconds", limit=0.3), Target(metric="lost", limit=0)),
+    "jobs-10000": (
+        Target(metric="list_seconds", limit=0.3),
+        Target(metric="page_seconds", limit=0.2),
+        Target(metric="lost", limit=0),
+    ),
 }
 _RUNS = 15
 _WRITERS, _EACH = 50, 200
@@ -56,7 +64,7 @@ sys.exit(any(one.exitcode for one in crew))
 
 def run(work: Path, source: Path, results: Results, cases: tuple[str, ...]) -> None:
     """Measure the cases with the wherry of `source`; each is printed and kept as soon as it is done."""
-    bench = _Bench(work, install_wherry(work, source))
+    bench = _Bench(work, install_wherry(work, source, "ui"))
     measures = {
         "local-overhead": bench.measure_local,
         "container-overhead": bench.measure_container,
@@ -128,5 +136,34 @@ class _Bench:
         seconds = {"list_seconds": ["job", "ls"], "list_all_seconds": ["job", "ls", "--all"]}
         for metric, words in seconds.items():
             yield figure(case, "wherry", metric, [run_process([self._wherry, *words], env=env).seconds for _ in range(_RUNS)], "s")
+        paths = {"page_seconds": "jobs", "page_filtered_seconds": "jobs?state=succeeded&target=local&page=150"}
+        with _open_page([self._wherry, "ui", "--no-browser"], self._work, env) as fetch:
+            for metric, path in paths.items():
+                fetch(path)  # the first one compiles the templates
+                yield figure(case, "wherry", metric, [fetch(path) for _ in range(_RUNS)], "s")
         yield figure(case, "wherry", "lost", [_WRITERS * _EACH - len({job["id"] for job in listed})], "")
         yield figure(case, "wherry", "writes_per_second", [2 * _WRITERS * _EACH / written.seconds], "/s")
+
+
+@contextmanager
+def _open_page(words: list[str | Path], cwd: Path, env: Mapping[str, str]) -> Iterator[Callable[[str], float]]:
+    """`wherry ui`, and what takes the time of a whole request to it."""
+    server = subprocess.Popen(words, cwd=cwd, env=env, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    try:
+        address = server.stdout.readline().strip()
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        browser.open(address).close()
+
+        def fetch(path: str) -> float:
+            start = time.perf_counter()
+            with browser.open(f"{address.partition('?')[0]}{path}") as answer:
+                if b'id="row-' not in answer.read():
+                    raise NotMeasured(f"{path} shows no jobs")
+            return time.perf_counter() - start
+
+        yield fetch
+    finally:
+        server.terminate()
+        server.wait()
+        server.stdout.close()
