@@ -40,9 +40,9 @@ def judge_files(tree: Tree) -> Iterator[Finding]:
             writable.append(f"/{path}")
         if entry.kind == FILE and entry.mode & 0o6000 and entry.mode & 0o111:
             setuid.append(f"/{path}")
-        for name, pattern in _CACHES if entry.kind == FILE and _ANY_CACHE.search(path) else ():
-            if pattern.fullmatch(path):
-                caches[name] = caches.get(name, 0) + entry.size
+        name = name_cache(path) if entry.kind == FILE else None
+        if name:
+            caches[name] = caches.get(name, 0) + entry.size
     if writable:
         what = f"{len(writable)} of the files and folders may be changed by any user of the container"
         yield _find("world-writable", Severity.WARNING, "mode o+w", what, writable, "chmod o-w")
@@ -53,6 +53,13 @@ def judge_files(tree: Tree) -> Iterator[Finding]:
         if size >= _WORTH:
             what = f"{name}: {size / 1e6:.0f} MB that nothing in the container needs"
             yield _find("left-over", Severity.NOTE, name, what, [], "remove it in the step that made it")
+
+
+def name_cache(path: str) -> str | None:
+    """Which tool's cache, or history, a file lies in; None for any other."""
+    if not _ANY_CACHE.search(path):
+        return None
+    return next((name for name, pattern in _CACHES if pattern.fullmatch(path)), None)
 
 
 def judge_hidden(tree: Tree, layers: Sequence[Facts]) -> Iterator[Finding]:

@@ -17,14 +17,13 @@ from packaging.utils import canonicalize_name
 from wherry.check.facts import FILE, Entry, Facts
 from wherry.check.places import is_own
 from wherry.check.python import Site
-from wherry.check.size_savings import classify_unneeded
+from wherry.check.size_savings import HIDDEN, classify_unneeded
 from wherry.check.tree import Tree
 from wherry.model.image import BuiltLayer
 from wherry.model.lock import LayerKind, PlatformLock
-from wherry.model.sizes import LayerSize, OwnerKind, OwnerSize, Saving, Sizes
+from wherry.model.sizes import LayerSize, OwnerKind, OwnerSize, SavedPart, Saving, Sizes
 from wherry.store.causes import Cause, describes_image, requirement_tree, share_size
 
-HIDDEN = "hidden by later layers"
 _BYTECODE = re.compile(r"(.*)__pycache__/([^/]+)\.[^./]+-\d+(?:\.opt-\d)?\.pyc")
 _STANDARD = re.compile(r"(?:.*/)?(?:lib(?:64)?/python(3\.\d+)t?/|bin/python(3\.\d+)?|lib/libpython(3\.\d+))")
 _SITE = re.compile(r"(?:.*/)?lib(?:64)?/python[^/]+/(?:site|dist)-packages/")
@@ -115,27 +114,18 @@ def _describe_owners(owners: Mapping[tuple[str, str], _Sum], groups: Mapping[str
     found = []
     for (value, name), one in owners.items():
         kind = OwnerKind(value)
-        within = _GROUPS.get(kind) or groups.get(_plain(name), name)
+        within = _GROUPS.get(kind) or groups.get(normalise_title(name), name)
         found.append(OwnerSize(name=name, kind=kind, within=within, files=one.files, content=one.content, stored=one.stored))
     return tuple(sorted(found, key=lambda one: (-one.content, one.name)))
 
 
 def _describe_savings(unneeded: Mapping[tuple[str, str], _Sum]) -> tuple[Saving, ...]:
-    kinds: dict[str, _Sum] = defaultdict(_Sum)
-    owners: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    kinds: dict[str, list[SavedPart]] = defaultdict(list)
     for (kind, name), one in unneeded.items():
-        kinds[kind].add(one.files, one.content, one.stored)
-        owners[kind].append((name, one.content))
+        if one.content:
+            kinds[kind].append(SavedPart(owner=name, files=one.files, content=one.content, stored=one.stored))
     found = (
-        Saving(
-            kind=kind,
-            files=one.files,
-            content=one.content,
-            stored=one.stored,
-            owners=tuple(sorted(owners[kind], key=lambda pair: (-pair[1], pair[0]))),
-        )
-        for kind, one in kinds.items()
-        if one.content
+        Saving(kind=kind, parts=tuple(sorted(parts, key=lambda part: (-part.content, part.owner)))) for kind, parts in kinds.items()
     )
     return tuple(sorted(found, key=lambda one: (-one.content, one.kind)))
 
@@ -157,7 +147,7 @@ def _find_groups(layers: Sequence[BuiltLayer], locked: PlatformLock | None) -> d
     if locked and describes_image(locked, layers):
         for root in requirement_tree(layers, locked):
             for name in _names_below(root):
-                asked.setdefault(_plain(name), root.name)
+                asked.setdefault(normalise_title(name), root.name)
     return asked
 
 
@@ -168,7 +158,8 @@ def _names_below(cause: Cause) -> Iterator[str]:
             yield from _names_below(child)
 
 
-def _plain(title: str) -> str:
+def normalise_title(title: str) -> str:
+    """``Big_Pkg 1.0`` as ``big-pkg 1.0``: as locks call it."""
     name, _, version = title.partition(" ")
     return f"{canonicalize_name(name)} {version}"
 

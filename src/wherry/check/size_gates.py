@@ -6,20 +6,38 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from wherry.check.size import normalise_title
+from wherry.check.size_savings import GPU
 from wherry.model.check_settings import SizeLimits
 from wherry.model.report import Finding, Report, Severity, order_findings
-from wherry.model.sizes import LayerSize, OwnerSize, Sizes
+from wherry.model.sizes import LayerSize, OwnerKind, OwnerSize, SavedPart, Saving, Sizes
 
 _NAMED = 4  # so many of the largest are told in a line
 
 
 def judge_sizes(report: Report, limits: SizeLimits, *, slim: bool) -> Report:
     """The report with findings about its sizes; with `slim` also about what could go."""
-    sizes = report.sizes
-    if sizes is None:
+    if report.sizes is None:
         return report
+    sizes = _add_gpu(report.sizes, report.findings)
     found = [*_judge_budget(sizes, limits.budget), *_judge_layers(sizes, limits.layer), *(_judge_savings(sizes) if slim else ())]
-    return replace(report, findings=order_findings([*report.findings, *found]))
+    return replace(report, sizes=sizes, findings=order_findings([*report.findings, *found]))
+
+
+def _add_gpu(sizes: Sizes, findings: Iterable[Finding]) -> Sizes:
+    """What is for GPUs could go where a finding says that there is none: whole packages."""
+    folders = [path for one in findings if one.rule == "gpu-packages" and one.severity is Severity.WARNING for path in one.where]
+    stems = (folder.rpartition("/")[2].removesuffix(".dist-info").partition("-") for folder in folders)
+    titles = {normalise_title(f"{name} {version}") for name, _, version in stems}
+    owners = [
+        one for one in sizes.owners if one.kind in (OwnerKind.WHEEL, OwnerKind.RECORD) and normalise_title(one.name) in titles
+    ]
+    if not owners:
+        return sizes
+    parts = tuple(SavedPart(owner=one.name, files=one.files, content=one.content, stored=one.stored) for one in owners)
+    gone = {part.owner for part in parts}
+    others = (Saving(kind=one.kind, parts=tuple(part for part in one.parts if part.owner not in gone)) for one in sizes.savings)
+    return replace(sizes, savings=(Saving(kind=GPU, parts=parts), *(one for one in others if one.parts)))
 
 
 def _judge_budget(sizes: Sizes, budget: int | None) -> Iterator[Finding]:
@@ -62,7 +80,7 @@ def _judge_savings(sizes: Sizes) -> Iterator[Finding]:
             severity=Severity.NOTE,
             subject="size",
             what=f"{_megabytes(whole)} of {_megabytes(sizes.weight)} could go: {_tell_largest(_weigh_savings(sizes))}",
-            remedy="builds of the packages without them; where a Dockerfile makes the image, remove them in the step that installs",
+            remedy="builds of the packages without it; where a Dockerfile makes the image, remove it in the step that installs",
         )
 
 

@@ -52,7 +52,7 @@ def render_savings(sizes: Sizes) -> Iterator[Html]:
     saved = sum(sizes.weigh(one) for one in sizes.savings)
     yield tag("h2", "What could go")
     about = "About " if sizes.layers else ""
-    yield tag("p", f"{about}{format_size(saved)} of {format_size(sizes.weight)} is nothing that a running container needs.")
+    yield tag("p", f"{about}{format_size(saved)} of {format_size(sizes.weight)} could go: nothing that runs needs it.")
     heads = ("what", "#saves of a pull", "-on disk", "-files") if sizes.layers else ("what", "#saves", "-files")
     yield render_table(_caption(sizes), heads, (_render_saving(one, sizes) for one in sizes.savings))
     yield tag(
@@ -68,10 +68,10 @@ def _caption(sizes: Sizes) -> str:
 
 
 def _render_saving(saving: Saving, sizes: Sizes) -> Html:
+    named = [part for part in saving.parts[:3] if part.owner != saving.kind]
     most = join(
-        join((", " if number else "mostly ", name_of(name), f" {format_size(size)}"))
-        for number, (name, size) in enumerate(saving.owners[:3])
-        if size and name != saving.kind
+        join((", " if number else "mostly ", name_of(part.owner), f" {format_size(part.content)}"))
+        for number, part in enumerate(named)
     )
     notes = (tag("small", text, class_="below") for text in (WORTH_KNOWING.get(saving.kind, ""), most) if text)
     words = tag("th", saving.kind, *notes, scope="row")

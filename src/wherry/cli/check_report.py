@@ -60,7 +60,7 @@ def _print_savings(sizes: Sizes) -> None:
             f"{saving.files:,} files",
             f"{format_size(saving.content)} on disk",
             f"{about}{format_size(saving.stored)} to move" if sizes.layers else "",
-            ", ".join(f"{name} {format_size(size)}" for name, size in saving.owners[:3] if size),
+            ", ".join(f"{part.owner} {format_size(part.content)}" for part in saving.parts[:3]),
         )
         for saving in sizes.savings
     ]
@@ -143,7 +143,12 @@ def _render_sizes(sizes: Sizes) -> dict[str, Any]:
             for one in sizes.owners
         ],
         "savings": [
-            {"kind": one.kind, "owners": dict(one.owners), **_render_bytes(one, stored=bool(sizes.layers))} for one in sizes.savings
+            {
+                "kind": one.kind,
+                "owners": {part.owner: part.content for part in one.parts},
+                **_render_bytes(one, stored=bool(sizes.layers)),
+            }
+            for one in sizes.savings
         ],
     }
 

@@ -50,14 +50,33 @@ class OwnerSize:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Saving:
-    """What could go, of one kind. `owners` are those that it lies in with the content of each, the largest first."""
+class SavedPart:
+    """What of one owner could go."""
 
-    kind: str
+    owner: str
     files: int
     content: int
     stored: int
-    owners: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saving:
+    """What could go, of one kind; `parts` are the largest first."""
+
+    kind: str
+    parts: tuple[SavedPart, ...]
+
+    @property
+    def files(self) -> int:
+        return sum(part.files for part in self.parts)
+
+    @property
+    def content(self) -> int:
+        return sum(part.content for part in self.parts)
+
+    @property
+    def stored(self) -> int:
+        return sum(part.stored for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,16 +9,16 @@ import pytest
 from tests.simulators.recipes import make_layer
 from tests.unit.check.trees import SITE, Files, distribution, facts_of, system
 from wherry.check.python import find_sites
-from wherry.check.size import HIDDEN, measure_sizes
+from wherry.check.size import measure_sizes
 from wherry.check.size_gates import judge_sizes, weigh_groups
-from wherry.check.size_savings import ARCHIVES, HEADERS, STUBS, TESTS, classify_unneeded
+from wherry.check.size_savings import ARCHIVES, CACHES, GPU, HEADERS, HIDDEN, STUBS, TESTS, classify_unneeded
 from wherry.check.tree import LayeredTree
 from wherry.model.check_settings import SizeLimits
 from wherry.model.digest import Digest
 from wherry.model.image import BuiltLayer
 from wherry.model.lock import LayerKind, LockedInterpreter, LockedWheel, PlatformLock
 from wherry.model.platform import Platform
-from wherry.model.report import Report, Seen, Severity
+from wherry.model.report import Finding, Report, Seen, Severity
 from wherry.model.sizes import OwnerKind, Sizes
 
 BIG = distribution("Big_Pkg", "1.0", {"big/__init__.py": b"x" * 4000, "big/tests/test_all.py": b"t" * 6000})
@@ -118,6 +118,8 @@ def test_the_lock_tells_what_asked_for_a_package(version: str, within: str) -> N
         (f"{SITE}/skimage/__init__.pyi", None),
         (f"{SITE}/numpy/testing/__init__.py", None),
         (f"{SITE}/latest/a.py", None),
+        ("root/.cache/pip/wheels/a/b.whl", CACHES),
+        ("var/lib/apt/lists/mirror_dists_bookworm_Packages", CACHES),
         ("app/tests/test_mine.py", None),
         ("app/model.a", None),
         ("srv/lib.h", None),
@@ -163,3 +165,19 @@ def test_what_could_go_is_told_when_asked_for() -> None:
     assert judged(sizes) == []
     found = judge_sizes(report(sizes), SizeLimits(), slim=True).findings
     assert [(one.rule, one.severity) for one in found] == [("unneeded-files", Severity.NOTE)]
+
+
+@pytest.mark.parametrize(("severity", "saved"), [(Severity.WARNING, True), (Severity.NOTE, False)])
+def test_packages_for_gpus_could_go_where_there_is_none(severity: Severity, saved: bool) -> None:
+    sizes = measure(
+        (distribution("nvidia_big_cu12", "1", {"nvidia/big.so": b"n" * 9000, "nvidia/a.h": b"h" * 99}), foreign()),
+        (SMALL, foreign(2)),
+    )
+    folder = f"/{SITE}/nvidia_big_cu12-1.dist-info"
+    finding = Finding(rule="gpu-packages", severity=severity, subject="GPU", what="9 kB are for GPUs", where=(folder,))
+    judged = judge_sizes(
+        Report(subject="tiny", platform=None, findings=(finding,), seen=Seen(), sizes=sizes), SizeLimits(), slim=False
+    )
+    assert judged.sizes is not None
+    told = [(one.kind, one.parts[0].owner) for one in judged.sizes.savings]
+    assert told == [(GPU if saved else HEADERS, "nvidia_big_cu12 1")], "each byte is saved once"
