@@ -47,7 +47,8 @@ def run_ui(
         from wherry.ui.desk import Desk
         from wherry.ui.server import serve_pages
     except ModuleNotFoundError as error:
-        raise UsageError(f"the page needs {error.name}, which is not installed", hint="pip install 'wherry[ui]'") from None
+        missing = str(error.name).partition(".")[0]
+        raise UsageError(f"the page needs {missing}, which is not installed", hint="pip install 'wherry[ui]'") from None
     if not project.is_dir():
         raise DeclarationError("there is no such folder", where=str(project))
     desk = Desk(env=os.environ, root=project.absolute(), jobs=Jobs(os.environ, say), store=DiskStore(store_path(os.environ)))
