@@ -13,6 +13,9 @@ from wherry.cli.talk import say
 from wherry.errors import LockError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wherry.model.digest import Digest
     from wherry.model.lock import Lock
     from wherry.store.images import StoredImage
 
@@ -29,20 +32,20 @@ def register(app: typer.Typer) -> None:
 
 def export_provenance(
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="An image of the store; the project's.", show_default=False)] = "",
-    platform: Annotated[str, typer.Option("--platform", metavar="OS/ARCH", help="Of this platform, where it has more.")] = "",
+    platform: Annotated[str, typer.Option("--platform", metavar="OS/ARCH", help="Of this platform's manifest alone.")] = "",
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to write it; else stdout.")] = None,
     project: Annotated[Path, typer.Option("--project", metavar="DIR", help="The project's folder.")] = Path(),
 ) -> None:
     """Write where an image comes from: an in-toto statement with SLSA's provenance.
 
-    It names the image by digest, the declaration and the lock that it answers, and every locked file with its sha256. A time is
-    in it where SOURCE_DATE_EPOCH gives one.
+    It names the image (its index, or a platform's manifest) by digest, the declaration and the lock that it answers, and every
+    locked file with its sha256. A time is in it where SOURCE_DATE_EPOCH gives one.
     """
     from wherry.declare.project import read_declaration
     from wherry.lock.storage import LOCKFILE, read_lock
     from wherry.model.platform import Platform
     from wherry.store.disk import DiskStore
-    from wherry.store.images import pick_image
+    from wherry.store.images import pick_image, read_images
     from wherry.store.places import store_path
     from wherry.store.posix import write_atomically
 
@@ -50,8 +53,11 @@ def export_provenance(
     if lock is None:
         raise LockError("there is no lock", where=str(project / LOCKFILE), hint="wherry lock")
     name = read_declaration(project, os.environ).name
-    chosen = Platform.parse(platform, "--platform") if platform else None
-    raw = describe_origin(name, lock, pick_image(store, store.resolve(image or f"{name}:latest"), chosen))
+    found = store.resolve(image or f"{name}:latest")
+    images = read_images(store, found)
+    if platform:
+        images = (pick_image(store, found, Platform.parse(platform, "--platform")),)
+    raw = describe_origin(name, lock, images[0].manifest.digest if platform else found.digest, images)
     if output is None:
         print(raw.decode())
     else:
@@ -59,15 +65,16 @@ def export_provenance(
         say(f"wrote {output}")
 
 
-def describe_origin(name: str, lock: Lock, image: StoredImage) -> bytes:
-    """The statement about one platform's image, which the lock must be of."""
+def describe_origin(name: str, lock: Lock, subject: Digest, images: Sequence[StoredImage]) -> bytes:
+    """The statement about a manifest, or about an index of these images, which the lock must be of."""
     from wherry.formats.slsa import render_provenance
     from wherry.rebuild import created_time
     from wherry.version import VERSION
 
-    require_lock_of(image, lock)
+    for image in images:
+        require_lock_of(image, lock)
     finished = created_time(os.environ) if os.environ.get("SOURCE_DATE_EPOCH", "").isdigit() else ""
-    return render_provenance(name, lock, image.manifest, image.config, version=VERSION, finished=finished)
+    return render_provenance(name, lock, subject, [image.config for image in images], version=VERSION, finished=finished)
 
 
 def require_lock_of(image: StoredImage, lock: Lock | None) -> Lock:

@@ -158,7 +158,7 @@ def _state_origins(store: DiskStore, plan: PushPlan, bills: Sequence[ImageBill],
         if lock is None:
             raise LockError("no lock of the image is here", where="wherry.lock", hint="wherry build, in the project's folder")
         bills = bills or _draw_bills(store, plan, (BillForm.SPDX,))
-        return state_origins(read_declaration(Path(), os.environ).name, lock, _read_pushed(store, plan), bills)
+        return state_origins(read_declaration(Path(), os.environ).name, lock, plan, _read_pushed(store, plan), bills)
     except LockError as error:
         if not strange:
             raise

@@ -15,15 +15,21 @@ if TYPE_CHECKING:
     from wherry.store.images import StoredImage
 
 
-def state_origins(name: str, lock: Lock, images: Sequence[StoredImage], bills: Sequence[ImageBill]) -> tuple[ImageStatement, ...]:
-    """Provenance of each image, and its bills of materials."""
+def state_origins(
+    name: str, lock: Lock, plan: PushPlan, images: Sequence[StoredImage], bills: Sequence[ImageBill]
+) -> tuple[ImageStatement, ...]:
+    """Provenance of each image and of the index, and the bills of materials."""
     from wherry.formats.slsa import SLSA
     from wherry.publish.bills import describe_manifest, state_bill
     from wherry.publish.signatures import ImageStatement
 
+    subjects = [(describe_manifest(image.manifest), [image]) for image in images]
+    target = plan.target.descriptor
+    if not plan.elsewhere and target.digest not in {subject.digest for subject, _ in subjects}:
+        subjects.append((target, list(images)))
     origins = [
-        ImageStatement(image=describe_manifest(image.manifest), predicate_type=SLSA, statement=describe_origin(name, lock, image))
-        for image in images
+        ImageStatement(image=subject, predicate_type=SLSA, statement=describe_origin(name, lock, subject.digest, about))
+        for subject, about in subjects
     ]
     return (*origins, *(state_bill(name, bill) for bill in bills))
 

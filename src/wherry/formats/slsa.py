@@ -6,7 +6,7 @@ it only where one is given. `buildType` and the builder's id are names, not addr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from wherry.formats.bill import draw_bill
@@ -14,16 +14,20 @@ from wherry.formats.in_toto import render_statement
 from wherry.formats.lockfile import render_lock
 from wherry.model.digest import Digest
 from wherry.model.lock import Lock, PlatformLock
-from wherry.model.oci import ImageConfig, Manifest
+from wherry.model.oci import ImageConfig
 
 SLSA = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "https://wherry.dev/build/v1"
 BUILDER = "https://wherry.dev/builder/v1"
 
 
-def render_provenance(name: str, lock: Lock, manifest: Manifest, config: ImageConfig, *, version: str, finished: str = "") -> bytes:
-    """The statement about one platform's image. `finished` is RFC 3339, for those who want a time in it."""
-    locked = lock.for_platform(config.platform)
+def render_provenance(
+    name: str, lock: Lock, subject: Digest, configs: Sequence[ImageConfig], *, version: str, finished: str = ""
+) -> bytes:
+    """The statement about one platform's manifest, or about an index of several. `finished` is RFC 3339, for those who want a
+    time in it."""
+    locked = [lock.for_platform(config.platform) for config in configs]
+    named = [resource for each in locked for resource in _list_resources(name, lock, each)]
     details: dict[str, Any] = {"builder": {"id": BUILDER, "version": {"wherry": version}}}
     if finished:
         details["metadata"] = {"finishedOn": finished}
@@ -32,38 +36,29 @@ def render_provenance(name: str, lock: Lock, manifest: Manifest, config: ImageCo
             "buildType": BUILD_TYPE,
             "externalParameters": {
                 "declaration": str(lock.declaration),
-                "entrypoint": list(config.entrypoint),
+                "entrypoint": list(configs[0].entrypoint),
                 "name": name,
-                "platform": str(config.platform),
+                "platforms": [str(config.platform) for config in configs],
             },
             "resolvedDependencies": [
                 _resource("wherry.lock", Digest.of(render_lock(lock).encode())),
-                *_list_base(locked),
-                *_list_packages(name, lock, locked),
-                *_list_builds(locked),
+                *{(one["name"], one["digest"]["sha256"]): one for one in named}.values(),
             ],
         },
         "runDetails": details,
     }
-    return render_statement([(name, manifest.digest)], SLSA, predicate)
+    return render_statement([(name, subject)], SLSA, predicate)
 
 
-def _list_base(locked: PlatformLock) -> Iterator[dict[str, Any]]:
+def _list_resources(name: str, lock: Lock, locked: PlatformLock) -> Iterator[dict[str, Any]]:
+    """The base, the packages, and what wheels were built from and with."""
     if locked.base is not None:
         yield _resource(locked.base.name, locked.base.manifest)
-
-
-def _list_packages(name: str, lock: Lock, locked: PlatformLock) -> Iterator[dict[str, Any]]:
     for part in draw_bill(name, lock, locked.platform, creator="wherry", version="").components:
         yield {"uri": part.purl, **_resource(part.file, part.sha256)}
-
-
-def _list_builds(locked: PlatformLock) -> Iterator[dict[str, Any]]:
-    """What wheels were built from and with."""
-    files = [(build.file, build.sha256) for build in locked.builds]
-    files += [(tool.file, tool.sha256) for build in locked.builds for tool in build.tools]
-    for file, digest in dict.fromkeys(files):
-        yield _resource(file, digest)
+    for build in locked.builds:
+        yield _resource(build.file, build.sha256)
+        yield from (_resource(tool.file, tool.sha256) for tool in build.tools)
 
 
 def _resource(name: str, digest: Digest) -> dict[str, Any]:

@@ -80,12 +80,12 @@ def refused(*words: str) -> str:
 def test_signed_verified_and_signed_again(registry: RegistrySimulator, folder: Path) -> None:
     reference = f"{registry.host}/team/signed:1"
     told = json.loads(ok("push", reference, "--sign", "key.pem", "--json"))["signed"]
-    assert (len(told["manifests"]), told["added"], len(told["artifacts"])) == (3, 7, 7)
+    assert (len(told["manifests"]), told["added"], len(told["artifacts"])) == (3, 8, 8)
     types = [one["type"] for one in told["attestations"]]
-    assert sorted(types) == ["https://slsa.dev/provenance/v1"] * 2 + ["https://spdx.dev/Document"] * 2
+    assert sorted(types) == ["https://slsa.dev/provenance/v1"] * 3 + ["https://spdx.dev/Document"] * 2
     assert json.loads(ok("push", reference, "--sign", "key.pem", "--json"))["signed"] == {**told, "added": 0}
     verified = json.loads(ok("check", reference, "--verify-key", "other.pub", "--verify-key", "key.pub", "--json"))
-    assert len(verified["verified"]) == 7
+    assert len(verified["verified"]) == 8
     assert {one["key"] for one in verified["verified"]} == {"key.pub"}
     assert verified["reports"][0]["findings"] == []
     assert "https://slsa.dev/provenance/v1  by key.pub" in ok("check", reference, "--verify-key", "key.pub", "--strict")
@@ -111,7 +111,7 @@ def test_without_a_key_signatures_are_a_note(registry: RegistrySimulator, folder
 
 def test_a_dry_run_signs_nothing(registry: RegistrySimulator, folder: Path) -> None:
     done = run("push", f"{registry.host}/team/dry:1", "--sign", "key.pem", "--dry-run")
-    assert "would sign 3 manifests and 4 attestations" in done.output
+    assert "would sign 3 manifests and 5 attestations" in done.output
     assert not registry.repository("team/dry").tags
 
 
@@ -122,6 +122,9 @@ def test_the_attached_provenance_is_the_exported_one(folder: Path, monkeypatch: 
     statement: Any = json.loads(raw)
     assert statement["subject"] == [{"digest": {"sha256": image.manifest.digest.hex}, "name": "tiny"}]
     assert "metadata" not in statement["predicate"]["runDetails"]
+    whole: Any = json.loads(ok("export", "provenance"))
+    assert whole["subject"][0]["digest"]["sha256"] == store.resolve("tiny:latest").digest.hex
+    assert whole["predicate"]["buildDefinition"]["externalParameters"]["platforms"] == ["linux/amd64", "linux/arm64"]
     ok("export", "provenance", "tiny", "--platform", "linux/amd64", "-o", "out.json")
     assert (folder / "out.json").read_text() == raw
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")

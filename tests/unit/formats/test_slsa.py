@@ -12,21 +12,20 @@ import pytest
 from wherry.errors import FormatError
 from wherry.formats.in_toto import parse_statement
 from wherry.formats.lockfile import parse_lock, render_lock
-from wherry.formats.oci_json import parse_config, parse_manifest, render_config, render_manifest
+from wherry.formats.oci_json import parse_config, render_config
 from wherry.formats.slsa import BUILD_TYPE, BUILDER, SLSA, render_provenance
 from wherry.model.digest import Digest
 from wherry.model.lock import BuildKind, Lock, LockedBuild, LockedWheel
-from wherry.model.oci import CONFIG, Descriptor
 from wherry.model.platform import Platform
 
 LOCK = Path(__file__).parents[2] / "vectors/image/wherry.lock"
+IMAGE = Digest.of(b"image")
 AMD64 = Platform("linux", "amd64")
 
 
 def provenance(lock: Lock, platform: Platform = AMD64, finished: str = "") -> bytes:
     config = render_config(platform=platform, created="1980-01-01T00:00:00Z", diff_ids=(), entrypoint=("python", "main.py"))
-    manifest = render_manifest(config=Descriptor(media_type=CONFIG, digest=Digest.of(config), size=len(config)), layers=())
-    return render_provenance("anomaly", lock, parse_manifest(manifest), parse_config(config), version="1.2", finished=finished)
+    return render_provenance("anomaly", lock, IMAGE, [parse_config(config)], version="1.2", finished=finished)
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +42,14 @@ def test_it_says_what_slsa_wants(lock: Lock) -> None:
     assert raw == provenance(lock)
     statement = json.loads(raw)
     assert (statement["_type"], statement["predicateType"]) == ("https://in-toto.io/Statement/v1", SLSA)
-    assert parse_statement(raw, "here").subjects == (Digest(statement["subject"][0]["digest"]["sha256"]),)
+    assert parse_statement(raw, "here").subjects == (IMAGE,)
     definition = statement["predicate"]["buildDefinition"]
     assert definition["buildType"] == BUILD_TYPE
     assert definition["externalParameters"] == {
         "declaration": str(lock.declaration),
         "entrypoint": ["python", "main.py"],
         "name": "anomaly",
-        "platform": "linux/amd64",
+        "platforms": ["linux/amd64"],
     }
     assert statement["predicate"]["runDetails"] == {"builder": {"id": BUILDER, "version": {"wherry": "1.2"}}}
 
@@ -97,6 +96,16 @@ def test_what_wheels_were_built_from_and_with_is_in_it(lock: Lock) -> None:
     listed = names(replace(lock, platforms=(replace(locked, builds=builds),)), AMD64)
     assert {(build.file, build.sha256.hex) for build in builds} < set(listed)
     assert listed.count((tool.file, tool.sha256.hex)) == 1
+
+
+def test_an_index_is_of_all_that_its_manifests_are_of(lock: Lock) -> None:
+    platforms = [locked.platform for locked in lock.platforms]
+    configs = [parse_config(render_config(platform=one, created="1980-01-01T00:00:00Z", diff_ids=())) for one in platforms]
+    definition = predicate_of(render_provenance("anomaly", lock, IMAGE, configs, version="1.2"))["buildDefinition"]
+    assert definition["externalParameters"]["platforms"] == [str(one) for one in platforms]
+    listed = [(one["name"], one["digest"]["sha256"]) for one in definition["resolvedDependencies"]]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == {one for platform in platforms for one in names(lock, platform)}
 
 
 def test_a_time_only_where_one_is_given(lock: Lock) -> None:
