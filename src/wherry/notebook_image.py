@@ -19,6 +19,7 @@ from wherry.lock.storage import write_lock
 from wherry.model.declaration import Compression
 from wherry.model.image import BuildResult, BuiltLayer
 from wherry.model.lock import LayerKind, Lock, PlatformLock
+from wherry.model.oci import NOTEBOOK
 from wherry.notebook_lock import NOTEBOOK_LOCK, is_notebook_layer, keep_notebook_lock, lock_notebook
 from wherry.pipeline import LockedProject, Project, Wishes, describe_image
 from wherry.preparation import OpenProject
@@ -32,7 +33,7 @@ from wherry.store.images import StoredImage
 from wherry.store.places import cache_path, store_path
 
 START = "/opt/notebook/start.py"
-PORT = "8888/tcp"
+PORT = notebook_start.PORT
 VOLUMES = tuple(f"{notebook_start.WORK}/{name}" for name in notebook_start.FOLDERS)
 _HINT = "notebook-image"
 _FOR_ALL = 0o1777
@@ -83,9 +84,9 @@ def _build(
     whole = replace(locked.value, platforms=tuple(_lay_over(one, beside) for one, beside in pairs))
     learned, made = project.assemble(declared, whole, locked.wishes)
     _keep_learned(project, locked, notebook, learned)
-    recipe = replace(
-        describe_image(declared, made), entrypoint=("python", START), volumes=VOLUMES if shared else (), ports=(PORT,), user="0:0"
-    )
+    recipe = replace(describe_image(declared, made), entrypoint=("python", START), volumes=(), ports=(), user="0:0")
+    if shared:
+        recipe = replace(recipe, volumes=VOLUMES, ports=(f"{PORT}/tcp",), labels=(*recipe.labels, (NOTEBOOK, PORT)))
     with project.store.in_use():
         start = _write_start(project.store, recipe.compression, shared=shared)
         return store_images(recipe, [*own, start], f"{declared.name}:{tag}", project.store, created_time(project.env))

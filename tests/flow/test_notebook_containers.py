@@ -19,8 +19,10 @@ from jupyter_client.manager import KernelManager
 
 from tests.conftest import require_tool
 from tests.engines.daemons import run_podman
-from tests.flow.conftest import Seed, Wherry, copy_store, write_project
+from tests.engines.registry_fixture import run_registry
+from tests.flow.conftest import PROGRAM, Seed, Wherry, copy_store, write_project
 from tests.flow.test_notebook_command import answer_of, notebook_server, processes_of
+from tests.unit.run.test_container_session import free_ports
 
 pytestmark = [pytest.mark.network, pytest.mark.engine, pytest.mark.xdist_group("engines")]
 
@@ -33,6 +35,7 @@ try:
 except OSError as error:
     refused = type(error).__name__
 print(tinyone.VERSION, sys.executable, os.getcwd(), refused)"""
+COLLEAGUE = 12345
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +130,62 @@ def test_jupyterlab_in_the_container(engine: Wherry, place: Path) -> None:
     assert wait_until_gone(Path("/opt/notebook/start.py"))
     assert (place / "notebooks/new.txt").read_text() == "mine"
     assert (place / "notebooks/new.txt").stat().st_uid == os.getuid()
+
+
+def test_a_shared_notebook(author: Wherry, place: Path, tmp_path: Path) -> None:
+    """What a colleague has who knows docker's commands alone, and one who has wherry."""
+    (place / "notebooks/shown.txt").write_text("from the project")
+    (tmp_path / "notebooks").mkdir()
+    os.chown(tmp_path / "notebooks", COLLEAGUE, COLLEAGUE)
+    (port,) = free_ports(1)
+    with run_registry(tmp_path / "registry") as registry, run_podman((registry.host,)) as podman:
+        reference = f"{registry.host}/anomaly-notebook:1"
+        author.ok("push", "--notebook", reference, cwd=place)
+        argv = ["podman", "run", "--rm", "-p", f"127.0.0.1:{port}:8888", "-v", f"{tmp_path}/notebooks:/work/notebooks", reference]
+        try_notebook(argv, dict(podman.env), tmp_path, port)
+        assert (tmp_path / "notebooks/new.txt").stat().st_uid == COLLEAGUE
+        assert (tmp_path / "notebooks/shown.txt").read_text() == "from the project"
+
+        colleague = replace(author, store=tmp_path / "store").with_env(**podman.env)
+        here = tmp_path / "elsewhere"
+        here.mkdir()
+        argv = [str(PROGRAM), "run", "--on", "podman", "-p", f"127.0.0.1:{port}:8888", "--image", reference]
+        try_notebook(argv, colleague.environment(), here, port)
+        assert (here / "notebooks/new.txt").read_text() == "mine"
+    assert "jupyterlab" not in (place / "wherry.lock").read_text()
+    assert "notebook" not in author.ok("image", "inspect", "anomaly", "--json", cwd=place)
+
+
+def try_notebook(argv: list[str], env: dict[str, str], folder: Path, port: int) -> None:
+    """Start it, open it with its token and without, write a file."""
+    with (folder / "log").open("w") as log:
+        running = subprocess.Popen(argv, env=env, cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        assert running.stdout is not None
+        address, _, token = running.stdout.readline().strip().replace(":8888", f":{port}").partition("/lab?token=")
+        assert len(token) == 48, (folder / "log").read_text()
+        wait_for_answer(address)
+        assert answer_of(f"{address}/lab?token={token}") == 200
+        assert answer_of(f"{address}/api/contents") == 403
+        content = json.dumps({"type": "file", "format": "text", "content": "mine"}).encode()
+        assert answer_of(f"{address}/api/contents/notebooks/new.txt?token={token}", "PUT", content) == 201
+        assert answer_of(f"{address}/api/contents/data/new.txt?token={token}", "PUT", content) == 201
+    finally:
+        running.terminate()
+        running.wait(60)
+        assert running.stdout is not None
+        running.stdout.close()
+
+
+def wait_for_answer(address: str) -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            answer_of(f"{address}/api")
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
 
 
 def wait_until_gone(program: Path) -> bool:

@@ -11,7 +11,7 @@ import typer
 from wherry.cli.epilog import render_examples
 from wherry.cli.options import AsJson, DryRun, PlainHttp, parse_platforms, platform_option
 from wherry.cli.talk import format_size, print_json, say, show_progress
-from wherry.errors import LockError
+from wherry.errors import LockError, UsageError
 from wherry.model.bill import BillForm
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ EXAMPLES = render_examples(
     ("wherry push ghcr.io/you/anomaly --dry-run", "say what would be moved"),
     ("wherry push ghcr.io/you/anomaly --sources", "and its sources"),
     ("wherry push ghcr.io/you/anomaly --sign key.pem", "signed, with provenance"),
+    ("wherry push ghcr.io/you/anomaly-notebook --notebook", "with JupyterLab, to share"),
     ("IMAGE=$(wherry push ghcr.io/you/anomaly)", "use what was pushed"),
 )
 
@@ -46,6 +47,9 @@ EXAMPLES = render_examples(
 def push_project(
     reference: Annotated[str, typer.Argument(metavar="REF", help="REGISTRY/NAME[:TAG]; no tag: the next version number.")],
     image: Annotated[str, typer.Option("--image", help="Push this image of the store, not the project's.", metavar="NAME")] = "",
+    notebook: Annotated[
+        bool, typer.Option("--notebook", help="The image with JupyterLab over it, for who is to open the notebooks.")
+    ] = False,
     platform: Annotated[list[str] | None, platform_option("Push only this platform")] = None,
     sources: Annotated[bool, typer.Option("--sources", help="Attach all that the image was made of.")] = False,
     sbom: Annotated[
@@ -75,13 +79,18 @@ def push_project(
     destination = Reference.parse(reference)
     store = DiskStore(store_path(os.environ))
     platforms = parse_platforms(platform)
-    plan = plan_push(store, store.resolve(image or _project_image()), platforms)
+    if notebook and (image or sources or sbom):
+        raise UsageError(
+            "it is made of more than wherry.lock names", where="--notebook", hint="--image, --sources and --sbom without it"
+        )
+    name = image or (_notebook_image() if notebook else _project_image())
+    plan = plan_push(store, store.resolve(name), platforms)
     if (warning := warn_of_terms(plan.channels)) is not None:
         say(warning)
     made_of = _gather_sources(store, plan) if sources else ()
     key = open_signing_key(sign) if sign else None
     bills = _draw_bills(store, plan, sbom) if sbom else ()
-    statements = _state_origins(store, plan, bills, strange=bool(image)) if sign else ()
+    statements = _state_origins(store, plan, bills, strange=bool(image) or notebook) if sign else ()
     attached: AttachedSources | None = None
     signed: Signed | None = None
     access = access_registries(os.environ, cache=cache_path(os.environ), plain_http=plain_http)
@@ -116,6 +125,15 @@ def _project_image() -> str:
     from wherry.declare.project import read_declaration
 
     return f"{read_declaration(Path(), os.environ).name}:latest"
+
+
+def _notebook_image() -> str:
+    """Build it: what is shared is what the locks and the files say now."""
+    from wherry.notebook_image import build_shared_image
+    from wherry.pipeline import Project
+
+    with show_progress() as progress:
+        return build_shared_image(Project(progress=progress, say=say)).name
 
 
 def _gather_sources(store: DiskStore, plan: PushPlan) -> tuple[ImageSources, ...]:

@@ -23,6 +23,7 @@ from wherry.model.job import Target
 from wherry.model.platform import Platform
 from wherry.run.grammar import parse_env, parse_mount, parse_port
 from wherry.run.launch import choose_terminal, pick_runnable, run_image
+from wherry.run.shared_notebook import complete_notebook
 from wherry.store.disk import DiskStore
 from wherry.store.host import read_host_platform
 from wherry.store.images import StoredImage
@@ -119,6 +120,7 @@ def run_command(
         read_only=read_only,
         remove=remove,
     )
+    spec = complete_notebook(spec, folder, say)
     result = run_image(store, stored, spec, engine, say, detach=detach)
     if result.container is not None:
         print(result.container)

@@ -30,6 +30,7 @@ CONDA_CHANNELS = "dev.wherry.conda.channels"
 # Annotations on a layer's descriptor; the values of `LayerKind` and `LockedLayer.name`.
 LAYER_KIND = "dev.wherry.layer.kind"
 LAYER_NAME = "dev.wherry.layer.name"
+NOTEBOOK = "dev.wherry.notebook"  # a label: the port that JupyterLab listens on
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 

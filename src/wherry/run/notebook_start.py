@@ -20,6 +20,7 @@ from pathlib import Path
 
 SESSION = Path("/run/wherry/session")
 WORK = Path("/work")
+PORT = "8888"
 FOLDERS = ("notebooks", "data")
 NOBODY = 10001  # the image's own user, where nobody in particular owns what is mounted
 
@@ -36,11 +37,12 @@ def run_lab() -> None:
 
 
 def run_shared() -> None:
-    fill_volumes()
-    take_owner()
+    owner = find_owner()
+    fill_volumes(*owner)
+    become(*owner)
     os.environ["HOME"] = "/tmp"  # noqa: S108 - that of root or of nobody cannot be written to
     token = os.environ.setdefault("JUPYTER_TOKEN", secrets.token_hex(24))
-    port = os.environ.setdefault("JUPYTER_PORT", "8888")
+    port = os.environ.setdefault("JUPYTER_PORT", PORT)
     print(f"http://127.0.0.1:{port}/lab?token={token}", flush=True)
     run_jupyterlab("--ServerApp.ip=0.0.0.0", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={WORK}")
 
@@ -67,27 +69,21 @@ def watch_starter() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def fill_volumes() -> None:
+def fill_volumes(user: int, group: int) -> None:
     """What is mounted empty begins with what the project has; docker does that for volumes of its own alone."""
     for name in FOLDERS:
         source, target = Path.cwd() / name, WORK / name
-        if source.is_dir() and not any(target.iterdir()) and os.access(target, os.W_OK):
-            shutil.copytree(source, target, dirs_exist_ok=True, copy_function=shutil.copyfile)
-            give_away(target)
-
-
-def give_away(folder: Path) -> None:
-    """Files copied by root belong to the folder's owner."""
-    user, group = find_owner()
-    if os.getuid() == 0 and user:
-        for path in folder.rglob("*"):
-            with suppress(OSError):
+        if any(target.iterdir()):
+            continue
+        with suppress(OSError):  # one that is mounted to be read only
+            if source.is_dir():
+                shutil.copytree(source, target, dirs_exist_ok=True, copy_function=shutil.copyfile)
+            for path in (target, *target.rglob("*")) if user else ():
                 os.chown(path, user, group, follow_symlinks=False)
 
 
-def take_owner() -> None:
-    user, group = find_owner()
-    if os.getuid() == 0 and user:
+def become(user: int, group: int) -> None:
+    if user:
         with suppress(OSError):  # in a sandbox, where root is an ordinary user and can become nobody else
             os.setgroups([])
             os.setgid(group)
@@ -95,9 +91,14 @@ def take_owner() -> None:
 
 
 def find_owner() -> tuple[int, int]:
-    """Of what is mounted. A folder that all may write to is a fresh volume, whose owner says nothing."""
-    state = (WORK / FOLDERS[0]).stat()
-    return (NOBODY, NOBODY) if state.st_mode & 0o002 else (state.st_uid, state.st_gid)
+    """Of the mounted notebooks. Zero: to stay who one is, for this root is no root outside, or what is mounted is root's."""
+    folder = WORK / FOLDERS[0]
+    state = folder.stat()
+    if os.getuid() != 0 or Path("/proc/self/uid_map").read_text("ascii").split()[1] != "0":
+        return 0, 0
+    if state.st_uid == 0 and (state.st_mode & 0o002 or not any(folder.iterdir())):
+        return NOBODY, NOBODY  # a fresh volume
+    return state.st_uid, state.st_gid
 
 
 if __name__ == "__main__":
