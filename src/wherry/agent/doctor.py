@@ -1,19 +1,31 @@
-"""Looks whether this device could take an update, and says what is in the way. Changes nothing."""
+"""Looks whether this device could take an update, and says what is in the way. Changes nothing.
+
+The channel is asked on request alone: a request is a kilobyte or more, and links are metered.
+"""
 
 from __future__ import annotations
 
-import os
-import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 from wherry.agent.settings import AgentSettings
 from wherry.agent.state import DeviceState, StateFolder
 from wherry.engines.device import DeviceEngine
+from wherry.engines.host import judge_cgroups, judge_clock, judge_space
 from wherry.engines.port import EngineImage
 from wherry.errors import WherryError
+from wherry.formats.urls import place
+from wherry.model.digest import Digest
+from wherry.model.host import HostFinding, HostState
 from wherry.model.release import name_on_device
+from wherry.store.host_state import read_cgroup_mode, read_space
 
+# Asks the channel's server for the parcel from an image: its ``status``, and its ``time`` in seconds since 1970 or None.
+AskChannel = Callable[[Digest | None], Mapping[str, Any]]
+_ANSWERS = (200, 206, 304, 403, 404, 410)  # what a poll understands (`agent.link`)
 _EARLIEST = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -26,26 +38,47 @@ class Finding:
     hint: str = ""
 
 
-def examine_device(settings: AgentSettings, engine: DeviceEngine, now: datetime) -> tuple[Finding, ...]:
-    """All that was found, in the order in which an update would come to it."""
+def examine_device(
+    settings: AgentSettings, engine: DeviceEngine, now: datetime, ask_channel: AskChannel | None = None, root: Path = Path("/")
+) -> tuple[Finding, ...]:
+    """All that was found, in the order in which an update would come to it. `root` is where /sys begins."""
     folder = StateFolder(settings.state)
     return (
-        _examine_folder(settings),
+        _translate(judge_space("state", str(settings.state), read_space(settings.state))),
         _examine_trust(settings),
         _examine_clock(now),
+        *(_examine_link(settings, folder, now, ask_channel) if ask_channel else ()),
+        _translate(judge_cgroups(read_cgroup_mode(root))),
         _examine_engine(engine),
         *_examine_images(settings, engine, folder),
     )
 
 
-def _examine_folder(settings: AgentSettings) -> Finding:
-    place = settings.state
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    if not os.access(place, os.W_OK | os.X_OK):
-        return Finding(well=False, what=f"{settings.state} cannot be written", hint="run as root, or set `state` in agent.toml")
-    free = shutil.disk_usage(place).free
-    return Finding(well=True, what=f"{settings.state}: {free // 10**6} MB are free")
+def _translate(found: HostFinding) -> Finding:
+    """A warning is no reason why an update would fail."""
+    hint = "" if found.state is HostState.OK else found.remedy
+    return Finding(well=found.state is not HostState.FAILING, what=found.what, hint=hint)
+
+
+def _examine_link(settings: AgentSettings, folder: StateFolder, now: datetime, ask: AskChannel) -> list[Finding]:
+    """Whether the channel can be reached, and this clock against its server's."""
+    url = settings.channel.url
+    if not url:
+        return [Finding(well=True, what="no channel is set: updates come by wherry-agent apply FILE")]
+    try:
+        state = folder.read()
+        answer = ask(state.current.manifest if state.current else None)
+    except WherryError as error:
+        hint = error.hint or "the link, the address in agent.toml, certificates; then wherry-agent doctor --link again"
+        return [Finding(well=False, what=f"{place(url)}: {error.what}", hint=hint)]
+    status = answer["status"]
+    if status not in _ANSWERS:
+        return [Finding(well=False, what=f"{place(url)} answers {status}", hint="its address in agent.toml, or its server's log")]
+    news = "has a parcel from what is on" if status in (200, 206) else "answers; no parcel from what is on lies there"
+    reached = Finding(well=True, what=f"{place(url)} {news}")
+    if (time := answer["time"]) is None:
+        return [reached]
+    return [reached, _translate(judge_clock(now, datetime.fromtimestamp(time, UTC), place(url)))]
 
 
 def _examine_trust(settings: AgentSettings) -> Finding:

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from wherry.agent.doctor import examine_device
@@ -91,6 +92,7 @@ def _make_parser() -> argparse.ArgumentParser:
     unit = verbs.add_parser("unit", help="print a systemd unit for the service")
     unit.set_defaults(call=_print_unit)
     doctor = verbs.add_parser("doctor", help="what would be in an update's way")
+    doctor.add_argument("--link", action="store_true", help="also ask the channel; that is a kilobyte or more on the link")
     doctor.set_defaults(call=_examine)
     return parser
 
@@ -172,8 +174,9 @@ def _show_status(arguments: argparse.Namespace, settings: AgentSettings, engine:
     return 0
 
 
-def _examine(_arguments: argparse.Namespace, settings: AgentSettings, engine: DeviceEngine) -> int:
-    findings = examine_device(settings, engine, datetime.now(UTC))
+def _examine(arguments: argparse.Namespace, settings: AgentSettings, engine: DeviceEngine) -> int:
+    ask = partial(work_apart, run_apart, "ask_channel", settings) if arguments.link else None
+    findings = examine_device(settings, engine, datetime.now(UTC), ask)
     for finding in findings:
         print(f"{'ok' if finding.well else 'no'}  {finding.what}" + (f"\n    try: {finding.hint}" if finding.hint else ""))
     return 0 if all(finding.well for finding in findings) else 17

@@ -11,11 +11,11 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from wherry.agent.exchange import Patience
+from wherry.agent.exchange import Exchanges, Patience, check_address
 from wherry.agent.ledger import Ledger, Rules
 from wherry.agent.link import Link, News
 from wherry.agent.metered_socket import Tls
@@ -62,6 +62,15 @@ class Poller:
             yield ParcelSource(read=partial.read, size=partial.done, where=where) if where else None
         finally:
             partial.close()
+
+    def ask(self, base: Digest | None) -> tuple[int, str]:
+        """The status that the channel's server answers, and its clock (a Date of HTTP): one request for one byte, in the ledger."""
+        address = f"{self._channel.url.rstrip('/')}/{locate_parcel(self._channel.platform, base)}"
+        check_address(address)
+        with self.ledger.open_session("doctor") as session, closing(Exchanges(session, self._tls, self._patience)) as exchanges:
+            answer = exchanges.get(address, {"Range": "bytes=0-0"})
+            exchanges.finish(answer)
+            return answer.status, answer.header("Date")
 
     def settle(self, *, has_image: bool = True) -> None:
         """The parcel that `poll` gave was dealt with: forget it, and do not fetch it again, unless the image that the device has

@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
+from email.utils import mktime_tz, parsedate_tz
 from pathlib import Path
 
+from wherry.agent.exchange import Patience
 from wherry.agent.ledger import Ledger, Rules
 from wherry.agent.opening import decoder_limits, open_parcel
 from wherry.agent.parcel_source import ParcelSource
@@ -35,6 +37,8 @@ from wherry.model.digest import DiffId, Digest
 from wherry.model.oci import Descriptor
 from wherry.model.tariff import flat_tariff
 from wherry.store.posix import explain_os_errors, write_atomically, write_hint
+
+_ASK = 10.0  # seconds for each step of a question that somebody waits for
 
 
 def verify_parcel(settings: AgentSettings, source: ParcelSource, base: ImageRecord | None, now: datetime) -> dict[str, object]:
@@ -102,12 +106,23 @@ def load_layers(
 
 def fetch_news(settings: AgentSettings, base: Digest | None) -> str | None:
     """Bring a parcel for who runs `base` over the link, within budget and windows; where it lies now, None for nothing new."""
+    with _make_poller(settings).poll(base) as source:
+        return None if source is None else str(settings.state / "link" / "parcel")
+
+
+def ask_channel(settings: AgentSettings, base: Digest | None) -> dict[str, object]:
+    """What the channel's server answers and what its clock says; within budget and windows, and in the ledger."""
+    patience = Patience(connect=_ASK, stall=_ASK, block=2 * _ASK, attempts=1)
+    status, date = _make_poller(settings, patience).ask(base)
+    clock = parsedate_tz(date)
+    return {"status": status, "time": mktime_tz(clock) if clock else None}
+
+
+def _make_poller(settings: AgentSettings, patience: Patience | None = None) -> Poller:
     budget = settings.budget
     rules = Rules(budget=budget.month, tariff=budget.tariff or flat_tariff(), windows=budget.windows)
     channel = Channel(url=settings.channel.url, platform=settings.platform, certificates=settings.channel.certificates)
-    poller = Poller(channel, settings.state, rules, lambda: tell_time(settings.state))
-    with poller.poll(base) as source:
-        return None if source is None else str(settings.state / "link" / "parcel")
+    return Poller(channel, settings.state, rules, lambda: tell_time(settings.state), patience)
 
 
 def settle_news(settings: AgentSettings, has_image: bool) -> None:
