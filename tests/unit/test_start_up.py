@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -11,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests.simulators.recipes import make_layer, make_recipe
+from tests.unit.check.trees import system
+from tests.unit.cli.test_check import store_image
 from wherry.model.declaration import CodeSelection
 from wherry.model.lock import LayerKind
 from wherry.rebuild import ProjectFiles, finish_build
 from wherry.store.disk import DiskStore
+from wherry.store.places import cache_path, store_path
 
 HEAVY = (
     "asyncio",
@@ -88,3 +92,17 @@ def test_a_rebuild_loads_nothing_heavy(built: Path, tmp_path: Path, edit: bool) 
 def test_help_loads_no_part_of_the_library(tmp_path: Path) -> None:
     _, loaded = loaded_by("--help", cwd=tmp_path, store=tmp_path / "store", cache=tmp_path / "cache")
     assert sorted(loaded & {"urllib3", "uv", "msgspec", "installer", "pysequoia", "wherry.pipeline", "wherry.store.disk"}) == []
+
+
+def test_a_check_of_a_known_image_loads_no_command_line(tmp_path: Path) -> None:
+    """Nor an HTTP client, nor what reads requirements: these take longer than the check."""
+    project = tmp_path / "tiny"
+    project.mkdir()
+    (project / "wherry.toml").write_text('name = "tiny"\n')
+    (project / "requirements.txt").write_text("six\n")
+    store_image(system())
+    places = {"store": store_path(os.environ), "cache": cache_path(os.environ)}
+    for words in (("check",), ("check", "--json"), ("check", "tiny", "--json")):
+        _, loaded = loaded_by(*words, cwd=project, **places)
+        heavy = {"typer", "rich", "urllib3", "uv", "asyncio", "pydantic", "cryptography", "tuf", "wherry.declare.environment"}
+        assert sorted(loaded & heavy) == []

@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wherry.check.folders import examine_environment, examine_root, is_environment, is_root
-from wherry.check.gpu import DeclaredGpu
-from wherry.check.images import choose_platforms, describe_stored, examine_archive, examine_image, lacks_layers
-from wherry.check.rules import RULES, leave_out, parse_ignored
-from wherry.check.silence import find_needless, silence_findings
-from wherry.check.size_gates import judge_sizes
-from wherry.check.wheel_file import examine_wheel
+from wherry.check.rules import RULES, parse_ignored
 from wherry.cli import check_report as report
-from wherry.cli.base_layers import bring_base_layers
-from wherry.cli.check_options import Html, MaxLayer, SizeBudget, Slim, Verbose, VerifyKey, read_settings
-from wherry.cli.check_target import Cuda, Dlls, read_target_dlls, read_target_gpu
+from wherry.cli.check_options import Html, MaxLayer, SizeBudget, Slim, Verbose, VerifyKey, parse_limits
+from wherry.cli.check_target import Cuda, Dlls, read_target_gpu
 from wherry.cli.epilog import render_examples
+from wherry.cli.examination import Examination, Wishes, examine_subject, is_project, tell_examination
 from wherry.cli.options import AsJson, PlainHttp, parse_platforms, platform_option
-from wherry.cli.talk import print_json, say, show_progress
-from wherry.errors import CheckError, FormatError, StoreError, UsageError, WherryError
-from wherry.model.check_settings import Silence, SizeLimits
-from wherry.model.lock import Lock
+from wherry.cli.talk import print_json, say
+from wherry.errors import CheckError, UsageError
 from wherry.model.platform import Platform
-from wherry.model.progress import Progress
-from wherry.model.reference import Reference
-from wherry.model.report import Finding, Report, Severity
-from wherry.store.disk import DiskStore
-from wherry.store.host import read_host_platform
-from wherry.store.images import read_images
-from wherry.store.places import cache_path, store_path
+from wherry.model.report import Severity
 
 if TYPE_CHECKING:
-    from wherry.sources.registries import RegistryAccess
+    pass
 
 EXAMPLES = render_examples(
     ("wherry check", "this project's image"),
@@ -97,89 +80,62 @@ def check_subject(
     if explain is not None:
         _explain(explain, as_json)
         return
+    others = bool(files or fix or size_budget or max_layer or slim or html)
+    platforms = parse_platforms(platform)
     if host:
-        if rebuild or files or fix or strict or ignore or size_budget or max_layer or slim or html or verify_key:
-            raise UsageError("it looks at this machine alone", where="--host", hint="--files, --fix and others without it")
+        _refuse(others or rebuild or strict or bool(ignore or verify_key), "--host", "it looks at this machine alone")
         _check_host(Path(subject or "."), offline=offline, plain_http=plain_http, as_json=as_json)
-        return
-    if rebuild:
-        if files or fix or strict or ignore or size_budget or max_layer or slim or html:
-            raise UsageError("it compares digests and nothing else", where="--rebuild", hint="--files, --fix and others without it")
-        _rebuild(subject, parse_platforms(platform), offline=offline, plain_http=plain_http, as_json=as_json)
-        return
-    if verify_key:
-        if files or fix or size_budget or max_layer or slim or html:
-            raise UsageError("it verifies signatures and nothing else", where="--verify-key", hint="--files and others without it")
-        _verify(subject, verify_key, parse_platforms(platform), strict=strict, plain_http=plain_http, as_json=as_json)
-        return
-    root, ignored = Path(subject or "."), parse_ignored(ignore or ())
-    if fix and (not root.is_dir() or is_environment(root) or is_root(root)):
-        raise UsageError("only a project can be mended", where="--fix", hint="its folder, or no SUBJECT at all")
-    settings = read_settings(root, size_budget, max_layer)
-    measured = slim or html is not None or settings.limits != SizeLimits()
-    with show_progress() as progress:
-        wishes = _Wishes(
-            platforms=parse_platforms(platform),
+    elif rebuild:
+        _refuse(others or strict or bool(ignore), "--rebuild", "it compares digests and nothing else")
+        _rebuild(subject, platforms, offline=offline, plain_http=plain_http, as_json=as_json)
+    elif verify_key:
+        _refuse(others, "--verify-key", "it verifies signatures and nothing else")
+        _verify(subject, verify_key, platforms, strict=strict, plain_http=plain_http, as_json=as_json)
+    else:
+        if fix and not is_project(subject):
+            raise UsageError("only a project can be mended", where="--fix", hint="its folder, or no SUBJECT at all")
+        wishes = Wishes(
+            platforms=platforms,
             plain_http=plain_http,
+            offline=offline,
             files=files,
-            measured=measured,
+            sizes=html is not None,
+            slim=slim,
+            limits=parse_limits(size_budget, max_layer),
+            ignored=parse_ignored(ignore or ()),
             gpu=read_target_gpu(cuda),
             dlls=tuple(dlls or ()),
-            progress=progress,
         )
-        reports = tuple(judge_sizes(one, settings.limits, slim=slim) for one in _examine(subject, wishes))
-    reports = tuple(silence_findings(leave_out(one, ignored), settings.silences) for one in reports)
-    reports = tuple(_find_remedies(one, offline=offline) for one in reports)
-    needless = find_needless(reports, settings.silences)
-    _tell(reports, needless, as_json=as_json, slim=slim, verbose=verbose)
-    if html is not None:
-        # Only here: it takes a while to import, and most checks are read in a terminal.
-        from wherry.cli.check_html import write_report_page
-
-        write_report_page(html, reports, settings.limits)
-        say(f"wrote {html}")
-    if not _is_well(root, reports, strict=strict, fix=fix):
-        raise typer.Exit(CheckError.exit_code)
+        found = examine_subject(subject, wishes)
+        tell_examination(found, as_json=as_json, slim=slim, verbose=verbose)
+        if html is not None:
+            _write_page(html, found)
+        if not _is_well(Path(subject or "."), found, strict=strict, fix=fix):
+            raise typer.Exit(CheckError.exit_code)
 
 
-def _tell(reports: Sequence[Report], needless: Sequence[Silence], *, as_json: bool, slim: bool, verbose: bool) -> None:
-    for one in needless:
-        say(f"wherry.toml silences {one.rule}{f' in {one.where}' if one.where else ''}, and there is no such finding")
-    if as_json:
-        print_json(report.render_reports(reports, needless))
-    else:
-        report.print_reports(reports, slim=slim, verbose=verbose)
+def _refuse(others: bool, option: str, what: str) -> None:
+    """An option that does something else goes with none of those that say how to check."""
+    if others:
+        raise UsageError(what, where=option, hint="--files, --fix and others without it")
 
 
-def _is_well(root: Path, reports: Sequence[Report], *, strict: bool, fix: bool) -> bool:
+def _write_page(path: Path, found: Examination) -> None:
+    # Only here: it takes a while to import, and most checks are read in a terminal.
+    from wherry.cli.check_html import write_report_page
+
+    write_report_page(path, found.reports, found.limits)
+    say(f"wrote {path}")
+
+
+def _is_well(root: Path, found: Examination, *, strict: bool, fix: bool) -> bool:
     grave = (Severity.ERROR, Severity.WARNING) if strict else (Severity.ERROR,)
     if fix:
         # Only here: locking loads a resolver, and all that goes with it.
         from wherry.cli.check_fix import fix_project
 
-        return fix_project(root, reports, grave)
-    return not any(one.count(severity) for one in reports for severity in grave)
-
-
-def _find_remedies(one: Report, *, offline: bool) -> Report:
-    """Debian's index is asked only where it may help, and is no reason to fail."""
-    if not one.findings:
-        return one
-    # Only here: most images are well, and reading an archive loads an HTTP client.
-    from wherry.check.remedies import add_remedies, lacks_package, read_library_packages
-    from wherry.remedy_prices import has_prices, price_remedies, read_package_index
-
-    cache = cache_path(os.environ)
-    packages: Mapping[str, tuple[str, ...]] = {}
-    try:
-        if lacks_package(one):
-            packages = read_library_packages(one, os.environ, cache, offline=offline)
-        remedied = add_remedies(one, packages)
-        index = read_package_index(one, os.environ, cache, offline=offline) if has_prices(remedied, packages) else None
-        return price_remedies(remedied, packages, index) if index else remedied
-    except WherryError as error:
-        say(f"no remedies, or no prices, out of Debian's index: {error.what}")
-        return add_remedies(one, packages)
+        return fix_project(root, found.reports, grave)
+    return found.is_well(grave)
 
 
 def _check_host(root: Path, *, offline: bool, plain_http: bool, as_json: bool) -> None:
@@ -215,100 +171,3 @@ def _explain(rule: str, as_json: bool) -> None:
         print_json({"schema": report.CHECK_SCHEMA, "rule": rule, "text": RULES[rule]})
     else:
         print(f"{rule}: {RULES[rule]}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wishes:
-    platforms: tuple[Platform, ...]
-    plain_http: bool
-    files: bool
-    measured: bool
-    gpu: DeclaredGpu | None
-    dlls: tuple[str, ...]
-    progress: Progress
-
-
-def _examine(text: str | None, wishes: _Wishes) -> tuple[Report, ...]:
-    path = Path(text or ".")
-    if text is not None and path.is_file():
-        if path.suffix == ".whl":
-            return (examine_wheel(path, read_target_dlls(wishes.dlls, wishes.progress, plain_http=wishes.plain_http)),)
-        cache = cache_path(os.environ)
-        return examine_archive(
-            path, wishes.platforms, cache, wishes.progress, files=wishes.files, measured=wishes.measured, gpu=wishes.gpu
-        )
-    if text is not None and path.is_dir():
-        if is_environment(path):
-            return (examine_environment(path, files=wishes.files, measured=wishes.measured),)
-        if is_root(path):
-            return (examine_root(path, files=wishes.files, measured=wishes.measured),)
-    lock = None
-    if path.is_dir():
-        # Only here, as below: reading a declaration, and an HTTP client, take longer to import than a known image to check.
-        from wherry.declare.project import read_declaration
-        from wherry.lock.storage import read_lock
-
-        declared = read_declaration(path, os.environ)
-        text, lock = declared.name, read_lock(path)
-        wishes = replace(wishes, gpu=wishes.gpu or DeclaredGpu(cuda=declared.cuda))
-    assert text is not None  # noqa: S101 - without an argument it is this folder
-    return _examine_image(text, wishes, lock)
-
-
-def _examine_image(text: str, wishes: _Wishes, lock: Lock | None) -> tuple[Report, ...]:
-    """From the store; what it does not know and has a registry's host in its name, from there."""
-    store, cache = DiskStore(store_path(os.environ)), cache_path(os.environ)
-    try:
-        descriptor = store.resolve(text)
-    except StoreError:
-        from wherry.cli.pull import names_a_registry
-
-        if not names_a_registry(text):
-            raise
-        return _examine_remote(Reference.parse(text), wishes)
-    images = choose_platforms([(text, image) for image in read_images(store, descriptor)], wishes.platforms, text)
-    bring_base_layers(store, [image for _, image in images if wishes.files or lacks_layers(store, image, cache)])
-    locked = {each.platform: each for each in lock.platforms} if lock else {}
-    return tuple(
-        examine_image(
-            describe_stored(store, image, name),
-            cache,
-            wishes.progress,
-            files=wishes.files,
-            locked=locked.get(image.platform),
-            measured=wishes.measured,
-            gpu=wishes.gpu,
-        )
-        for name, image in images
-    )
-
-
-def _examine_remote(reference: Reference, wishes: _Wishes) -> tuple[Report, ...]:
-    from wherry.check.remote import describe_remote
-    from wherry.sources.registries import access_registries
-
-    say(f"reading {reference}")
-    cache = cache_path(os.environ)
-    access = access_registries(os.environ, cache=cache, plain_http=wishes.plain_http)
-    try:
-        subjects = [describe_remote(access, reference, each) for each in wishes.platforms or (read_host_platform(),)]
-        reports = tuple(
-            examine_image(subject, cache, wishes.progress, files=wishes.files, measured=wishes.measured, gpu=wishes.gpu)
-            for subject in subjects
-        )
-        return tuple(replace(one, findings=(*one.findings, *_note_signatures(access, reference))) for one in reports)
-    finally:
-        access.close()
-
-
-def _note_signatures(access: RegistryAccess, reference: Reference) -> tuple[Finding, ...]:
-    """That there are signatures, which a check without a key does not look at."""
-    from wherry.check.signatures import note_unverified
-    from wherry.sources.attached_signatures import count_attachments
-
-    try:
-        count = count_attachments(access, reference)
-    except FormatError as error:
-        say(f"what lies beside the image as signatures cannot be read: {error.what}")
-        return ()
-    return (note_unverified(count),) if count else ()

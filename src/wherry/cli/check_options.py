@@ -1,4 +1,4 @@
-"""The options of `wherry check` that say how large an image may be and how its report is told, and what they mean together."""
+"""The options of `wherry check` that say how large an image may be and how its report is told."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from typing import Annotated
 
 import typer
 
-from wherry.check.folders import is_environment, is_root
-from wherry.check.silence import refuse_unknown
 from wherry.errors import UsageError
 from wherry.formats.tariff import parse_size
-from wherry.model.check_settings import CheckSettings, SizeLimits
+from wherry.model.check_settings import SizeLimits
 
 SizeBudget = Annotated[
     str | None, typer.Option("--size-budget", metavar="SIZE", help="An error if all layers, as stored, weigh more: 300MB.")
@@ -26,20 +24,8 @@ Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also show what wherry.toml silences, with the reasons.")]
 
 
-def read_settings(root: Path | None, size_budget: str | None, max_layer: str | None) -> CheckSettings:
-    """What the project at `root` says, None for no project; the command line's limits win."""
-    settings = CheckSettings()
-    if root is not None and root.is_dir() and not is_environment(root) and not is_root(root):
-        # Only here: what is no project has no settings.
-        from wherry.declare.check_settings import read_check_settings
-
-        settings = read_check_settings(root)
-        refuse_unknown(settings.silences)
-    limits = SizeLimits(
-        budget=_parse_size(size_budget, "--size-budget") or settings.limits.budget,
-        layer=_parse_size(max_layer, "--max-layer") or settings.limits.layer,
-    )
-    return CheckSettings(limits=limits, silences=settings.silences)
+def parse_limits(size_budget: str | None, max_layer: str | None) -> SizeLimits:
+    return SizeLimits(budget=_parse_size(size_budget, "--size-budget"), layer=_parse_size(max_layer, "--max-layer"))
 
 
 def _parse_size(text: str | None, option: str) -> int | None:

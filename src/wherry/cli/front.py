@@ -1,7 +1,7 @@
 """The entry point: small, so that what is asked most often is answered before anything heavy is imported.
 
-A rebuild of a known project goes straight to `wherry.rebuild`, a job without options to where it is begun; everything else to
-the command line proper. Errors of ours become two lines and an exit code here, and nowhere else.
+A rebuild of a known project goes straight to `wherry.rebuild`, a job or a check without options to what does it; everything else
+to the command line proper. Errors of ours become two lines and an exit code here, and nowhere else.
 """
 
 from __future__ import annotations
@@ -49,6 +49,12 @@ def _run(arguments: list[str]) -> int:
         from wherry.cli.quick_job import run_quickly
 
         code = run_quickly(arguments[1:])
+        if code is not None:
+            return code
+    if arguments[:1] == ["check"]:
+        from wherry.cli.quick_check import check_quickly
+
+        code = check_quickly(arguments[1:])
         if code is not None:
             return code
     from wherry.cli.app import app, usage_error
