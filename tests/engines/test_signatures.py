@@ -89,14 +89,19 @@ def pair(request: pytest.FixtureRequest) -> Pair:
 
 def copy_trusted(quay: Quay, reference: Reference, public: Path) -> subprocess.CompletedProcess[str]:
     """skopeo takes the image if its policy allows it: signed by this key, found under cosign's tags."""
+    rule = {"type": "sigstoreSigned", "keyPath": str(public), "signedIdentity": {"type": "matchRepository"}}
+    places = set_policy(quay, rule)
+    target = f"dir:{quay.folder}/{reference.repository.replace('/', '-')}"
+    return quay.run("skopeo", *places, "copy", "--src-tls-verify=false", "--override-arch=arm64", f"docker://{reference}", target)
+
+
+def set_policy(quay: Quay, rule: dict[str, object]) -> tuple[str, ...]:
+    """skopeo's options for a policy of one rule, and for signatures under tags."""
     lookaside, policy = quay.folder / "registries.d", quay.folder / "policy.json"
     lookaside.mkdir(exist_ok=True)
     (lookaside / "here.yaml").write_text(f"docker:\n  {quay.host}:\n    use-sigstore-attachments: true\n")
-    rule = {"type": "sigstoreSigned", "keyPath": str(public), "signedIdentity": {"type": "matchRepository"}}
     policy.write_text(json.dumps({"default": [{"type": "reject"}], "transports": {"docker": {quay.host: [rule]}}}))
-    places = ["--policy", str(policy), "--registries.d", str(lookaside)]
-    target = f"dir:{quay.folder}/{reference.repository.replace('/', '-')}"
-    return quay.run("skopeo", *places, "copy", "--src-tls-verify=false", "--override-arch=arm64", f"docker://{reference}", target)
+    return "--policy", str(policy), "--registries.d", str(lookaside)
 
 
 def digests_of(reference: Reference, images: list[Descriptor]) -> list[Reference]:
@@ -159,6 +164,24 @@ def test_what_cosign_signed_is_verified(quay: Quay) -> None:
     assert verdict.report.count(Severity.ERROR) == 0
     stranger = judge_signatures(read_signed(quay.access, reference), {"stranger": make_pair().key.public})
     assert (stranger.verified, stranger.report.count(Severity.ERROR)) == ((), 1)
+
+
+def test_what_skopeo_signed_is_verified(quay: Quay) -> None:
+    """containers/image writes a tag into its payload, and more members than cosign."""
+    reference, images = quay.push("before")
+    made = quay.run("cosign", "generate-key-pair", "--output-key-prefix", "skopeo")
+    assert made.returncode == 0, made.stderr
+    (quay.folder / "passphrase").write_text(PASSWORD)
+    signed = replace(reference, repository="signed/after")
+    places, key = set_policy(quay, {"type": "insecureAcceptAnything"}), quay.folder / "skopeo.key"
+    options = ("--sign-by-sigstore-private-key", key, "--sign-passphrase-file", quay.folder / "passphrase", "--all")
+    plain = ("--src-tls-verify=false", "--dest-tls-verify=false")
+    done = quay.run("skopeo", *places, "copy", *plain, *options, f"docker://{reference}", f"docker://{signed}")
+    assert done.returncode == 0, done.stderr
+    public = parse_public_key((quay.folder / "skopeo.pub").read_bytes(), "skopeo.pub")
+    verdict = judge_signatures(read_signed(quay.access, signed), {"skopeo": public})
+    assert {one.manifest.digest for one in verdict.verified} == {image.digest for image in images}
+    assert verdict.report.findings == ()
 
 
 def test_one_key_for_both(quay: Quay) -> None:
