@@ -18,14 +18,16 @@ from bench.harness import NotMeasured, Run, run_process, tell
 from bench.planted import find_defects
 from bench.rebuild import measure_rebuild
 from bench.results import Figure, Results, Target, figure, not_run, print_case
+from bench.stranger import measure_stranger
 from bench.workshop import install_wherry
 
-CASES = ("scan-first", "scan-again", "fifteen-wheels", "broken-wheels", "planted", "rebuild-offline")
+CASES = ("scan-first", "scan-again", "fifteen-wheels", "broken-wheels", "planted", "stranger", "rebuild-offline")
 TITLES = {
     "scan-first": "600 ELF files of numpy, scipy, pandas and scikit-learn over Debian: the layers are read",
     "scan-again": "the same image again: what is known of the layers is in the cache",
     "fifteen-wheels": "every compiled module of fifteen popular distributions, imported in the container",
     "planted": "defects of as many kinds, one at a time in a small root that is well otherwise",
+    "stranger": "an image that buildah and pip made of Debian's packages, with four defects in it",
     "rebuild-offline": "an image of two platforms built again from its registry alone, in a network that has nothing else",
     "broken-wheels": "the same where the base lacks what they need: opencv-python",
 }
@@ -34,6 +36,7 @@ TARGETS = {
     "scan-again": (Target(metric="seconds", limit=0.3),),
     "fifteen-wheels": (Target(metric="false_errors", limit=0), Target(metric="missed_errors", limit=0)),
     "planted": (Target(metric="missed", limit=0), Target(metric="other_errors", limit=0)),
+    "stranger": (Target(metric="missed", limit=0), Target(metric="other_errors", limit=0)),
     "rebuild-offline": (Target(metric="not_equal", limit=0),),
     "broken-wheels": (Target(metric="false_errors", limit=0), Target(metric="missed_errors", limit=0)),
 }
@@ -77,6 +80,8 @@ class _Bench:
     def measure(self, case: str) -> Iterator[Figure]:
         if case == "planted":
             yield from _measure_planted(case)
+        elif case == "stranger":
+            yield from measure_stranger(case, self._wherry, self._work, self._env)
         elif case == "rebuild-offline":
             yield from measure_rebuild(case, self._wherry, self._work)
         elif case.startswith("scan-"):

@@ -28,7 +28,7 @@ class Price:
 
     def __str__(self) -> str:
         count = "1 package" if self.packages == 1 else f"{self.packages} packages"
-        return f"{count}, {self.fetched / 1e6:,.1f} MB to fetch, {self.unpacked / 1e6:,.0f} MB unpacked"
+        return f"{count}, {self.fetched / 1e6:,.1f} MB to fetch, {self.unpacked / 1e6:,.1f} MB unpacked"
 
 
 def has_prices(report: Report, known: Mapping[str, tuple[str, ...]]) -> bool:

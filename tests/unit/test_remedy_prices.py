@@ -41,13 +41,13 @@ def remedy(index: PackageIndex, fix: Fix | None, *packages: str) -> str:
 
 
 def test_what_comes_along_is_counted_without_what_is_there(index: PackageIndex) -> None:
-    assert remedy(index, BY_DEBIAN, "libc6") == "do this (2 packages, 0.0 MB to fetch, 206 MB unpacked)"
-    assert remedy(index, BY_DEBIAN, "libc6", "mesa") == "do this (1 package, 0.0 MB to fetch, 1 MB unpacked)"
+    assert remedy(index, BY_DEBIAN, "libc6") == "do this (2 packages, 0.0 MB to fetch, 205.8 MB unpacked)"
+    assert remedy(index, BY_DEBIAN, "libc6", "mesa") == "do this (1 package, 0.0 MB to fetch, 1.0 MB unpacked)"
 
 
 def test_the_leaner_choice_is_told_with_what_it_saves(index: PackageIndex) -> None:
     said = remedy(index, BY_A_WHEEL, "libc6")
-    assert said == "do this; Debian's libgl1 in its place brings 2 packages, 0.0 MB to fetch, 206 MB unpacked"
+    assert said == "do this; Debian's libgl1 in its place brings 2 packages, 0.0 MB to fetch, 205.8 MB unpacked"
 
 
 def test_what_has_no_price(index: PackageIndex) -> None:

@@ -95,7 +95,8 @@ def describe_archive(path: Path, platforms: Sequence[Platform]) -> Iterator[tupl
                 names = load_archive(store, file, where=str(path))
         except OSError as error:
             raise StoreError(f"cannot be read: {error.strerror}", where=str(path), hint="an archive, or a wheel") from error
-        found = [(name, image) for name in names for image in read_images(store, store.resolve(name))]
+        first = {store.resolve(name).digest: name for name in reversed(names)}  # an image that has two names is told once
+        found = [(name, image) for name in first.values() for image in read_images(store, store.resolve(name))]
         chosen = choose_platforms(found, platforms, str(path))
         yield tuple(describe_stored(store, image, name) for name, image in chosen)
 
