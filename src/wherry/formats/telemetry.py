@@ -17,6 +17,7 @@ from wherry.model.telemetry import TELEMETRY_VERSION, Message, Record
 MAX_MESSAGE = 4 << 20
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LONGEST_ID = 200
+_MOST = 1 << 53
 _LATEST = 253402300799.0  # the end of the year 9999
 
 
@@ -52,7 +53,7 @@ def parse_message(data: bytes) -> Message:
     if not is_device_name(device) or not isinstance(records, list):
         raise FormatError("a message without device or records")
     del value["version"]
-    counts = {str(name): count for name, count in value.items() if isinstance(count, int) and not isinstance(count, bool)}
+    counts = {name: count for name, count in value.items() if type(count) is int and 0 <= count < _MOST}
     return Message(device=device, records=tuple(map(_parse_record, records)), counts=counts)
 
 
@@ -63,7 +64,10 @@ def is_device_name(name: object) -> bool:
 
 def _load(data: bytes) -> Any:
     try:
-        return json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
+        value = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
+        if b"\\ud" in data.lower():  # half of a pair of surrogates is no text that could be stored anywhere
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return value
     except (ValueError, RecursionError) as error:
         raise FormatError(f"not JSON: {str(error)[:100]}") from None
 
@@ -80,6 +84,6 @@ def _parse_record(value: Any) -> Record:
         raise FormatError("a record without an id")
     if isinstance(time, bool) or not isinstance(time, int | float) or not math.isfinite(time) or not 0 <= time <= _LATEST:
         raise FormatError(f"record {name}: no time")
-    if isinstance(count, bool) or not isinstance(count, int) or not 0 < count < 1 << 53:
+    if isinstance(count, bool) or not isinstance(count, int) or not 0 < count < _MOST:
         raise FormatError(f"record {name}: no count")
     return Record(id=name, topic=topic, time=float(time), reading=value.get("reading"), result=value.get("result"), count=count)

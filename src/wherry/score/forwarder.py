@@ -16,12 +16,12 @@ from paho.mqtt.client import Client
 
 from wherry.errors import StoreError
 from wherry.formats.telemetry import render_message
-from wherry.score.outbox import DROPPED, Outbox, Waiting
+from wherry.score.outbox import DROPPED, FAILED, REFUSED, Outbox, Waiting
 
 _UNDER_WAY = 4
 _RECORDS, _BYTES = 200, 60_000  # of a message
 _LOOK = 1.0  # seconds between two looks at windows that may be over
-_TOLD = (DROPPED, "refused", "failed")  # counts that a message has
+_TOLD = (DROPPED, REFUSED, FAILED)  # counts that a message has
 
 
 class Forwarder:

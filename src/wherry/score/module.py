@@ -27,7 +27,7 @@ from wherry.model.scoring import DATA, DEVICE, MqttModule
 from wherry.model.telemetry import Record
 from wherry.score.connection import make_client, resolve_reference, say_connections
 from wherry.score.forwarder import Forwarder
-from wherry.score.outbox import Outbox
+from wherry.score.outbox import FAILED, REFUSED, Outbox
 from wherry.score.script import Failure, Outcome, Refusal
 from wherry.score.worker import Worker
 
@@ -63,10 +63,12 @@ class ReadingsModule:
         self._forwarder = Forwarder(self._outbox, sender, topic, self._device)
         self._worker: Worker | None = None
         self._ended = threading.Event()
+        self._listening = threading.Event()
 
     def open(self, worker: Worker) -> None:
         self._worker = worker
         self._reader.on_connect = self._subscribe
+        self._reader.on_subscribe = lambda *_: self._listening.set()
         self._reader.on_message = self._submit
         self._forwarder.start()
         self._reader.loop_start()
@@ -81,9 +83,11 @@ class ReadingsModule:
         self._outbox.close()
 
     def tell(self) -> Mapping[str, Any]:
-        return {"telemetry": {**self._outbox.counts(), "waiting": self._outbox.waits()}}
+        waiting = {"waiting": self._outbox.waits(), "listening": self._listening.is_set()}
+        return {"telemetry": {**self._outbox.counts(), **waiting}}
 
     def _subscribe(self, client: Client, *_: Any) -> None:
+        self._listening.clear()
         client.subscribe(self._settings.readings, qos=1)
 
     def _submit(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
@@ -114,7 +118,7 @@ class ReadingsModule:
         for came, outcome in outcomes:
             if isinstance(outcome, Refusal | Failure):
                 with suppress(StoreError):
-                    self._outbox.count("refused" if isinstance(outcome, Refusal) else "failed")
+                    self._outbox.count(REFUSED if isinstance(outcome, Refusal) else FAILED)
                 continue
             record = make_record(self._settings, came.message.topic, bytes(came.message.payload), json.loads(outcome), came.arrived)
             yield record, self._find_rule(record.topic)

@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS names (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 # Names of counts: records that came, that were confirmed, that were lost, and that were left away; and bytes.
 CAME, SENT, SENT_BYTES, DROPPED, REDUCED, SAVED = "came", "sent", "sent_bytes", "dropped", "reduced", "saved_bytes"
+REFUSED, FAILED = "refused", "failed"  # readings that the script did not take, and those that have no score
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,11 @@ class Outbox:
 
     def _take(self, record: Record, number: int | None, now: float) -> None:
         named = record if record.id else replace(record, id=self._next_id())
-        body = render_record(named)
+        try:
+            body = render_record(named)
+        except (ValueError, TypeError):  # half a pair of surrogates, say; nothing would take it
+            self._count({FAILED: 1})
+            return
         self._count({CAME: 1})
         shown = {"reading": named.reading, "result": named.result}
         rule = self._rules[number] if number is not None else None

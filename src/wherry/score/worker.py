@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -64,9 +65,11 @@ class Worker:
                 continue
             outcomes = self._script.score([asked.body for asked in batch])
             for sink in {id(asked.sink): asked.sink for asked in batch}.values():
-                sink.deliver(
-                    [(asked.ticket, outcome) for asked, outcome in zip(batch, outcomes, strict=True) if asked.sink is sink]
-                )
+                told = [(asked.ticket, outcome) for asked, outcome in zip(batch, outcomes, strict=True) if asked.sink is sink]
+                try:
+                    sink.deliver(told)
+                except Exception:  # noqa: BLE001 - what goes wrong with who asked ends nothing for others
+                    traceback.print_exc()
 
     def _gather(self) -> tuple[list[_Asked], bool]:
         """The next batch; False with the last one."""

@@ -1,0 +1,1 @@
+"""Takes what scoring services send and lays it out for the next training."""
