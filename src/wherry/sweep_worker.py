@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _work(asked: argparse.Namespace, env: Mapping[str, str], stop: StopSign) -> int:
-    state = SweepState(open_objects(asked.state, env), asked.sweep)
+    state = SweepState(open_objects(asked.state, env, _say), asked.sweep)
     spec = state.read_spec()
     host, number = read_host_name(), int(env.get("WHERRY_TASK", "0"))
     with tempfile.TemporaryDirectory(prefix="wherry-sweep-") as scratch:
@@ -88,6 +88,10 @@ def prove_environment(prefix: Path, spec: SweepSpec) -> None:
     found = [one for one in examine_environment(prefix, files=True).findings if one.rule in _FALSE]
     if found:
         raise JobError(f"the environment is not what its lock says: {found[0].what}", where=str(prefix), hint="wherry env create")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from wherry.run.sweep_state import SweepState, list_sweeps
 from wherry.run.sweep_status import StatusReader, SweepStatus
 from wherry.run.sweep_watch import StopSign
 from wherry.store.host import read_host_name
+from wherry.store.objects import ObjectStore
 from wherry.store.objects_open import open_objects
 from wherry.store.places import sweeps_path
 from wherry.store.posix import explain_os_errors, write_atomically
@@ -91,7 +92,7 @@ class Sweeps:
             lock=record.lock,
             python=record.python,
         )
-        state = SweepState(open_objects(wish.state, self._env), spec.id)
+        state = SweepState(self._open(wish.state), spec.id)
         if not state.create(spec):
             raise JobError(f"there is a sweep {spec.id} already", where=wish.state)
         self._remember(spec.id, state.store.url)
@@ -105,7 +106,7 @@ class Sweeps:
 
     def find(self, text: str | None, state: str | None = None) -> SweepState:
         """The sweep whose ID is `text` or alone begins so; None: the one that this machine began last."""
-        known = self._list_known() if state is None else dict.fromkeys(list_sweeps(open_objects(state, self._env)), state)
+        known = self._list_known() if state is None else dict.fromkeys(list_sweeps(self._open(state)), state)
         names = [name for name in known if text is None or name.startswith(text)]
         if text is None and names:
             names = names[-1:]
@@ -116,12 +117,12 @@ class Sweeps:
             raise UsageError(what, hint="wherry sweep ls, or --state ADDRESS")
         if len(names) > 1:
             raise UsageError(f"{text} is the beginning of {len(names)} sweeps: {', '.join(sorted(names)[:5])}", hint="more of it")
-        return SweepState(open_objects(known[names[0]], self._env), names[0])
+        return SweepState(self._open(known[names[0]]), names[0])
 
     def list(self, state: str | None) -> tuple[tuple[str, str], ...]:
         """IDs and addresses: of the sweeps of a store, or of those begun here, the youngest first."""
         if state is not None:
-            return tuple((name, state) for name in list_sweeps(open_objects(state, self._env)))
+            return tuple((name, state) for name in list_sweeps(self._open(state)))
         return tuple(reversed(self._list_known().items()))
 
     def read_status(self, state: SweepState) -> SweepStatus:
@@ -168,6 +169,9 @@ class Sweeps:
             env={},
             keep=keep,
         )
+
+    def _open(self, address: str) -> ObjectStore:
+        return open_objects(address, self._env, self._say)
 
     def _owner(self) -> str:
         try:

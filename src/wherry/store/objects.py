@@ -68,8 +68,12 @@ class ObjectStore(Protocol):
         """Put an object in place of this version; False where it is another or none."""
         ...
 
-    def list(self, prefix: str, after: str = "") -> Iterator[tuple[Listed, ...]]:
-        """Pages of objects below `prefix`, which is empty or ends in ``/``, that come after `after`, in order of their bytes."""
+    def list(self, prefix: str) -> Iterator[tuple[Listed, ...]]:
+        """Pages of objects below `prefix`, which is empty or ends in ``/``, in the order of their keys' bytes."""
+        ...
+
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        """What stands between `prefix` and the next ``/`` of keys, each once."""
         ...
 
     def delete(self, key: str) -> None:

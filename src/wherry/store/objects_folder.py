@@ -93,11 +93,19 @@ class FolderObjects:
                 write_atomically(path, data)
                 return True
 
-    def list(self, prefix: str, after: str = "") -> Iterator[tuple[Listed, ...]]:
+    def list(self, prefix: str) -> Iterator[tuple[Listed, ...]]:
         with explain_os_errors(self._root):
-            found = _walk(str(self._root), prefix, after)
+            found = _walk(str(self._root), prefix)
             while page := tuple(islice(found, PAGE)):
                 yield page
+
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        place = self._root / prefix
+        with explain_os_errors(place):
+            try:
+                return tuple(sorted(path.name for path in place.iterdir() if path.is_dir() and path.name[0] != "."))
+            except (FileNotFoundError, NotADirectoryError):
+                return ()
 
     def delete(self, key: str) -> None:
         path = self.place(key)
@@ -119,7 +127,7 @@ class FolderObjects:
             sync_folder(made.parent)
 
 
-def _walk(root: str, folder: str, after: str) -> Iterator[Listed]:
+def _walk(root: str, folder: str) -> Iterator[Listed]:
     """Files below a folder, in the order of their keys: a folder stands where its name with a slash would."""
     try:
         with os.scandir(f"{root}/{folder}") as entries:
@@ -127,10 +135,8 @@ def _walk(root: str, folder: str, after: str) -> Iterator[Listed]:
     except (FileNotFoundError, NotADirectoryError):
         return
     for name, entry in named:
-        key = folder + name
-        if key.endswith("/"):
-            if key[:-1] + "0" > after:  # "0" is what comes after "/"
-                yield from _walk(root, key, after)
-        elif key > after:
+        if name.endswith("/"):
+            yield from _walk(root, folder + name)
+        else:
             with suppress(FileNotFoundError):  # gone meanwhile
-                yield Listed(key, entry.stat().st_size)
+                yield Listed(folder + name, entry.stat().st_size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,14 +55,18 @@ class MemoryObjects:
             self._objects[key] = data
             return True
 
-    def list(self, prefix: str, after: str = "") -> Iterator[tuple[Listed, ...]]:
+    def list(self, prefix: str) -> Iterator[tuple[Listed, ...]]:
         with self._lock:
             keys = sorted(self._objects)
-        first = max(bisect_left(keys, prefix), bisect_right(keys, after) if after else 0)
-        last = bisect_left(keys, prefix + "\U0010ffff") if prefix else len(keys)
+        first, last = bisect_left(keys, prefix), bisect_left(keys, prefix + "\U0010ffff")
         for start in range(first, last, PAGE):
             page = keys[start : min(start + PAGE, last)]
             yield tuple(Listed(key, len(self._objects.get(key, b""))) for key in page)
+
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        with self._lock:
+            below = [key[len(prefix) :] for key in self._objects if key.startswith(prefix)]
+        return tuple(sorted({key.partition("/")[0] for key in below if "/" in key}))
 
     def delete(self, key: str) -> None:
         with self._lock:

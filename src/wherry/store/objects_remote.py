@@ -1,0 +1,125 @@
+"""Objects in S3, Azure Blob or Google's store, by obstore (extra `sweep`).
+
+Credentials and endpoints are found by obstore where each cloud's own tools look: variables (``AWS_…``, ``AZURE_…``, ``GOOGLE_…``),
+files, the machine's or workload's identity. None is ever in an address. Nothing is tried again here (`objects_patient.py` does).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from wherry.errors import StoreError, TransferError, UsageError
+from wherry.store.objects import PAGE, Held, Listed, check_key
+
+_ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT", "GOOGLE_BASE_URL")
+_LOOPBACK = re.compile(r"http://(?:127\.0\.0\.1|localhost|\[::1\])(?:[:/].*)?")
+_QUERY = re.compile(r"\?[^\s\"']*")
+_LONGEST = 300
+
+
+class RemoteObjects:
+    """An `ObjectStore` in a bucket or container; what stands after it in the address comes before each key."""
+
+    def __init__(self, address: str, env: Mapping[str, str]) -> None:
+        self.url = address.rstrip("/")
+        self._obstore, self._exceptions = _load()
+        self._missing = (self._exceptions.NotFoundError, FileNotFoundError)  # it raises both
+        plain = any(_LOOPBACK.fullmatch(env.get(name, "")) for name in _ENDPOINTS)
+        client = {"connect_timeout": "10s", "timeout": "120s", "allow_http": plain}
+        with self._explained(""):
+            self._store = self._obstore.store.from_url(self.url, client_options=client, retry_config={"max_retries": 0})
+
+    def get(self, key: str) -> Held | None:
+        with self._explained(check_key(key)):
+            try:
+                found = self._obstore.get(self._store, key)
+            except self._missing:
+                return None
+            return Held(bytes(found.bytes()), str(found.meta["e_tag"]))
+
+    def size(self, key: str) -> int | None:
+        with self._explained(check_key(key)):
+            try:
+                return int(self._obstore.head(self._store, key)["size"])
+            except self._missing:
+                return None
+
+    def read(self, key: str, offset: int, length: int) -> bytes:
+        with self._explained(check_key(key)):
+            return bytes(self._obstore.get_range(self._store, key, start=offset, length=length))
+
+    def put(self, key: str, source: bytes | Path) -> None:
+        with self._explained(check_key(key)):
+            self._obstore.put(self._store, key, source, max_concurrency=4)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        with self._explained(check_key(key)):
+            try:
+                self._obstore.put(self._store, key, data, mode="create")
+            except (self._exceptions.AlreadyExistsError, self._exceptions.PreconditionError):
+                if self.size(key) is None:  # S3 answers 409 to those that come at once, also when none of them succeeds
+                    raise TransferError("others put it at once", where=key) from None
+                return False
+            return True
+
+    def put_if_match(self, key: str, data: bytes, version: str) -> bool:
+        with self._explained(check_key(key)):
+            try:
+                self._obstore.put(self._store, key, data, mode={"e_tag": version})
+            except (self._exceptions.PreconditionError, self._exceptions.AlreadyExistsError, *self._missing):
+                return False
+            return True
+
+    def list(self, prefix: str) -> Iterator[tuple[Listed, ...]]:
+        with self._explained(prefix):
+            for page in self._obstore.list(self._store, prefix or None, chunk_size=PAGE):
+                yield tuple(Listed(one["path"], one["size"]) for one in page)
+
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        with self._explained(prefix):
+            found = self._obstore.list_with_delimiter(self._store, prefix or None)["common_prefixes"]
+        return tuple(sorted(path.rstrip("/").rpartition("/")[2] for path in found))
+
+    def delete(self, key: str) -> None:
+        with self._explained(check_key(key)):
+            try:
+                self._obstore.delete(self._store, key)
+            except self._missing:
+                return
+
+    @contextmanager
+    def _explained(self, key: str) -> Iterator[None]:
+        """Errors of obstore's as ours. What they quote of addresses is cut at the query, which may be a signature."""
+        errors, where = self._exceptions, f"{self.url}/{key}".rstrip("/")
+        try:
+            yield
+        except self._missing as error:
+            raise StoreError(f"it is not there: {_shorten(error)}", where=where, hint="does the bucket exist?") from None
+        except (errors.PermissionDeniedError, errors.UnauthenticatedError) as error:
+            hint = "credentials as for the cloud's own tools: variables, a file, or the machine's identity"
+            raise StoreError(f"no access: {_shorten(error)}", where=where, hint=hint) from None
+        except (errors.InvalidPathError, errors.NotSupportedError, errors.UnknownConfigurationKeyError, ValueError) as error:
+            raise UsageError(_shorten(error), where=where) from None
+        except errors.BaseError as error:
+            raise TransferError(_shorten(error), where=where, hint="is the store reachable from here?") from None
+
+
+def _load() -> tuple[Any, Any]:
+    try:
+        import obstore
+        import obstore.exceptions
+        import obstore.store
+    except ImportError as error:
+        raise UsageError("object stores need obstore", hint="pip install 'wherry[sweep]'") from error
+    return obstore, obstore.exceptions
+
+
+def _shorten(error: Exception) -> str:
+    """The first lines of what it says, without the dump of its insides."""
+    text = " ".join(str(error).partition("\n\nDebug source")[0].split())
+    text = _QUERY.sub("?…", text)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
