@@ -36,7 +36,7 @@ from wherry.run.port import Backend, Prepared
 from wherry.run.provenance import Provenance, read_provenance
 from wherry.run.records import JobFilter, SqliteRecords
 from wherry.run.tasks import is_held
-from wherry.run.variables import METRICS, OUTPUTS
+from wherry.run.variables import METRICS, OUTPUTS, seed_variables
 from wherry.store.host import read_host_name, read_host_platform
 from wherry.store.places import jobs_path
 from wherry.store.posix import explain_os_errors, hold_lock
@@ -50,7 +50,10 @@ _DATA = "data"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobWish:
-    """A job to be begun. `passed` are the names in `env` whose values were taken from a shell: these are not recorded."""
+    """A job to be begun. `passed` are the names in `env` whose values were taken from a shell: these are not recorded.
+
+    `seed` None: that of the job that is done again, else a new one.
+    """
 
     root: Path
     name: str
@@ -60,6 +63,7 @@ class JobWish:
     env: tuple[tuple[str, str], ...] = ()
     passed: frozenset[str] = frozenset()
     again: JobRecord | None = None
+    seed: int | None = None
 
 
 class Jobs:
@@ -76,11 +80,12 @@ class Jobs:
         name = os.urandom(5).hex()
         backend = open_backend(lambda: self._settle_own(name))
         prepared = backend.up()
-        record = self._describe(name, wish, prepared, read_provenance(wish.root, self._env))
+        seed = _choose_seed(wish)
+        record = replace(self._describe(name, wish, prepared, read_provenance(wish.root, self._env)), seed=seed)
         if wish.again is not None:
             for difference in list_differences(wish.again, record):
                 self._say(f"not as in {wish.again.id}: {difference}")
-        job = replace(self.job_of(record), env=wish.env)
+        job = replace(self.job_of(record), env=tuple({**seed_variables(seed), **dict(wish.env)}.items()))
         folder = Path(job.folder)
         with explain_os_errors(folder):
             for part in (folder, folder / OUTPUTS, folder / METRICS):
@@ -208,6 +213,12 @@ class Jobs:
         )
 
 
+def _choose_seed(wish: JobWish) -> int:
+    former = wish.again.seed if wish.again else None
+    chosen = former if wish.seed is None else wish.seed
+    return int.from_bytes(os.urandom(4), "big") if chosen is None else chosen
+
+
 def _choose_data(wish: JobWish) -> tuple[DataFolder, ...]:
     if wish.target.data is not None:
         return wish.target.data
@@ -237,6 +248,7 @@ def list_differences(former: JobRecord, now: JobRecord) -> tuple[str, ...]:
         "lock": "the locked packages",
         "image": "the image",
         "python": "Python",
+        "seed": "the seed",
         "commit": "the commit",
         "dirty": "what differs from the commit",
         "platform": "the platform",
@@ -253,8 +265,9 @@ def list_differences(former: JobRecord, now: JobRecord) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _shorten(text: str | None) -> str:
-    return "none" if text is None else text[:19] if text.startswith("sha256:") else text
+def _shorten(value: str | int | None) -> str:
+    text = "none" if value is None else str(value)
+    return text[:19] if text.startswith("sha256:") else text
 
 
 def list_outputs(folder: Path) -> Iterable[Output]:

@@ -24,6 +24,7 @@ from wherry.model.platform import Platform
 from wherry.run.grammar import parse_env, parse_mount, parse_port
 from wherry.run.launch import choose_terminal, pick_runnable, run_image
 from wherry.run.shared_notebook import complete_notebook
+from wherry.run.variables import SEEDS
 from wherry.store.disk import DiskStore
 from wherry.store.host import read_host_platform
 from wherry.store.images import StoredImage
@@ -44,6 +45,7 @@ AGAIN = typer.Option("--again", metavar="ID", help="Do this job again; say what 
 CPUS = typer.Option("--cpus", metavar="N", help="Processors that a job may use.")
 MEMORY = typer.Option("--memory", metavar="SIZE", help="Memory that a job may use, such as 4GiB.")
 TIME = typer.Option("--time", metavar="LENGTH", help="Stop a job after this time, such as 1h30m.")
+SEED = typer.Option("--seed", metavar="N", min=0, max=SEEDS - 1, help="WHERRY_SEED and PYTHONHASHSEED of a job. [a new one]")
 PROJECT = typer.Option("--project", metavar="DIR", help="The project's folder.")
 VOLUME = typer.Option("-v", "--volume", metavar="HOST:CONTAINER[:ro]", help="Mount a folder, a file or a named volume.")
 PUBLISH = typer.Option("-p", "--publish", metavar="[HOST:]PORT", help="Publish a port.")
@@ -89,6 +91,7 @@ def run_command(
     cpus: Annotated[float | None, CPUS] = None,
     memory: Annotated[str | None, MEMORY] = None,
     time: Annotated[str | None, TIME] = None,
+    seed: Annotated[int | None, SEED] = None,
     read_only: Annotated[bool, READ_ONLY] = False,
     interactive: Annotated[bool, INTERACTIVE] = True,  # noqa: ARG001 - docker's flag, always so here
     tty: Annotated[bool, TTY] = False,
@@ -101,8 +104,9 @@ def run_command(
         others = {"-v": volume, "-p": publish, "-w": workdir, "-u": user, "--read-only": read_only, "-t": tty}
         refuse_options(others | {"--no-rm": not remove, "--image": image, "--platform": platform}, "a job has none of its own")
         limits = {"cpus": cpus, "memory": memory, "gpus": gpus, "time": time}
-        raise typer.Exit(begin_job(target, again, command or [], project, env or (), detach, network, limits))
+        raise typer.Exit(begin_job(target, again, command or [], project, env or (), detach, network, {**limits, "seed": seed}))
     refuse_options({"--cpus": cpus, "--memory": memory, "--time": time}, "only jobs have limits")
+    refuse_options({"--seed": seed is not None}, "only jobs have a seed")
     folder, surroundings = Path.cwd(), os.environ
     mounts = tuple(parse_mount(text, folder, surroundings) for text in volume or ())
     ports = tuple(parse_port(text) for text in publish or ())
@@ -154,12 +158,12 @@ def begin_job(
     env: Sequence[str],
     detach: bool,
     network: str | None,
-    limits: Mapping[str, Any],
+    more: Mapping[str, Any],
 ) -> int:
     """The command as a job; its exit code."""
     from wherry.cli.run_job import JobOptions, run_again, run_job  # records and backends, for jobs only
 
-    options = JobOptions(env=env, detach=detach, network=network, **limits)
+    options = JobOptions(env=env, detach=detach, network=network, **more)
     if target is not None:
         return run_job(target, tuple(command), project, options)
     if command:

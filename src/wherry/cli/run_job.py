@@ -43,6 +43,7 @@ class JobOptions:
     time: str | None = None
     network: str | None = None
     detach: bool = False
+    seed: int | None = None
 
 
 def run_job(target: Target, command: tuple[str, ...], project: Path, options: JobOptions) -> int:
@@ -87,6 +88,7 @@ def _wish(root: Path, target: Target, command: tuple[str, ...], options: JobOpti
         limits=_parse_limits(options),
         env=tuple({**dict(target.env), **dict(given)}.items()),
         passed=frozenset(text for text in options.env if "=" not in text),
+        seed=options.seed,
     )
 
 

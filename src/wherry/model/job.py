@@ -116,8 +116,8 @@ class JobRecord:
     """What is kept of a job, and enough to do it again.
 
     `lock` is the digest of the locked packages of `platform`; `dirty` that of all that differs from `commit`, None where nothing
-    does. `env` has what was set for this job alone: variables that were passed on from a shell are there by name (None).
-    Times are seconds since 1970.
+    does. `seed` is what random numbers were to begin with (`run.variables`); None in records of before. `env` has what was set for
+    this job alone: variables that were passed on from a shell are there by name (None). Times are seconds since 1970.
     """
 
     id: str
@@ -136,6 +136,7 @@ class JobRecord:
     lock: str | None = None
     image: str | None = None
     python: str | None = None
+    seed: int | None = None
     commit: str | None = None
     dirty: str | None = None
     again: str | None = None

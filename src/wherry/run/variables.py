@@ -6,6 +6,7 @@ from wherry.model.job import Job
 
 OUTPUTS = "outputs"
 METRICS = "metrics"
+SEEDS = 1 << 32  # PYTHONHASHSEED takes no larger one
 _JOB = "WHERRY_JOB"
 
 
@@ -19,6 +20,11 @@ def list_variables(job: Job, index: int, folder: str) -> dict[str, str]:
         "PYTHONNOUSERSITE": "1",
         "PYTHONUNBUFFERED": "1",  # streams are files, and somebody reads along
     }
+
+
+def seed_variables(seed: int) -> dict[str, str]:
+    """What a program takes for its random numbers, and Python for the order of sets: the same seed, the same run."""
+    return {"WHERRY_SEED": str(seed), "PYTHONHASHSEED": str(seed)}
 
 
 def name_worker(job: Job, index: int) -> dict[str, str]:
