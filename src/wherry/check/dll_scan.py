@@ -20,7 +20,7 @@ _PYTHONS_FOLDER = re.compile(r"[^/]+\.data/(?:data(?:/Scripts)?|scripts)/[^/]+")
 _MAX_SOURCE = 4 << 20
 # Code that has Windows look into a folder, or loads from there what others then find loaded.
 _LOOKS = re.compile(rb"add_dll_directory|WinDLL|CDLL|LoadLibrary")
-_WORD = re.compile(rb"[\"']([\w.+ /\\-]{1,200})[\"']")
+_WORD = re.compile(rb"[\w.+-]{1,200}")
 _REQUIRES = re.compile(rb"^Requires-Dist: *([A-Za-z0-9._-]+)([^\r\n]*)", re.MULTILINE)
 
 
@@ -67,7 +67,7 @@ class _Reader:
         self._files: dict[str, PeFile] = {}
         self._broken: dict[str, str] = {}
         self._unread: dict[str, int] = {}
-        self._words: dict[str, set[str]] = {}  # by folder of the sources that have Windows look for DLLs: the names in them
+        self._words: dict[str, set[str]] = {}  # by folder of the sources that have Windows look for DLLs: the words in them
         self._requires: frozenset[str] = frozenset()
 
     def take_binary(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
@@ -110,7 +110,7 @@ def _name_module(path: str) -> str:
 
 
 def _list_words(source: bytes) -> set[str]:
-    return {_last(word.decode("utf-8", "replace").replace("\\", "/").rstrip("/")) for word in _WORD.findall(source)}
+    return {word.decode("utf-8", "replace") for word in _WORD.findall(source)}
 
 
 def _last(path: str) -> str:

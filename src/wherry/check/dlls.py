@@ -123,6 +123,8 @@ def _say(case: _Case, dlls: WheelDlls, windows: WindowsDlls) -> Finding:
         rule, severity, reason, remedy = "driver-library", Severity.NOTE, "is left to the GPU's driver", ""
     elif missing.beside:
         reason, remedy = _say_beside(missing, dlls)
+        if missing.name.endswith(".pyd"):
+            severity, reason = Severity.WARNING, f"{reason}, unless it has been imported before"
     elif missing.name in windows.desktop:
         severity, reason = Severity.WARNING, "is not in Windows Server Core"
         remedy = "a Windows with a desktop (Media Foundation's DLLs are an optional feature of a server)"

@@ -19,6 +19,7 @@ from wherry.model.report import Finding, Severity
 
 MODULE = "x/_c.cp311-win_amd64.pyd"
 PYTHON = ("python311.dll", "KERNEL32.dll", "VCRUNTIME140.dll", "api-ms-win-crt-runtime-l1-1-0.dll")
+IMPORTS = b"import os, x_system\nfor path in x_system.__path__:\n    os.add_dll_directory(path)\n"
 ADDS = b"import os\nos.add_dll_directory(os.path.join(os.path.dirname(__file__), '..', 'x.libs'))\n"
 
 
@@ -93,6 +94,15 @@ def test_a_folder_of_dlls_counts_where_code_adds_it(tmp_path: Path) -> None:
     assert found.what == "a-12ab.dll lies in /x.libs, where nothing looks: import x._c fails (DLL load failed)"
     assert "os.add_dll_directory" in found.remedy
     assert told(tmp_path, {**files, "x/__init__.py": ADDS}) == []
+    beside = {MODULE: module("a.dll"), "x_system/a.dll": make_pe()}
+    assert len(told(tmp_path, {**beside, "x/other.py": b"import x_system"})) == 1
+    assert told(tmp_path, {**beside, "boot.py": IMPORTS}) == []
+
+
+def test_a_module_that_another_one_is_linked_with(tmp_path: Path) -> None:
+    """It is found when it has been imported before."""
+    (found,) = findings(tmp_path, {MODULE: module("core.pyd"), "y/core.pyd": make_pe()})
+    assert (found.severity, found.subject) == (Severity.WARNING, "core.pyd")
 
 
 def test_pythons_own_folder(tmp_path: Path) -> None:
