@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,13 +15,16 @@ from typer.testing import CliRunner
 from tests.simulators.bases import publish_base, tar_of
 from tests.simulators.registry import RegistrySimulator
 from tests.simulators.wheels import make_wheel
-from tests.unit.check.trees import distribution, system
+from tests.unit.check.trees import Files, distribution, system
 from tests.unit.formats.portables import make_pe
 from wherry.cli.check import register
 from wherry.errors import CheckError, FormatError, UsageError
 from wherry.formats.oci_json import render_config
 from wherry.model.digest import DiffId
 from wherry.model.platform import Platform
+from wherry.store.archive import load_archive
+from wherry.store.disk import DiskStore
+from wherry.store.places import store_path
 
 AMD64 = Platform("linux", "amd64")
 WINDOWS = Platform("windows", "amd64")
@@ -54,13 +58,14 @@ def subjects(app: typer.Typer, *words: str | Path) -> list[str]:
     return [finding["subject"] for finding in report["findings"]]
 
 
-def save_windows(path: Path, files: dict[str, bytes]) -> Path:
+def save_image(path: Path, platform: Platform, name: str, *layers: Files) -> Path:
     """As `docker save` writes an image."""
-    layer = tar_of(files)
-    diff_id = DiffId(hashlib.sha256(layer).hexdigest())
-    config = render_config(platform=WINDOWS, created="2020-01-01T00:00:00Z", diff_ids=[diff_id])
-    manifest = json.dumps([{"Config": "c.json", "RepoTags": ["nano:1"], "Layers": ["l.tar"]}]).encode()
-    path.write_bytes(tar_of({"c.json": config, "l.tar": layer, "manifest.json": manifest}))
+    tars = [tar_of(files) for files in layers]
+    diff_ids = [DiffId(hashlib.sha256(tar).hexdigest()) for tar in tars]
+    config = render_config(platform=platform, created="2020-01-01T00:00:00Z", diff_ids=diff_ids)
+    members = {f"{number}.tar": tar for number, tar in enumerate(tars)}
+    manifest = json.dumps([{"Config": "c.json", "RepoTags": [name], "Layers": list(members)}]).encode()
+    path.write_bytes(tar_of({"c.json": config, **members, "manifest.json": manifest}))
     return path
 
 
@@ -71,7 +76,7 @@ def test_more_dlls_by_a_list(app: typer.Typer, wheel: Path, tmp_path: Path) -> N
 
 
 def test_a_saved_image_of_windows_says_what_it_has(app: typer.Typer, wheel: Path, tmp_path: Path) -> None:
-    archive = save_windows(tmp_path / "nano.tar", SYSTEM32)
+    archive = save_image(tmp_path / "nano.tar", WINDOWS, "nano:1", SYSTEM32)
     assert subjects(app, wheel, "--dlls", archive) == ["user32.dll"]
     (tmp_path / "dlls.txt").write_text("user32.dll\n")
     assert subjects(app, wheel, "--dlls", archive, "--dlls", tmp_path / "dlls.txt") == []
@@ -86,7 +91,7 @@ def test_places_that_tell_of_no_dll(app: typer.Typer, wheel: Path, tmp_path: Pat
     with pytest.raises(UsageError, match="is not here"):
         subjects(app, wheel, "--dlls", "nowhere")
     with pytest.raises(FormatError, match="no image of Windows"):
-        subjects(app, wheel, "--dlls", save_windows(tmp_path / "other.tar", {"Files/x": b""}))
+        subjects(app, wheel, "--dlls", save_image(tmp_path / "other.tar", WINDOWS, "other:1", {"Files/x": b""}))
 
 
 def test_anybodys_image_and_the_driver_that_it_will_meet(app: typer.Typer, registry: RegistrySimulator) -> None:
@@ -96,3 +101,22 @@ def test_anybodys_image_and_the_driver_that_it_will_meet(app: typer.Typer, regis
     assert "CUDA 13.0" in subjects(app, name, "--cuda", "12.4")
     with pytest.raises(UsageError, match="not a version of CUDA"):
         subjects(app, name, "--cuda", "cu124")
+
+
+@pytest.mark.parametrize(
+    ("toml", "told"),
+    [
+        ('driver = "550.54"\n', ["CUDA 13.0"]),
+        ('cuda = "13.0"\n', []),
+        ("", ["GPU"]),
+    ],
+)
+def test_what_a_project_declares(app: typer.Typer, tmp_path: Path, toml: str, told: list[str]) -> None:
+    layer = distribution("torch", "2.9.0+cu130", {"torch/lib/big.bin": bytes(60_000_000)})
+    archive = save_image(tmp_path / "a.tar", AMD64, "seer:latest", system(), layer)
+    with archive.open("rb") as file:
+        load_archive(DiskStore(store_path(os.environ)), file, where="a.tar")
+    project = tmp_path / "seer"
+    project.mkdir()
+    (project / "wherry.toml").write_text(f'name = "seer"\nbase = "debian:bookworm"\n{toml}')
+    assert [subject for subject in subjects(app, project) if subject in ("CUDA 13.0", "GPU")] == told
