@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wherry.check.gpu import DeclaredGpu
 from wherry.check.images import describe_archive, list_paths
-from wherry.check.windows import WindowsDlls, pick_system_dlls, read_dll_names, read_known_dlls
 from wherry.errors import FormatError, UsageError
 from wherry.model.cuda import parse_version
 from wherry.model.platform import Platform
 from wherry.model.progress import Progress
 from wherry.model.reference import Reference
 from wherry.store.places import cache_path
+
+if TYPE_CHECKING:
+    from wherry.check.windows import WindowsDlls
 
 Cuda = Annotated[
     str | None, typer.Option("--cuda", metavar="VERSION", help="Of an image: the CUDA version that the target's driver has: 12.4.")
@@ -45,6 +47,9 @@ def read_target_gpu(cuda: str | None) -> DeclaredGpu | None:
 
 def read_target_dlls(places: Sequence[str], progress: Progress, *, plain_http: bool) -> WindowsDlls:
     """Lists, folders and wheels add to the DLLs that every Windows has; an image of Windows says itself which it has."""
+    # Only here, and below: no image needs its tables.
+    from wherry.check.windows import WindowsDlls, pick_system_dlls, read_dll_names, read_known_dlls
+
     found = read_known_dlls()
     images: list[tuple[str, ...]] = []
     more: list[str] = []
@@ -67,6 +72,7 @@ def read_target_dlls(places: Sequence[str], progress: Progress, *, plain_http: b
 def _read_remote(place: str, progress: Progress, plain_http: bool) -> tuple[str, ...]:
     # Only here: an HTTP client takes long to import.
     from wherry.check.remote import describe_remote
+    from wherry.check.windows import pick_system_dlls
     from wherry.cli.pull import names_a_registry
     from wherry.sources.registries import access_registries
 
