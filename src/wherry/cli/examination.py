@@ -20,7 +20,7 @@ from wherry.check.size_gates import judge_sizes
 from wherry.cli import check_report as report
 from wherry.cli.base_layers import bring_base_layers
 from wherry.cli.talk import print_json, say, show_progress
-from wherry.errors import FormatError, StoreError, WherryError
+from wherry.errors import FormatError, StoreError, TransferError, WherryError
 from wherry.model.check_settings import CheckSettings, Silence, SizeLimits
 from wherry.model.lock import Lock
 from wherry.model.platform import Platform
@@ -179,7 +179,8 @@ def _examine_remote(reference: Reference, wishes: Wishes) -> tuple[Report, ...]:
             examine_image(subject, cache, wishes.progress, files=wishes.files, measured=wishes.measured, gpu=wishes.gpu)
             for subject in subjects
         )
-        return tuple(replace(one, findings=(*one.findings, *_note_signatures(access, reference))) for one in reports)
+        notes = _note_signatures(access, reference)
+        return tuple(replace(one, findings=(*one.findings, *notes)) for one in reports)
     finally:
         access.close()
 
@@ -191,7 +192,7 @@ def _note_signatures(access: RegistryAccess, reference: Reference) -> tuple[Find
 
     try:
         count = count_attachments(access, reference)
-    except FormatError as error:
+    except (FormatError, TransferError) as error:
         say(f"what lies beside the image as signatures cannot be read: {error.what}")
         return ()
     return (note_unverified(count),) if count else ()

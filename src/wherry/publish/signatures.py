@@ -91,15 +91,17 @@ def _attach_bundle(repository: RegistryStore, image: Descriptor, envelope: bytes
 
 def _append(repository: RegistryStore, tag: str, blob: bytes, layer: Descriptor, key: SigningKey) -> int:
     """Put one more layer under a tag; 0 when it is there already."""
-    former = repository.read_manifest(tag)[1] if repository.find_manifest(tag) else None
-    if former is not None:
-        listed = parse_manifest(former, where=f"{repository}:{tag}").layers
-        if any(one.digest == layer.digest and _is_signed(one, blob, key) for one in listed):
+    former, media_type = None, MANIFEST
+    if repository.find_manifest(tag) is not None:
+        former = repository.read_manifest(tag)[1]
+        attachment = parse_manifest(former, where=f"{repository}:{tag}")
+        if any(one.digest == layer.digest and _is_signed(one, blob, key) for one in attachment.layers):
             return 0
+        media_type = attachment.media_type
     bring_blob(repository, blob, layer.media_type)
     manifest, config = append_layers(former, (layer,))
     bring_blob(repository, config, CONFIG)
-    repository.put_manifest(manifest, MANIFEST, tag)
+    repository.put_manifest(manifest, media_type, tag)
     return 1
 
 

@@ -1,7 +1,7 @@
 """Reads what lies beside an image in its registry and claims to sign it or to attest something of it: cosign's tags, and bundles.
 
 Nothing is verified here but digests; what cannot be read is told as a problem of that one attachment. Bounded: 64 attachments
-to a manifest, 64 MiB of them to an image, and each within the limits of its form.
+to a manifest, 64 MiB of them to an image, each within the limits of its form, and 100 manifests to an index.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from wherry.store.registry import RegistryStore, choose_platform
 from wherry.store.registry_referrers import list_referrers
 
 _MOST = 64
+_MOST_MANIFESTS = 100
 _UNTOLD = "application/vnd.oci.empty.v1+json"
 _ALL_BYTES = 64 << 20
 
@@ -93,7 +94,12 @@ def count_attachments(access: RegistryAccess, reference: Reference) -> int:
 def _choose(index: Index, platforms: Sequence[Platform], where: str) -> tuple[Descriptor, ...]:
     if platforms:
         return tuple(choose_platform(index, platform, where) for platform in platforms)
-    return tuple(one for one in index.manifests if one.platform is not None and one.platform.os != "unknown")
+    found = tuple(one for one in index.manifests if one.platform is not None and one.platform.os != "unknown")
+    if len(found) > _MOST_MANIFESTS:
+        raise FormatError(
+            f"an index of {len(found)} manifests; at most {_MOST_MANIFESTS} are looked at", where=where, hint="--platform"
+        )
+    return found
 
 
 class _Reader:

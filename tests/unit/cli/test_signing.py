@@ -107,6 +107,8 @@ def test_without_a_key_signatures_are_a_note(registry: RegistrySimulator, folder
     assert "signature" not in ok("check", reference, "--platform", "linux/amd64", code=20)
     ok("push", reference, "--sign", "key.pem")
     assert "lie beside the image" in ok("check", reference, "--platform", "linux/amd64", code=20)
+    registry.fail(403, method="HEAD", path=".sig")
+    assert "lie beside the image" not in ok("check", reference, "--platform", "linux/amd64", code=20)
 
 
 def test_a_dry_run_signs_nothing(registry: RegistrySimulator, folder: Path) -> None:

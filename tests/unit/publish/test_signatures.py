@@ -166,16 +166,23 @@ def test_what_others_signed_stays(
     theirs = document(registry, tag)
     theirs["layers"][0]["annotations"]["dev.sigstore.cosign/certificate"] = "kept"
     theirs["layers"][0]["urls"] = ["https://example.com/kept"]
+    theirs["mediaType"] = "application/vnd.docker.distribution.manifest.v2+json"
     raw = json.dumps({**theirs, "annotations": {"their": "own"}}).encode()
     registry.add_manifest("team/tiny", raw, theirs["mediaType"], tag)
     assert sign(access, reference, plan, pair).added == 3
     ours = document(registry, tag)
     assert ours["layers"][0] == theirs["layers"][0]
     assert ours["annotations"] == {"their": "own"}
+    assert kept_type(registry, tag) == ours["mediaType"] == theirs["mediaType"]
     verify(pair, ours["layers"][1]["annotations"]["dev.cosignproject.cosign/signature"], payload_of(registry, ours, 1))
     config = json.loads(registry.repository("team/tiny").blobs[ours["config"]["digest"]])
     assert config["rootfs"]["diff_ids"] == [layer["digest"] for layer in ours["layers"]]
     assert sign(access, reference, plan, pair).added == 0
+
+
+def kept_type(registry: RegistrySimulator, tag: str) -> str:
+    kept = registry.repository("team/tiny")
+    return str(kept.manifests[kept.tags[tag]][1])
 
 
 def payload_of(registry: RegistrySimulator, attached: Any, number: int) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 from tests.simulators.registry import RegistrySimulator
 from tests.simulators.signing import lay_layers, make_pair
 from tests.unit.publish.test_sources import QUICK
-from wherry.errors import TrustError
+from wherry.errors import FormatError, TrustError
 from wherry.formats.cosign import (
     BUNDLE,
     DSSE,
@@ -145,6 +145,15 @@ def test_all_of_an_image_are_bounded_together(
     lay_layers(registry, reference, attestation_tag(images[0].digest), *[layer] * 65)
     with pytest.raises(TrustError, match="at most 64"):
         read(access, reference)
+
+
+def test_an_index_without_end(
+    registry: RegistrySimulator, access: RegistryAccess, reference: Reference, images: list[Descriptor]
+) -> None:
+    registry.add_manifest(NAME, render_index([images[1]] * 101), INDEX, "1")
+    with pytest.raises(FormatError, match="101 manifests"):
+        read(access, reference)
+    assert len(read(access, reference, AMD64)) == 2
 
 
 def test_no_signature_beside_a_payload(
