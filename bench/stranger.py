@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.engines.strangers import SITE, build_stranger, make_debian
 
-from bench.harness import NotMeasured, run_process, tell
+from bench.harness import NotMeasured, clear_folder, run_process, tell
 from bench.results import Figure, figure
 
 _PACKAGES = ("markupsafe", "numpy", "lxml", "lightgbm")
@@ -34,12 +34,15 @@ def measure_stranger(case: str, wherry: Path, work: Path, env: Mapping[str, str]
     if os.geteuid() != 0:
         raise NotMeasured("buildah needs root here")
     folder = work / "stranger"
-    shutil.rmtree(folder, ignore_errors=True)
+    clear_folder(folder)
     folder.mkdir(parents=True)
-    make_debian(folder / "python.tar")
-    archive = build_stranger(folder / "python.tar", folder, _PACKAGES, _EDITS)
-    words = ["sh", "-c", '"$@" || test $? -eq 20', "sh", wherry, "check", "--files", "--json", archive]
-    done = run_process(words, env=env)
+    try:
+        make_debian(folder / "python.tar")
+        archive = build_stranger(folder / "python.tar", folder, _PACKAGES, _EDITS)
+        words = ["sh", "-c", '"$@" || test $? -eq 20', "sh", wherry, "check", "--files", "--json", archive]
+        done = run_process(words, env=env)
+    finally:
+        clear_folder(folder)
     (report,) = json.loads(done.output)["reports"]
     missed = [planted for planted in _PLANTED if not any(_is_about(one, *planted) for one in report["findings"])]
     errors = [one for one in report["findings"] if one["severity"] == "error"]

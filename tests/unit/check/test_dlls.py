@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.simulators.wheels import make_wheel
 from tests.unit.formats.portables import make_pe
-from wherry.check import dll_scan
+from wherry.check import dll_scan, scan
 from wherry.check.wheel_file import examine_wheel
 from wherry.check.windows import WindowsDlls, find_bringer, read_dll_names, read_known_dlls
 from wherry.errors import FormatError, StoreError
@@ -178,6 +181,21 @@ def test_damaged_and_large_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert rules == ["damaged-library", "damaged-library"]
     monkeypatch.setattr(dll_scan, "MAX_PE", 100)
     assert told(tmp_path, {MODULE: module("lost.dll")})[0][:2] == ("unread-library", Severity.NOTE)
+
+
+def test_a_bomb_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "_RATIO_FREE", 1 << 10)
+    with pytest.raises(FormatError, match="unpacks to"):
+        findings(tmp_path, {MODULE: module() + bytes(2_000_000)})
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 0x3FF), st.binary(min_size=1, max_size=40))
+def test_whatever_a_module_holds(place: int, noise: bytes) -> None:
+    data = bytearray(module("MSVCP140.dll", delayed=["late.dll"]))
+    data[place : place + len(noise)] = noise
+    with tempfile.TemporaryDirectory() as folder:
+        assert all(one.subject for one in findings(Path(folder), {MODULE: bytes(data)}))
 
 
 def test_more_names_by_list_folder_and_wheel(tmp_path: Path) -> None:

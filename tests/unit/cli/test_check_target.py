@@ -17,6 +17,7 @@ from tests.simulators.registry import RegistrySimulator
 from tests.simulators.wheels import make_wheel
 from tests.unit.check.trees import Files, distribution, system
 from tests.unit.formats.portables import make_pe
+from wherry.check import gpu
 from wherry.cli.check import register
 from wherry.errors import CheckError, FormatError, UsageError
 from wherry.formats.oci_json import render_config
@@ -111,8 +112,11 @@ def test_anybodys_image_and_the_driver_that_it_will_meet(app: typer.Typer, regis
         ("", ["GPU"]),
     ],
 )
-def test_what_a_project_declares(app: typer.Typer, tmp_path: Path, toml: str, told: list[str]) -> None:
-    layer = distribution("torch", "2.9.0+cu130", {"torch/lib/big.bin": bytes(60_000_000)})
+def test_what_a_project_declares(
+    app: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toml: str, told: list[str]
+) -> None:
+    monkeypatch.setattr(gpu, "_WORTH", 1000)
+    layer = distribution("torch", "2.9.0+cu130", {"torch/lib/big.bin": bytes(2000)})
     archive = save_image(tmp_path / "a.tar", AMD64, "seer:latest", system(), layer)
     with archive.open("rb") as file:
         load_archive(DiskStore(store_path(os.environ)), file, where="a.tar")
