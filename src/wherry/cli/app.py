@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "notebook": (("notebook",), "Start JupyterLab in the project's environment."),
     "job": (("job",), "List, watch, compare, stop and remove jobs."),
     "sweep": (("sweep",), "Run one command with many parameters, and look after that."),
-    "ui": (("ui",), "Show jobs, images and targets in the browser."),
+    "ui": (("ui",), "Show jobs, sweeps, images and targets in the browser."),
     "telemetry": (("telemetry",), "Collect what scoring services send, as Parquet."),
     "image": (("image", "pull", "delta", "image_rebase"), "List, inspect, move and remove images."),
 }

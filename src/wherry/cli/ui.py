@@ -17,6 +17,7 @@ from wherry.errors import DeclarationError, UsageError
 from wherry.jobs import Jobs
 from wherry.store.disk import DiskStore
 from wherry.store.places import store_path
+from wherry.sweeps import Sweeps
 
 _PORT = typer.Option("--port", metavar="N", min=1, max=65535, help="Listen on this port of loopback. [8910, or a free one]")
 _BROWSER = typer.Option("--browser/--no-browser", help="Open it in the browser.")
@@ -39,7 +40,7 @@ def run_ui(
     browser: Annotated[bool, _BROWSER] = True,
     project: Annotated[Path, _PROJECT] = Path(),
 ) -> None:
-    """Show jobs, images and targets in the browser.
+    """Show jobs, sweeps, images and targets in the browser.
 
     Jobs with their logs and metrics as they grow, side by side if you like; what is in each image, and what an update would move.
     """
@@ -51,7 +52,13 @@ def run_ui(
         raise UsageError(f"the page needs {missing}, which is not installed", hint="pip install 'wherry[ui]'") from None
     if not project.is_dir():
         raise DeclarationError("there is no such folder", where=str(project))
-    desk = Desk(env=os.environ, root=project.absolute(), jobs=Jobs(os.environ, say), store=DiskStore(store_path(os.environ)))
+    desk = Desk(
+        env=os.environ,
+        root=project.absolute(),
+        jobs=Jobs(os.environ, say),
+        sweeps=Sweeps(os.environ, say),
+        store=DiskStore(store_path(os.environ)),
+    )
 
     def tell(address: str) -> None:
         print(address, flush=True)

@@ -36,13 +36,24 @@ class SweepStatus:
 
 
 class StatusReader:
-    """Reads how far a sweep is, again and again. `patience`: seconds that a beat may stand still while this reader looks on."""
+    """Reads how far a sweep is, again and again. `patience`: seconds that a beat may stand still while this reader looks on.
 
-    def __init__(self, state: SweepState, spec: SweepSpec, patience: float, clock: Callable[[], float] = time.monotonic) -> None:
+    `tell` is told how each task ended, at least once.
+    """
+
+    def __init__(
+        self,
+        state: SweepState,
+        spec: SweepSpec,
+        patience: float,
+        clock: Callable[[], float] = time.monotonic,
+        tell: Callable[[TaskDone], None] = lambda _done: None,
+    ) -> None:
         self._state = state
         self._spec = spec
         self._patience = patience
         self._clock = clock
+        self._tell = tell
         self._ends = bytearray(len(spec))  # 0: not finished, else one more than the place in _FINAL
         self._failures: dict[int, TaskDone] = {}
         self._copies: set[str] = set()
@@ -69,6 +80,7 @@ class StatusReader:
         )
 
     def _note(self, done: TaskDone) -> None:
+        self._tell(done)
         self._ends[done.task] = _FINAL.index(done.state) + 1
         if done.state is not JobState.SUCCEEDED and len(self._failures) < _MOST_FAILURES:
             self._failures[done.task] = done

@@ -21,6 +21,7 @@ from wherry.ui.pages.compare import compare_jobs
 from wherry.ui.pages.images import show_image, show_images, show_update, weigh_updates
 from wherry.ui.pages.job import send_log, send_output, show_job, stop_job
 from wherry.ui.pages.jobs import show_jobs
+from wherry.ui.pages.sweeps import cancel_sweep, send_task_file, show_sweep, show_sweeps, show_task
 from wherry.ui.pages.targets import show_targets
 from wherry.ui.rendering import render_page
 
@@ -36,12 +37,20 @@ def make_app(desk: Desk, known: Secrets) -> ASGIApp:
         "/jobs/{job}": show_job,
         "/jobs/{job}/outputs/{path:path}": send_output,
         "/jobs/{job}/logs/{stream}": send_log,
+        "/sweeps": show_sweeps,
+        "/sweeps/{sweep}": show_sweep,
+        "/sweeps/{sweep}/tasks/{task}": show_task,
+        "/sweeps/{sweep}/tasks/{task}/{path:path}": send_task_file,
         "/images": show_images,
         "/images/show": show_image,
         "/images/update": show_update,
         "/targets": show_targets,
     }
-    acts: dict[str, Show] = {"/jobs/{job}/stop": stop_job, "/images/update/weigh": weigh_updates}
+    acts: dict[str, Show] = {
+        "/jobs/{job}/stop": stop_job,
+        "/sweeps/{sweep}/cancel": cancel_sweep,
+        "/images/update/weigh": weigh_updates,
+    }
     routes = [Route(path, partial(show, desk), methods=["GET"]) for path, show in pages.items()]
     routes += [Route(path, partial(act, desk), methods=["POST"]) for path, act in acts.items()]
     routes.append(Route("/", partial(_go_to, f"{known.base}jobs")))

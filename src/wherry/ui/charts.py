@@ -11,12 +11,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from wherry.formats.metric_series import Point
+from wherry.model.sweep import Value, render_value
 
 WIDTH, HEIGHT = 440, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 12, 10, 26
 _TICKS = 4
 _FEW = 40  # points of a line that are marked one by one
 _ROWS = 50  # of the table
+_WIDE = 100  # the greatest value over the least: from here on by logarithms
+_LABEL = 10  # letters of a choice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,66 @@ def draw_chart(name: str, courses: Sequence[tuple[str, Sequence[Point]]]) -> Cha
     )
 
 
+def scatter_values(name: str, points: Sequence[tuple[Value, float, str]]) -> Chart | None:
+    """A metric against a parameter: its value, the metric's, and words for each task; None if there is nothing to draw."""
+    if not points:
+        return None
+    across = _choose_axis([value for value, _, _ in points], _LEFT, WIDTH - _RIGHT)
+    up = _Axis([y for _, y, _ in points], HEIGHT - _BOTTOM, _TOP)
+    dots = tuple((across.place(value), up.place(y), f"{y:.5g} ({words})") for value, y, words in points)
+    values = [y for _, y, _ in points]
+    line = Line(
+        label=name,
+        path="",
+        dots=dots,
+        first=values[0],
+        last=values[-1],
+        lowest=min(values),
+        highest=max(values),
+        count=len(values),
+    )
+    return Chart(name=name, lines=(line,), across=tuple(across.list_ticks()), up=tuple(up.list_ticks()), rows=())
+
+
+def _choose_axis(values: Sequence[Value], start: int, end: int) -> _Axis | _LogAxis | _ChoiceAxis:
+    """Numbers over orders of magnitude by their logarithms; what is no number in the order it came."""
+    numbers = [float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(numbers) < len(values) or not all(map(math.isfinite, numbers)):
+        return _ChoiceAxis(values, start, end)
+    if min(numbers) > 0 and max(numbers) / min(numbers) >= _WIDE:
+        return _LogAxis(numbers, start, end)
+    return _Axis(numbers, start, end)
+
+
+class _LogAxis:
+    def __init__(self, values: Sequence[float], start: int, end: int) -> None:
+        self._low, self._high = math.log10(min(values)), math.log10(max(values))
+        self._even = _Axis((self._low, self._high), start, end)
+
+    def place(self, value: Value) -> float:
+        return self._even.place(math.log10(float(value)))
+
+    def list_ticks(self) -> Iterator[Tick]:
+        powers = range(math.ceil(self._low), math.floor(self._high) + 1)
+        for power in powers[:: len(powers) // (2 * _TICKS) + 1]:
+            yield Tick(at=self._even.place(power), label=f"{10.0**power:g}")
+
+
+class _ChoiceAxis:
+    """Each value has a place of its own."""
+
+    def __init__(self, values: Sequence[Value], start: int, end: int) -> None:
+        self._places = {value: number for number, value in enumerate(dict.fromkeys(values))}
+        self._even = _Axis((-0.5, len(self._places) - 0.5), start, end)
+
+    def place(self, value: Value) -> float:
+        return self._even.place(self._places[value])
+
+    def list_ticks(self) -> Iterator[Tick]:
+        for value, number in list(self._places.items())[:: len(self._places) // (2 * _TICKS) + 1]:
+            yield Tick(at=self._even.place(number), label=render_value(value)[:_LABEL])
+
+
 class _Axis:
     """Values to places, from `start` to `end`. An axis of one value has that in its middle."""
 
@@ -81,12 +144,12 @@ class _Axis:
         # Halves, for the whole may be more than a float holds.
         self._span = self._high / 2 - self._low / 2
         if self._span == 0:
-            room = min(abs(self._low) / 2, sys.float_info.max / 4) or 0.5
-            self._low, self._high = self._low - room, min(self._high + room, sys.float_info.max)
+            room, most = abs(self._low) / 2 or 0.5, sys.float_info.max
+            self._low, self._high = max(self._low - room, -most), min(self._high + room, most)
             self._span = self._high / 2 - self._low / 2
 
-    def place(self, value: float) -> float:
-        share = (value / 2 - self._low / 2) / self._span
+    def place(self, value: Value) -> float:
+        share = (float(value) / 2 - self._low / 2) / self._span
         return round(self._start + share * (self._end - self._start), 1)
 
     def list_ticks(self) -> Iterator[Tick]:

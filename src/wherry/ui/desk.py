@@ -1,4 +1,4 @@
-"""What the pages look at: the jobs and images of this machine, and the targets of one project. Nothing of it is theirs alone.
+"""What the pages look at: jobs, sweeps and images of this machine, and the targets of one project. Nothing of it is theirs alone.
 
 Killing `wherry ui` loses nothing: what it keeps in memory are readings, and answers that can be had again.
 """
@@ -14,8 +14,10 @@ from wherry.errors import WherryError
 from wherry.jobs import Jobs
 from wherry.model.job import JobRecord
 from wherry.store.disk import DiskStore
+from wherry.sweeps import Sweeps
 from wherry.ui.probes import Probes
 from wherry.ui.readings import Readings
+from wherry.ui.sweep_readings import SweepReadings
 from wherry.ui.weighing import Weighing
 
 _GRACE = 10.0
@@ -28,8 +30,10 @@ class Desk:
     env: Mapping[str, str]
     root: Path
     jobs: Jobs
+    sweeps: Sweeps
     store: DiskStore
     readings: Readings = field(default_factory=Readings)
+    sweep_readings: SweepReadings = field(default_factory=SweepReadings)
     probes: Probes = field(default_factory=Probes)
     weighing: Weighing = field(default_factory=Weighing)
     troubles: dict[str, WherryError] = field(default_factory=dict)

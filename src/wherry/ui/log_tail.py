@@ -32,6 +32,11 @@ def read_tail(path: Path, most: int) -> LogTail:
             start = max(0, size - most)
             file.seek(start)
             data = file.read(most)
+    return cut_tail(data, start, size)
+
+
+def cut_tail(data: bytes, start: int, size: int) -> LogTail:
+    """What was read from `start` on of `size` bytes, from the first whole line on."""
     if start and (newline := data.find(b"\n") + 1):
         data, start = data[newline:], start + newline
     return LogTail(text=render_terminal_text(data), size=size, left_out=start)

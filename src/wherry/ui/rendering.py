@@ -49,6 +49,7 @@ def load_templates() -> Environment:
         "size": format_size,
         "clock": format_clock,
         "length_of": format_length,
+        "money": format_money,
         "number": format_number,
         "short": shorten_digest,
     }
@@ -70,6 +71,10 @@ def format_length(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{int(seconds // 3600)}:{int(seconds // 60 % 60):02}:{int(seconds % 60):02}"
+
+
+def format_money(amount: float) -> str:
+    return "under 0.01" if 0 < amount < 0.01 else f"{amount:.2f}"
 
 
 def format_number(value: float) -> str:

@@ -15,6 +15,7 @@ from wherry.jobs import Jobs
 from wherry.model.job import JobRecord, JobState, Output
 from wherry.store.disk import DiskStore
 from wherry.store.host import read_host_name
+from wherry.sweeps import Sweeps
 from wherry.ui.app import make_app
 from wherry.ui.desk import Desk
 from wherry.ui.guard import COOKIE, Secrets
@@ -76,7 +77,7 @@ class World:
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     env = {"WHERRY_JOBS": str(tmp_path / "jobs"), "WHERRY_CACHE": str(tmp_path / "cache"), "PATH": ""}
-    return Desk(env=env, root=tmp_path, jobs=Jobs(env), store=DiskStore(tmp_path / "store"))
+    return Desk(env=env, root=tmp_path, jobs=Jobs(env), sweeps=Sweeps(env), store=DiskStore(tmp_path / "store"))
 
 
 @pytest.fixture

@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wherry.formats.metric_series import MOST_POINTS, MetricCourse
-from wherry.ui.charts import HEIGHT, WIDTH, draw_chart
+from wherry.model.sweep import Value
+from wherry.ui.charts import HEIGHT, WIDTH, draw_chart, scatter_values
 from wherry.ui.log_tail import read_tail
 from wherry.ui.readings import Readings
 from wherry.ui.rendering import format_length
@@ -105,6 +106,8 @@ NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 
 
 @given(st.lists(st.lists(st.tuples(NUMBERS, NUMBERS), max_size=60), min_size=1, max_size=3))
+@example([[(-1.5e308, 1.7e308)]])
+@example([[(5e-324, -1.7e308), (1e-323, 1.7e308)]])
 def test_law_a_drawing_stays_in_its_frame(courses: list[list[tuple[float, float]]]) -> None:
     chart = draw_chart("m", [(str(number), course) for number, course in enumerate(courses)])
     if not any(courses):
@@ -117,6 +120,32 @@ def test_law_a_drawing_stays_in_its_frame(courses: list[list[tuple[float, float]
         assert all(0 <= y <= HEIGHT for y in numbers[1::2])
     assert len(chart.rows) <= 50
     assert len(chart.up) + len(chart.across) < 30
+
+
+VALUES = st.one_of(NUMBERS, st.integers(), st.booleans(), st.text())
+
+
+@given(st.lists(st.tuples(VALUES, NUMBERS, st.just("task")), max_size=60))
+@example([(5e-324, 1.0, ""), (1.7e308, 2.0, "")])
+def test_law_so_do_parameters_against_a_metric(points: list[tuple[Value, float, str]]) -> None:
+    chart = scatter_values("p", points)
+    assert (chart is None) == (not points)
+    if chart is not None:
+        (line,) = chart.lines
+        assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y, _ in line.dots)
+        assert len(line.dots) == len(points)
+        assert len(chart.up) + len(chart.across) < 30
+
+
+def test_orders_of_magnitude_and_choices_have_their_axes() -> None:
+    rates = scatter_values("lr", [(0.001, 1.0, ""), (0.01, 2.0, ""), (1, 3.0, "")])
+    kinds = scatter_values("kind", [("a", 1.0, ""), (True, 2.0, ""), ("a", 3.0, "")])
+    assert rates is not None
+    assert kinds is not None
+    assert [tick.label for tick in rates.across] == ["0.001", "0.01", "0.1", "1"]
+    places = [x for x, _, _ in rates.lines[0].dots]
+    assert abs((places[1] - places[0]) * 2 - (places[2] - places[1])) < 0.3
+    assert [tick.label for tick in kinds.across] == ["a", "true"]
 
 
 def test_ticks_are_round_and_rows_are_whole() -> None:
