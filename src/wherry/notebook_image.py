@@ -35,6 +35,7 @@ from wherry.store.places import cache_path, store_path
 START = "/opt/notebook/start.py"
 PORT = notebook_start.PORT
 VOLUMES = tuple(f"{notebook_start.WORK}/{name}" for name in notebook_start.FOLDERS)
+SESSION_TAG = "notebook"
 _HINT = "notebook-image"
 _FOR_ALL = 0o1777
 
@@ -64,7 +65,7 @@ def _find_digest(store: DiskStore, name: str) -> str | None:
 def build_session_image(project: Project, tools: Sequence[str] = ()) -> BuildResult:
     """Packages and JupyterLab alone, for this machine. `tools` are further distributions that are wanted beside it."""
     locked = project.ready_lock(Wishes(platforms=(read_host_platform(),)))
-    return _build(project, locked, tools, (), "notebook", shared=False)
+    return _build(project, locked, tools, (), SESSION_TAG, shared=False)
 
 
 def build_shared_image(project: Project) -> BuildResult:

@@ -146,7 +146,7 @@ class Project:
         locked, declared = project.value.for_platform(platform), project.declaration
         managed = open_managed(declared, self.env, self.cache, False, wishes.offline, self.progress, wishes.find)
         bring = partial(managed.bring, locked.interpreter, project.value) if managed else None
-        finder, side = self.open_finder(declared, project.value, wishes), self._conda_side(declared, project.value, wishes)
+        finder, side = self.open_finder(declared, project.value, wishes), self.open_conda(declared, project.value, wishes)
         with finder as found, side as conda, self._forgetting_damage(found, locked):
             sources = EnvironmentSources(finder=found, conda=conda_source(conda, locked, project.value), bring_python=bring)
             return make_environment(declared, locked, wish, sources, self.env, self.cache, self.progress, self.say)
@@ -193,7 +193,7 @@ class Project:
     def _sources(self, declared: Declaration, wishes: Wishes) -> PackageSources:
         return PackageSources(declared.root, declared.environment.indexes, self.env, self.cache, offline=wishes.offline)
 
-    def _conda_side(self, declared: Declaration, lock: Lock, wishes: Wishes) -> AbstractContextManager[CondaSide | None]:
+    def open_conda(self, declared: Declaration, lock: Lock, wishes: Wishes) -> AbstractContextManager[CondaSide | None]:
         return open_conda_side(
             declared, lock, self.env, self.cache, offline=wishes.offline, find=wishes.find, progress=self.progress
         )
@@ -244,7 +244,7 @@ class Project:
         images = () if wishes.offline else declared.layers_from
         search = LayerSearch(self.store, images, declared.compression, self.env, self.cache, self.progress, self.say)
         opened = self.open_finder(declared, lock, wishes)
-        side = self._conda_side(declared, lock, wishes)
+        side = self.open_conda(declared, lock, wishes)
         with self._bases(declared, wishes) as bases, opened as finder, side as conda, search, self.store.in_use():
             for platform in declared.platforms:
                 locked = lock.for_platform(platform)

@@ -145,3 +145,15 @@ def test_an_environment_becomes_a_project_with_the_same_lock(made: tuple[Wherry,
     )
     assert {record.file: record.sha256 for record in new.records} == {record.file: record.sha256 for record in former.records}
     assert {wheel.file: wheel.sha256 for wheel in new.wheels} == {wheel.file: wheel.sha256 for wheel in former.wheels}
+
+
+def test_check_finds_them_equal(made: tuple[Wherry, Path, Path]) -> None:
+    wherry, project, prefix = made
+    told = json.loads(wherry.ok("check", "--twins", "--json", cwd=project))
+    assert told["equal"]
+    assert [(twin["name"], twin["digest"]) for twin in told["twins"]] == [
+        ("local", told["lock"]["digest"]),
+        ("container", told["lock"]["digest"]),
+    ]
+    assert told["twins"][0]["place"] == str(prefix)
+    assert {twin["python"] for twin in told["twins"]} == {told["lock"]["python"]}

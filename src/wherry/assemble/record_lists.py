@@ -19,10 +19,14 @@ _PATHS, _LINK = "info/paths.json", "info/link.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordList:
-    """Paths with their sha256 as the archive has them, and the scripts to be made (``name = module:function``)."""
+    """Paths with their sha256 as the archive has them, and the scripts to be made (``name = module:function``).
+
+    `placed` are those that are laid out as something else than the archive has: the prefix's name is put in, or they are links.
+    """
 
     files: tuple[tuple[str, str | None], ...]
     entry_points: tuple[str, ...] = ()
+    placed: frozenset[str] = frozenset()
 
 
 def read_record_list(archive: Path, record: LockedRecord) -> RecordList:
@@ -31,7 +35,9 @@ def read_record_list(archive: Path, record: LockedRecord) -> RecordList:
     listed = parse_paths(documents, record.file)
     points = parse_link(documents[_LINK], record.file)[1] if _LINK in documents else ()
     return RecordList(
-        files=tuple((path, entry.sha256) for path, entry in listed.items() if entry.kind != "directory"), entry_points=points
+        files=tuple((path, entry.sha256) for path, entry in listed.items() if entry.kind != "directory"),
+        entry_points=points,
+        placed=frozenset(path for path, entry in listed.items() if entry.placeholder or entry.kind == "softlink"),
     )
 
 

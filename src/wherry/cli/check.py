@@ -32,6 +32,7 @@ EXAMPLES = render_examples(
     ("wherry check --size-budget 300MB --slim", "how large, and what could go"),
     ("wherry check --html report.html", "a page to pass on"),
     ("wherry check --rebuild", "built again, and compared"),
+    ("wherry check --twins", "here, in the image, in a notebook"),
     ("wherry check REF --verify-key key.pub", "who signed it"),
     ("wherry check --host", "this machine"),
     ("wherry check --explain symbol-version", "what a rule means"),
@@ -55,6 +56,9 @@ def check_subject(
     fix: Annotated[bool, typer.Option("--fix", help="Of a project: write the remedies into its declaration, and lock.")] = False,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Instead: build the image again from its sources alone, and compare.")
+    ] = False,
+    twins: Annotated[
+        bool, typer.Option("--twins", help="Instead: whether the project's environment, image and kernels equal the lock.")
     ] = False,
     host: Annotated[bool, typer.Option("--host", help="Instead: whether this machine can do what wherry asks of it.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Ask nothing of the network but a registry that is named.")] = False,
@@ -85,6 +89,9 @@ def check_subject(
     if host:
         _refuse(others or rebuild or strict or bool(ignore or verify_key), "--host", "it looks at this machine alone")
         _check_host(Path(subject or "."), offline=offline, plain_http=plain_http, as_json=as_json)
+    elif twins:
+        _refuse(others or rebuild or strict or bool(ignore or verify_key or platform), "--twins", "it compares with the lock alone")
+        _check_twins(subject, offline=offline, as_json=as_json)
     elif rebuild:
         _refuse(others or strict or bool(ignore), "--rebuild", "it compares digests and nothing else")
         _rebuild(subject, platforms, offline=offline, plain_http=plain_http, as_json=as_json)
@@ -143,6 +150,14 @@ def _check_host(root: Path, *, offline: bool, plain_http: bool, as_json: bool) -
     from wherry.cli.check_host import check_host
 
     if not check_host(root, plain_http=plain_http, offline=offline, as_json=as_json):
+        raise typer.Exit(CheckError.exit_code)
+
+
+def _check_twins(subject: str | None, *, offline: bool, as_json: bool) -> None:
+    # Only here: it takes what a build takes.
+    from wherry.cli.check_twins import check_twins
+
+    if not check_twins(subject, offline=offline, as_json=as_json):
         raise typer.Exit(CheckError.exit_code)
 
 

@@ -31,8 +31,8 @@ def register(app: typer.Typer) -> None:
         epilog=render_examples(
             ("wherry notebook", ""),
             ("wherry notebook --no-browser --port 9000", "prints the address"),
-            ("wherry notebook --on container", "in the image: it writes to data/ and notebooks/"),
-            ("wherry notebook --kernels", "for a Jupyter or an editor that is there already"),
+            ("wherry notebook --on container", "in the image"),
+            ("wherry notebook --kernels", "for another Jupyter, for VS Code"),
             before="JupyterLab is locked apart, in wherry.lock.notebook; Ctrl-C ends it with its kernels.",
         ),
     )(run_notebook)
