@@ -59,20 +59,22 @@ def examine_layers(
     return _add_findings(report, more)
 
 
-def examine_unpacked(facts: Facts, subject: str, contents: Contents | None = None, *, measured: bool = False) -> Report:
+def examine_unpacked(
+    facts: Facts, subject: str, contents: Contents | None = None, *, measured: bool = False, gpu: DeclaredGpu | None = None
+) -> Report:
     """The root of an image that lies in a folder; with `contents`, every file too."""
     tree = LayeredTree([facts])
     more = [*judge_files(tree), *judge_traces(tree), *(judge_truth(tree, contents, find_sites(tree)) if contents else ())]
-    report = examine_tree(tree, subject, None)
+    report = examine_tree(tree, subject, None, gpu=gpu)
     if measured:
         report = replace(report, sizes=measure_sizes(tree, [(facts, None)], find_sites(tree)))
     return _add_findings(report, more)
 
 
-def examine_local(facts: Facts, subject: str, *, files: bool, measured: bool = False) -> Report:
+def examine_local(facts: Facts, subject: str, *, files: bool, measured: bool = False, gpu: DeclaredGpu | None = None) -> Report:
     """A folder of this machine; with `files`, every file is held against its RECORD."""
     tree = LocalTree(facts)
-    report = examine_tree(tree, subject, None)
+    report = examine_tree(tree, subject, None, gpu=gpu)
     if measured:
         report = replace(report, sizes=measure_sizes(tree, [(facts, None)], find_sites(tree)))
     if not files:

@@ -132,9 +132,9 @@ def _examine(text: str, wishes: Wishes) -> tuple[Report, ...]:
             path, wishes.platforms, cache, wishes.progress, files=wishes.files, measured=wishes.measured, gpu=wishes.gpu
         )
     if is_environment(path):
-        return (examine_environment(path, files=wishes.files, measured=wishes.measured),)
+        return (examine_environment(path, files=wishes.files, measured=wishes.measured, gpu=wishes.gpu),)
     if is_root(path):
-        return (examine_root(path, files=wishes.files, measured=wishes.measured),)
+        return (examine_root(path, files=wishes.files, measured=wishes.measured, gpu=wishes.gpu),)
     return _examine_image(text, wishes, None)
 
 

@@ -124,3 +124,13 @@ def test_what_a_project_declares(
     project.mkdir()
     (project / "wherry.toml").write_text(f'name = "seer"\nbase = "debian:bookworm"\n{toml}')
     assert [subject for subject in subjects(app, project) if subject in ("CUDA 13.0", "GPU")] == told
+
+
+def test_an_environment_of_this_machine_and_a_root(app: typer.Typer, tmp_path: Path) -> None:
+    record = "env/lib/python3.11/site-packages/torch-2.9.0+cu130.dist-info/METADATA"
+    for path in (record, "root/" + record, "root/usr/x", "root/etc/x"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("Name: torch\nVersion: 2.9.0+cu130\n")
+    for place in ("env", "root"):
+        assert "CUDA 13.0" in subjects(app, tmp_path / place, "--cuda", "12.4")
+        assert "CUDA 13.0" not in subjects(app, tmp_path / place)
