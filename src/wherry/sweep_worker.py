@@ -17,16 +17,23 @@ from dataclasses import replace
 from pathlib import Path
 
 from wherry.check.folders import examine_environment
-from wherry.errors import JobError, WherryError
+from wherry.engines.bubblewrap import BubblewrapEngine
+from wherry.engines.docker_like import DockerLikeEngine
+from wherry.errors import EngineError, JobError, WherryError
 from wherry.model.sweep import SweepSpec
+from wherry.run.backends.container import choose_engine
 from wherry.run.environments import find_environment
+from wherry.run.launch import load_image, pick_runnable
+from wherry.run.sweep_container import ContainerLauncher
 from wherry.run.sweep_launch import Launcher
 from wherry.run.sweep_process import ProcessLauncher
 from wherry.run.sweep_state import SweepState, spell
 from wherry.run.sweep_tasks import Place, run_tasks
 from wherry.run.sweep_watch import StopSign
+from wherry.store.disk import DiskStore
 from wherry.store.host import read_host_name
 from wherry.store.objects_open import open_objects
+from wherry.store.places import store_path
 
 _STOPPED = 143
 _FALSE = ("altered-file", "missing-file", "extra-file")
@@ -74,10 +81,23 @@ def _work(asked: argparse.Namespace, env: Mapping[str, str], stop: StopSign) -> 
 
 def open_launcher(spec: SweepSpec, env: Mapping[str, str]) -> Launcher:
     """What starts a sweep's tasks on this machine, proven to be what the lock says."""
+    if spec.image is not None:
+        return _open_containers(spec, env)
     prefix = Path(spec.prefix) if spec.prefix else None
     if prefix is not None:
         prove_environment(prefix, spec)
     return ProcessLauncher(env, prefix, spec.variables, conda=spec.conda)
+
+
+def _open_containers(spec: SweepSpec, env: Mapping[str, str]) -> ContainerLauncher:
+    """An image is what its ID says: engines and the store hold it to that."""
+    engine = choose_engine(spec.engine, env)
+    store = DiskStore(store_path(env))
+    stored, image = pick_runnable(store, str(spec.image))
+    load_image(store, stored, image, engine, _say)
+    if not isinstance(engine, DockerLikeEngine | BubblewrapEngine):
+        raise EngineError(f"no sweep runs in {engine.name}")
+    return ContainerLauncher(engine, image, spec.network)
 
 
 def prove_environment(prefix: Path, spec: SweepSpec) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from wherry.errors import JobError, UsageError
 from wherry.model.job import BackendKind, Target
 from wherry.model.sweep import Sweep, SweepSpec
-from wherry.preparation import OpenProject, prepare_environment
+from wherry.preparation import OpenProject, prepare_environment, prepare_image
 from wherry.run.backends.local import LocalBackend
 from wherry.run.port import Capacity, SweepBackend
 from wherry.run.provenance import read_provenance
@@ -32,7 +32,8 @@ from wherry.store.places import sweeps_path
 from wherry.store.posix import explain_os_errors, write_atomically
 
 Say = Callable[[str], None]
-_BACKENDS = (BackendKind.LOCAL,)
+_BACKENDS = (BackendKind.LOCAL, BackendKind.CONTAINER)
+_IN_IMAGES = (BackendKind.CONTAINER.value,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,21 +83,21 @@ class Sweeps:
 
     def begin(self, wish: SweepWish, open_project: OpenProject) -> SweepState:
         """Make ready what tasks run in, and write the sweep down. No task runs yet."""
-        spec = self._describe(wish)
-        prefix, record = prepare_environment(wish.root, self._env, open_project)
-        spec = replace(
-            spec,
-            prefix=str(prefix),
-            variables=dict(record.variables),
-            conda=record.conda,
-            lock=record.lock,
-            python=record.python,
-        )
+        spec = self._prepare(self._describe(wish), wish.root, open_project)
         state = SweepState(self._open(wish.state), spec.id)
         if not state.create(spec):
             raise JobError(f"there is a sweep {spec.id} already", where=wish.state)
         self._remember(spec.id, state.store.url)
         return state
+
+    def _prepare(self, spec: SweepSpec, root: Path, open_project: OpenProject) -> SweepSpec:
+        """The spec with what tasks run in, which is made if it has to be: the environment, or the image."""
+        if spec.backend in _IN_IMAGES:
+            _, _, image, lock = prepare_image(root, self._env, open_project)
+            return replace(spec, image=str(image.image_id), lock=lock)
+        prefix, record = prepare_environment(root, self._env, open_project)
+        variables = dict(record.variables)
+        return replace(spec, prefix=str(prefix), variables=variables, conda=record.conda, lock=record.lock, python=record.python)
 
     def drive(self, state: SweepState, look: Look, stop: StopSign, keep: float | None = None) -> SweepStatus:
         """Carry a sweep on to its end."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from wherry.engines.accounts import Account, find_account
@@ -17,7 +17,7 @@ from wherry.engines.port import NOT_FOUND, EngineImage, EngineInfo, Mount, Mount
 from wherry.engines.process import ask, find_program, shorten_errors, supervise
 from wherry.engines.roots import RootCache
 from wherry.engines.sandbox import Placed, find_command, plan_mounts, resolve_inside
-from wherry.engines.sandbox_process import Sandbox, stop_process
+from wherry.engines.sandbox_process import Sandbox, Streams, stop_process
 from wherry.errors import EngineError, UsageError
 from wherry.model.digest import DiffId
 from wherry.store.host import read_host_platform
@@ -83,6 +83,9 @@ class BubblewrapEngine:
             code = supervise(sandbox.process, sandbox.stop)
         return NOT_FOUND if code == 1 and sandbox.command_path is None else code
 
+    def launch(self, spec: RunSpec, starter: Sequence[str] = ()) -> LaunchedSandbox:
+        return LaunchedSandbox(self._open_sandbox(spec, detached=False, starter=tuple(starter), piped=True))
+
     def start(self, spec: RunSpec) -> str:
         """The process number of the command, so that ``kill`` stops it."""
         return str(self._open_sandbox(spec, detached=True).release())
@@ -90,7 +93,7 @@ class BubblewrapEngine:
     def stop(self, container: str, grace: float) -> None:
         stop_process(int(container), grace)
 
-    def _open_sandbox(self, spec: RunSpec, *, detached: bool) -> Sandbox:
+    def _open_sandbox(self, spec: RunSpec, *, detached: bool, starter: tuple[str, ...] = (), piped: bool = False) -> Sandbox:
         scratch = self._cache / "containers" / spec.name
         scratch.mkdir(parents=True, mode=0o700)
         try:
@@ -98,7 +101,8 @@ class BubblewrapEngine:
             stdin = None if spec.interactive else subprocess.DEVNULL
             # The mark is bwrap's own variable, not the command's: by it a sandbox is found whose starter has died.
             env = {**self._env, SANDBOX_MARK: str(scratch)}
-            return Sandbox(options, command, path, env, scratch, detached=detached, stdin=stdin)
+            streams = Streams(stdin=stdin, piped=piped, detached=detached)
+            return Sandbox(options, command, path, env, scratch, streams, starter)
         except BaseException:
             shutil.rmtree(scratch, ignore_errors=True)
             raise
@@ -189,6 +193,25 @@ class BubblewrapEngine:
         if host.is_dir():
             return _place_folder(host, target, read_only=mount.read_only)
         return _place_file(mount.source, target, read_only=mount.read_only)
+
+
+class LaunchedSandbox:
+    """A sandbox that others watch."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.process = sandbox.process
+        self._sandbox = sandbox
+
+    def ask(self) -> None:
+        self._sandbox.ask()
+
+    def end(self) -> None:
+        self._sandbox.close()
+
+    def read_code(self, code: int) -> int:
+        if code == 1 and self._sandbox.command_path is None:
+            return NOT_FOUND
+        return 128 - code if code < 0 else code
 
 
 def _place_folder(source: Path, target: str, *, read_only: bool = False) -> Placed:

@@ -7,13 +7,16 @@ containerd image store shows the manifest's digest) the name is used after its l
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from wherry.engines.port import EngineImage, Mount, MountKind, RunSpec
-from wherry.engines.process import ask, demand, feed, find_program, shorten_errors, supervise
+from wherry.engines.process import ask, demand, feed, find_program, shorten_errors, start_with_pipes, supervise
 from wherry.errors import EngineError
 from wherry.model.digest import DiffId
+
+_ENGINE_FAILED = 125
 
 
 class DockerLikeEngine:
@@ -24,6 +27,7 @@ class DockerLikeEngine:
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self._env = env
+        self._handles: dict[str, str] = {}
         self._just_found: dict[str, str] = {}  # image IDs and their handles, each for the one run that follows the look
 
     @property
@@ -55,6 +59,21 @@ class DockerLikeEngine:
             raise EngineError(f"cannot start {self.program}: {error.strerror}") from error
         with process:
             return supervise(process, lambda grace: self.stop(spec.name, grace))
+
+    def launch(self, spec: RunSpec, starter: Sequence[str] = ()) -> LaunchedClient:
+        image = str(spec.image.image_id)
+        handle = self._handles.get(image) or self._find_handle(spec.image)
+        if handle is None:
+            raise EngineError(f"{self.program} does not have image {image}", hint=self.remedy)
+        self._handles[image] = handle  # one that is removed meanwhile fails the run, and that is told
+        argv = [*starter, self._path(), "run", *self._render_options(spec), handle, *spec.command[1:]]
+        return LaunchedClient(self, spec.name, start_with_pipes(argv, self._env))
+
+    def remove(self, container: str) -> None:
+        """End a container at once and forget it; one that is gone already is fine."""
+        done = ask([self._path(), "rm", "--force", container], self._env)
+        if done.returncode != 0 and b"o such container" not in done.stderr and b"no container with" not in done.stderr:
+            raise EngineError(f"{self.program} did not remove {container}: {shorten_errors(done.stderr)}")
 
     def start(self, spec: RunSpec) -> str:
         argv = [self._path(), "run", "--detach", *self._render_run(spec)]
@@ -128,6 +147,31 @@ class DockerLikeEngine:
 
     def _render_gpus(self, gpus: str) -> list[str]:
         return ["--gpus", gpus]
+
+
+class LaunchedClient:
+    """The client of a container, which hands signals on to it."""
+
+    def __init__(self, engine: DockerLikeEngine, container: str, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self._engine = engine
+        self._container = container
+        self._asked = False
+
+    def ask(self) -> None:
+        self._asked = True
+        self.process.send_signal(signal.SIGTERM)
+
+    def end(self) -> None:
+        if self._asked or self.process.poll() is None:
+            # The client may have gone before its container, or without one.
+            self._engine.remove(self._container)
+            self.process.kill()
+
+    def read_code(self, code: int) -> int:
+        if code == _ENGINE_FAILED:
+            raise EngineError(f"{self._engine.program} did not run container {self._container}", hint=self._engine.remedy)
+        return 128 - code if code < 0 else code
 
 
 def _render_mount(mount: Mount) -> list[str]:

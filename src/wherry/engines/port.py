@@ -7,7 +7,8 @@ the layers that `held_layers` named, never others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import subprocess
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -101,6 +102,25 @@ class RunSpec:
     options: tuple[str, ...] = ()
 
 
+class Launched(Protocol):
+    """A container in the foreground of a process whose stdout and stderr are pipes; somebody watches it to its end."""
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]: ...
+
+    def ask(self) -> None:
+        """Ask its command to end, without waiting."""
+        ...
+
+    def end(self) -> None:
+        """End at once whatever is left of it, and forget it; called in any case."""
+        ...
+
+    def read_code(self, code: int) -> int:
+        """The command's exit code, from the process's. An engine that itself failed is an `EngineError`."""
+        ...
+
+
 class Engine(Protocol):
     """A container engine on this machine. Whatever fails is an `EngineError` with a remedy."""
 
@@ -140,4 +160,12 @@ class Engine(Protocol):
 
     def stop(self, container: str, grace: float) -> None:
         """Ask a container to end, and end it after `grace` seconds."""
+        ...
+
+
+class LaunchingEngine(Engine, Protocol):
+    """An engine that can have many containers at once in the foreground of one process."""
+
+    def launch(self, spec: RunSpec, starter: Sequence[str] = ()) -> Launched:
+        """Start a container; many threads may. `starter` is a program, with its words, that is to run the one that starts it."""
         ...

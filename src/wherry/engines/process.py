@@ -50,6 +50,23 @@ def demand(argv: Sequence[str], env: Mapping[str, str], what: str, hint: str | N
     return done.stdout
 
 
+def start_with_pipes(argv: Sequence[str], env: Mapping[str, str], keep: Sequence[int] = ()) -> subprocess.Popen[bytes]:
+    """Start a program in a group of its own, with nothing to read; its stdout and stderr are pipes, `keep` stays open for it."""
+    try:
+        return subprocess.Popen(
+            list(argv),
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            pass_fds=tuple(keep),
+            process_group=0,
+        )
+    except OSError as error:
+        raise EngineError(f"cannot start {argv[0]}: {error.strerror}") from error
+
+
 def feed(argv: Sequence[str], env: Mapping[str, str], chunks: Iterable[bytes], what: str, hint: str | None = None) -> None:
     """Pipe `chunks` into a command. If the chunks fail half-way the command is killed, so that it never sees a clean end."""
     with tempfile.TemporaryFile() as errors:

@@ -13,10 +13,20 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from wherry.engines.process import find_program, shorten_errors
+from wherry.engines.process import find_program, shorten_errors, start_with_pipes
 from wherry.errors import EngineError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streams:
+    """What a sandbox reads and writes: ours, pipes, or, `detached`, a log in its scratch folder, in a session of its own."""
+
+    stdin: int | None
+    piped: bool = False
+    detached: bool = False
 
 
 class Sandbox:
@@ -32,16 +42,16 @@ class Sandbox:
         command_path: str | None,
         env: Mapping[str, str],
         scratch: Path,
-        *,
-        detached: bool,
-        stdin: int | None,
+        streams: Streams,
+        starter: tuple[str, ...] = (),
     ) -> None:
         self.command_path = command_path
         self._scratch = scratch
         self._init: int | None = None
         self._info, writing = os.pipe()
         try:
-            self.process = _launch(options, command, env, writing, scratch / "log" if detached else None, stdin)
+            log = scratch / "log" if streams.detached else None
+            self.process = _launch(starter, options, command, env, writing, log, streams)
         except BaseException:
             os.close(self._info)
             raise
@@ -52,11 +62,20 @@ class Sandbox:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End whatever is left of it, and forget it."""
         if self.process.poll() is None:
             self.stop(0)
             self.process.wait()
         os.close(self._info)
         shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def ask(self) -> None:
+        """SIGTERM for the command."""
+        if (command := self._find_command(2.0)) is not None:
+            _send(command, signal.SIGTERM)
 
     def stop(self, grace: float) -> None:
         """SIGTERM for the command, SIGKILL for the whole sandbox after `grace` seconds."""
@@ -127,7 +146,13 @@ def _read_environment(process: int) -> list[bytes]:
 
 
 def _launch(
-    options: list[str], command: tuple[str, ...], env: Mapping[str, str], info: int, log: Path | None, stdin: int | None
+    starter: tuple[str, ...],
+    options: list[str],
+    command: tuple[str, ...],
+    env: Mapping[str, str],
+    info: int,
+    log: Path | None,
+    streams: Streams,
 ) -> subprocess.Popen[bytes]:
     """Start bwrap; with a `log` in a session of its own, writing there."""
     path = find_program("bwrap", env)
@@ -138,9 +163,11 @@ def _launch(
     try:
         _write_all(handle, b"".join(os.fsencode(option) + b"\0" for option in options))
         os.lseek(handle, 0, os.SEEK_SET)
-        argv = [path, "--args", str(handle), "--info-fd", str(info), "--", *command]
+        argv = [*starter, path, "--args", str(handle), "--info-fd", str(info), "--", *command]
+        if streams.piped:
+            return start_with_pipes(argv, env, (handle, info))
         if log is None:
-            return subprocess.Popen(argv, env=dict(env), stdin=stdin, pass_fds=(handle, info))
+            return subprocess.Popen(argv, env=dict(env), stdin=streams.stdin, pass_fds=(handle, info))
         with log.open("wb") as output:
             return subprocess.Popen(
                 argv,

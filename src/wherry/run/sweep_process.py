@@ -13,7 +13,7 @@ from pathlib import Path
 
 from wherry.engines.port import NOT_FOUND
 from wherry.engines.sandbox_process import end_processes
-from wherry.model.job import Job
+from wherry.model.job import Limits
 from wherry.run.activation import environment_values
 from wherry.run.sweep_launch import Attempt, CommandError
 from wherry.run.variables import list_variables
@@ -37,7 +37,7 @@ class ProcessLauncher:
         job = attempt.job
         own = list_variables(job, attempt.index, str(attempt.folder))
         env = {**self._env, **dict(job.env), **own, "WHERRY_ATTEMPT": attempt.name}
-        return BegunProcess(_start(limit_command(job), job.root, env), attempt.mark)
+        return BegunProcess(_start((*limit_memory(job.limits), *job.command), job.root, env), attempt.mark)
 
 
 class BegunProcess:
@@ -62,9 +62,9 @@ class BegunProcess:
         return 128 - code if code < 0 else code
 
 
-def limit_command(job: Job) -> Sequence[str]:
-    """The command with its limit of memory, in KiB for `ulimit`."""
-    return job.command if job.limits.memory is None else (*_LIMITED, str(job.limits.memory >> 10), *job.command)
+def limit_memory(limits: Limits) -> tuple[str, ...]:
+    """The words before a command by which each of its processes has so much memory, in KiB for `ulimit`."""
+    return () if limits.memory is None else (*_LIMITED, str(limits.memory >> 10))
 
 
 def _start(command: Sequence[str], folder: str, env: Mapping[str, str]) -> subprocess.Popen[bytes]:

@@ -41,7 +41,7 @@ def make_state(root: Path, script: str, tasks: int = 3, store: ObjectStore | Non
 
 
 class Crew:
-    """Workers in this process, one after the other or in threads."""
+    """Workers in this process, one after the other or in threads. Their names are this crew's own: processes are ended by them."""
 
     def __init__(self, state: SweepState, scratch: Path, launcher: Launcher | None = None) -> None:
         self.state = state
@@ -49,12 +49,16 @@ class Crew:
         self.launcher = launcher or ProcessLauncher(os.environ, None, {})
         self.stop = StopSign()
         self.errors: list[WherryError] = []
+        self._own = os.urandom(4).hex()
+
+    def name(self, worker: str) -> str:
+        return f"{worker}.{self._own}"
 
     def work(self, name: str = "w1", indices: Iterable[int] | None = None, slots: int = 2, grace: float = 0.2) -> Beat | None:
         spec = self.state.read_spec()
         folder = self.scratch / name
         folder.mkdir(parents=True)
-        place = Place(worker=name, host="here", scratch=folder, slots=slots, grace=grace)
+        place = Place(worker=self.name(name), host="here", scratch=folder, slots=slots, grace=grace)
         try:
             return run_tasks(self.state, spec, range(len(spec)) if indices is None else indices, self.launcher, place, self.stop)
         except WherryError as error:

@@ -148,7 +148,7 @@ def test_a_lost_worker_s_task_is_taken_over(tmp_path: Path) -> None:
     assert states(crew) == {0: ("succeeded", 0), 1: ("succeeded", 0)}
     held = crew.state.read_lease(1)
     assert held is not None
-    assert (held[0].attempt, held[0].lost, held[0].worker) == (1, 1, "w1")
+    assert (held[0].attempt, held[0].lost, held[0].worker) == (1, 1, crew.name("w1"))
 
 
 def test_a_worker_that_lives_keeps_its_task(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_trouble_of_a_machine_fails_no_task(tmp_path: Path) -> None:
     broken = Crew(state, tmp_path / "scratch", BrokenLauncher())
     assert broken.work() is None
     assert [error.what for error in broken.errors] == ["podman does not have the image"]
-    beat = state.read_beat("w1")
+    beat = state.read_beat(broken.name("w1"))
     assert beat is not None
     assert beat.over
     assert "podman" in (beat.trouble or "")

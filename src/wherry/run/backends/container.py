@@ -111,22 +111,28 @@ class ContainerBackend:
         return self._engine
 
     def _render_spec(self, job: Job, index: int, image: EngineImage, engine: Engine) -> RunSpec:
-        workdir = image.config.workdir or _DEFAULT_WORKDIR
-        if workdir == "/":
-            raise JobError("the image has no working folder that the project could lie at", hint='workdir = "/app"')
-        spec = RunSpec(
-            image=image,
-            name=_name_container(job, index),
-            command=job.command,
-            env=tuple({"HOME": "/tmp", **dict(job.env), **list_variables(job, index, _OWN)}.items()),  # noqa: S108
-            mounts=(*_list_mounts(job, workdir), *self._mounts),
-            workdir=workdir,
-            user=choose_user(engine),
-            network=self._network,
-            gpus=job.limits.gpus,
-            interactive=self._stdin,
-        )
-        return spec if engine.name == "bubblewrap" else replace(spec, options=render_limits(job.limits))
+        spec = render_spec(job, index, image, engine, _name_container(job, index))
+        mounts = (*spec.mounts, *self._mounts)
+        return replace(spec, mounts=mounts, network=self._network, interactive=self._stdin)
+
+
+def render_spec(job: Job, index: int, image: EngineImage, engine: Engine, name: str) -> RunSpec:
+    """One task's container, as each engine wants it."""
+    workdir = image.config.workdir or _DEFAULT_WORKDIR
+    if workdir == "/":
+        raise JobError("the image has no working folder that the project could lie at", hint='workdir = "/app"')
+    return RunSpec(
+        image=image,
+        name=name,
+        command=job.command,
+        env=tuple({"HOME": "/tmp", **dict(job.env), **list_variables(job, index, _OWN)}.items()),  # noqa: S108
+        mounts=tuple(_list_mounts(job, workdir)),
+        workdir=workdir,
+        user=choose_user(engine),
+        gpus=job.limits.gpus,
+        interactive=False,
+        options=() if engine.name == "bubblewrap" else render_limits(job.limits),
+    )
 
 
 def choose_engine(name: str | None, env: Mapping[str, str]) -> Engine:
