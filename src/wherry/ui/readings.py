@@ -27,7 +27,7 @@ class Readings:
             self._known[path] = reading
             while len(self._known) > _MOST_FILES:
                 self._known.popitem(last=False)
-            return reading.go_on()
+            return reading.go_on().copy()  # others may read on while a page is made of it
 
 
 class _Reading:

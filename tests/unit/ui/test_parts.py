@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wherry.formats.metric_series import MOST_POINTS, MetricCourse
+from wherry.formats.metric_series import MOST_POINTS, MOST_SERIES, MetricCourse
 from wherry.model.sweep import Value
 from wherry.ui.charts import HEIGHT, WIDTH, draw_chart, scatter_values
 from wherry.ui.log_tail import read_tail
@@ -75,6 +75,15 @@ def test_long_courses_keep_their_extremes_and_their_end() -> None:
     assert course.metrics.counts == {"loss": 20_000}
 
 
+def test_no_more_courses_than_can_be_drawn() -> None:
+    course = MetricCourse()
+    for number in range(MOST_SERIES + 50):
+        course.take(lines(1.0, name=f"m{number}"))
+    assert course.points_of(f"m{MOST_SERIES - 1}") == ((1.0, 1.0),)
+    assert course.points_of(f"m{MOST_SERIES}") == ()
+    assert len(course.metrics.last) == MOST_SERIES + 50
+
+
 def test_what_is_no_number_has_no_place() -> None:
     course = MetricCourse()
     course.take([*lines(1.0, math.nan, math.inf, 2.0), b"{", b'{"params": {"a": 1}}'])
@@ -91,8 +100,9 @@ def test_readings_go_on_where_they_ended(tmp_path: Path) -> None:
     assert first.points_of("loss") == ((1.0, 1.0),)
     with path.open("ab") as file:
         file.write(b"\n" + lines(3.0)[0] + b"\n")
-    assert readings.look(path) is first
-    assert first.points_of("loss") == ((1.0, 1.0), (2.0, 2.0), (3.0, 3.0))
+    assert readings.look(path).points_of("loss") == ((1.0, 1.0), (2.0, 2.0), (3.0, 3.0))
+    assert first.points_of("loss") == ((1.0, 1.0),)  # what a page is made of stays as it is
+    assert first.metrics.counts == {"loss": 1}
     path.write_bytes(b"")  # another file in its place
     assert readings.look(path).points_of("loss") == ()
     path.unlink()
