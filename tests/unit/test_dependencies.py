@@ -13,14 +13,15 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/explanation/dependencies.md"
+EXTRAS = ("conda", "ui")
 # What is distributed with an Apache-2.0 program as a library of its own; anything else is for people to decide.
 FINE = {"Apache-2.0", "BSD", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MIT-0", "MPL-2.0", "PSF-2.0", "Python-2.0"}
 
 
 def list_needed() -> dict[str, str]:
-    """Name → licence, of all packages that the project's own and its extra `conda`'s requirements lead to here."""
+    """Name → licence, of all packages that the project's own requirements, and those of some extras, lead to here."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    waiting = [*project["dependencies"], *project["optional-dependencies"]["conda"]]
+    waiting = [*project["dependencies"], *(line for extra in EXTRAS for line in project["optional-dependencies"][extra])]
     found: dict[str, str] = {}
     while waiting:
         requirement = Requirement(waiting.pop())
