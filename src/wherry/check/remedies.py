@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from wherry.model.cuda import name_cuda_wheel
 from wherry.model.platform import Platform
 from wherry.model.report import Finding, Fix, Report
 from wherry.sources.debian import open_archive
@@ -27,11 +28,15 @@ _IN_WHEELS = (
     (re.compile(r"libcudart\.so\.(1[1-9])(?:\..*)?"), "nvidia-cuda-runtime-cu{0}"),
     (re.compile(r"libcublas(?:Lt)?\.so\.(1[1-9])"), "nvidia-cublas-cu{0}"),
     (re.compile(r"libnvrtc\.so\.(1[1-9])(?:\..*)?"), "nvidia-cuda-nvrtc-cu{0}"),
+    (re.compile(r"libnvJitLink\.so\.(1[2-9])(?:\..*)?"), "nvidia-nvjitlink-cu{0}"),
+    (re.compile(r"libcupti\.so\.(1[1-9])(?:\..*)?"), "nvidia-cuda-cupti-cu{0}"),
     (re.compile(r"libcudnn\w*\.so\.\d+"), "nvidia-cudnn-cu12"),
     (re.compile(r"libcufft\w*\.so\.11"), "nvidia-cufft-cu12"),
     (re.compile(r"libcurand\.so\.10"), "nvidia-curand-cu12"),
     (re.compile(r"libcusparse\.so\.12"), "nvidia-cusparse-cu12"),
     (re.compile(r"libcusolver\.so\.11"), "nvidia-cusolver-cu12"),
+    (re.compile(r"libcusparseLt\.so\.0"), "nvidia-cusparselt-cu12"),
+    (re.compile(r"libnvToolsExt\.so\.1"), "nvidia-nvtx-cu12"),
     (re.compile(r"libnccl\.so\.2"), "nvidia-nccl-cu12"),
 )
 # The symbol versions that Debian's releases end with.
@@ -103,7 +108,7 @@ def _suggest_wheel(finding: Finding) -> Finding | None:
     for pattern, wheel in _IN_WHEELS:
         found = pattern.fullmatch(finding.subject)
         if found:
-            return replace(finding, remedy=f"the wheel {wheel.format(*found.groups())}, or a build without CUDA")
+            return replace(finding, remedy=f"the wheel {name_cuda_wheel(wheel, *found.groups())}, or a build without CUDA")
     return None
 
 

@@ -15,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 
 from wherry.errors import FormatError, StoreError
+from wherry.model.cuda import name_cuda_wheel
 
 _API_SET = re.compile(r"(?:api-ms-win|ext-ms)-.+")
 _PYTHONS_OWN = re.compile(r"vcruntime140(?:_1)?\.dll")
@@ -98,7 +99,7 @@ def find_bringer(name: str) -> tuple[str, str]:
     for pattern, wheel, remedy in _BROUGHT:
         found = re.fullmatch(pattern, name)
         if found:
-            wheel = wheel.format(*found.groups())
+            wheel = name_cuda_wheel(wheel, *found.groups())
             return wheel, remedy or _CUDA.format(wheel=wheel)
     return "", ""
 

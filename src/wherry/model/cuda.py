@@ -59,3 +59,8 @@ def find_driver(cuda: Version) -> str | None:
 
 def render_version(version: Version) -> str:
     return ".".join(map(str, version))
+
+
+def name_cuda_wheel(pattern: str, *major: str) -> str:
+    """The wheel of one of the toolkit's libraries, ``nvidia-cublas-cu{0}``; from CUDA 13 on NVIDIA names these without the number."""
+    return pattern.format(*major) if not major or int(major[0]) < 13 else pattern.removesuffix("-cu{0}")

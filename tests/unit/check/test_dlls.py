@@ -68,6 +68,7 @@ def test_a_missing_dll_with_the_wheel_that_brings_it(tmp_path: Path) -> None:
         ("tbb12.dll", "tbb"),
         ("cudart64_12.dll", "nvidia-cuda-runtime-cu12"),
         ("cudart64_110.dll", "nvidia-cuda-runtime-cu11"),
+        ("cudart64_13.dll", "nvidia-cuda-runtime"),
         ("cublaslt64_12.dll", "nvidia-cublas-cu12"),
         ("nvrtc64_120_0.dll", "nvidia-cuda-nvrtc-cu12"),
         ("cudnn_ops64_9.dll", "nvidia-cudnn-cu12"),

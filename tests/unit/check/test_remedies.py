@@ -69,8 +69,18 @@ def test_symbols_name_the_base_that_has_them(symbol: str, base: str) -> None:
     assert base in remedy("symbol-version", symbol)[0]
 
 
-def test_cuda_in_wheels() -> None:
-    assert "nvidia-cublas-cu12" in remedy("missing-library", "libcublas.so.12")[0]
+@pytest.mark.parametrize(
+    ("library", "wheel"),
+    [
+        ("libcublas.so.12", "nvidia-cublas-cu12"),
+        ("libcublas.so.13", "nvidia-cublas"),
+        ("libcudart.so.11.0", "nvidia-cuda-runtime-cu11"),
+        ("libnvJitLink.so.12", "nvidia-nvjitlink-cu12"),
+        ("libcusparseLt.so.0", "nvidia-cusparselt-cu12"),
+    ],
+)
+def test_cuda_in_wheels(library: str, wheel: str) -> None:
+    assert remedy("missing-library", library)[0] == f"the wheel {wheel}, or a build without CUDA"
 
 
 @pytest.fixture
