@@ -62,5 +62,5 @@ def render_version(version: Version) -> str:
 
 
 def name_cuda_wheel(pattern: str, *major: str) -> str:
-    """The wheel of one of the toolkit's libraries, ``nvidia-cublas-cu{0}``; from CUDA 13 on NVIDIA names these without the number."""
+    """The wheel of a library of the toolkit, ``nvidia-cublas-cu{0}``; from CUDA 13 on NVIDIA names these without the number."""
     return pattern.format(*major) if not major or int(major[0]) < 13 else pattern.removesuffix("-cu{0}")
