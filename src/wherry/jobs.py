@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from wherry.declare.model_files import MODEL_SUFFIXES
 from wherry.errors import EngineError, JobError
 from wherry.formats.job_metrics import LONGEST_LINE, JobMetrics, summarise
 from wherry.model.job import (
@@ -30,11 +31,13 @@ from wherry.model.job import (
     combine_ends,
     read_parameters,
 )
+from wherry.model.stamp import STAMP_SUFFIX
 from wherry.run.backends.container import ContainerBackend
 from wherry.run.backends.local import LocalBackend
 from wherry.run.port import Backend, Prepared
 from wherry.run.provenance import Provenance, read_provenance
 from wherry.run.records import JobFilter, SqliteRecords
+from wherry.run.stamps import write_stamps
 from wherry.run.tasks import is_held
 from wherry.run.variables import METRICS, OUTPUTS, seed_variables
 from wherry.store.host import read_host_name, read_host_platform
@@ -124,7 +127,10 @@ class Jobs:
             return record
         if end.state is JobState.LOST:
             self._clear(record)
-        self.records.finish(record.id, end, tuple(list_outputs(self.place / record.id / OUTPUTS)))
+        folder = self.place / record.id / OUTPUTS
+        outputs = tuple(list_outputs(folder))
+        write_stamps(folder, record, outputs, MODEL_SUFFIXES)
+        self.records.finish(record.id, end, outputs)
         return self.records.find(record.id)
 
     def _clear(self, record: JobRecord) -> None:
@@ -271,12 +277,12 @@ def _shorten(value: str | int | None) -> str:
 
 
 def list_outputs(folder: Path) -> Iterable[Output]:
-    """The regular files in an outputs folder; links are not followed. One that cannot be read has no digest."""
+    """The regular files in an outputs folder, but for stamps; links are not followed. One that cannot be read has no digest."""
     for place, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
             path = Path(place, name)
-            if path.is_symlink() or not path.is_file():
+            if path.is_symlink() or not path.is_file() or name.endswith(STAMP_SUFFIX):
                 continue
             size, sha256 = _digest(path)
             text = os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "backslashreplace")

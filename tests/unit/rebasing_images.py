@@ -58,6 +58,7 @@ def put_image(
     annotations: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
     steps: Sequence[str] = (),
+    comments: Sequence[str] = (),
 ) -> StoredImage:
     """An image as another tool would write it; each layer has a step in its history, and ENV another at the end."""
     blobs, diff_ids = [], []
@@ -67,7 +68,11 @@ def put_image(
         blob = packer.write(tar) + packer.finish()
         blobs.append(Descriptor(media_type=LAYER_GZIP, digest=store.put_bytes(blob), size=len(blob)))
         diff_ids.append(f"sha256:{hashlib.sha256(tar).hexdigest()}")
-    history = [{"created": "2024-01-01T00:00:00Z", "created_by": step} for step in steps or [f"{name} {each}" for each in diff_ids]]
+    history: list[dict[str, Any]] = [
+        {"created": "2024-01-01T00:00:00Z", "created_by": step} for step in steps or [f"{name} {each}" for each in diff_ids]
+    ]
+    for entry, comment in zip(history, comments, strict=False):
+        entry["comment"] = comment
     history.append({"created": "2024-01-01T00:00:00Z", "created_by": "ENV", "empty_layer": True})
     document = {
         "architecture": platform.architecture,

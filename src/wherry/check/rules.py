@@ -50,6 +50,10 @@ RULES = MappingProxyType(
             "A model was made with another minor version of scikit-learn than the one that will load it, or asks for newer ONNX "
             "operators than the runtime knows."
         ),
+        "model-stamp": (
+            "A model that a job of wherry's wrote (`wherry run --on`) was made with other packages than those that the image has: "
+            "by the record of that job, or by the stamp beside the model."
+        ),
         "damaged-model": "A file with a model's name is truncated, or damaged, or lies about where its tensors are.",
         "secret": (
             "A key, a token, a password or a signed address lies in a file, a variable, a label or the history of the image. "

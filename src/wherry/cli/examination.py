@@ -81,8 +81,9 @@ def examine_subject(text: str | None, wishes: Wishes) -> Examination:
     with show_progress() as progress:
         wishes = replace(wishes, progress=progress)
         if is_project(text):
-            text, wishes, settings, lock = _open_project(Path(text or "."), wishes)
-            reports = _examine_image(text, wishes, lock)
+            root = Path(text or ".")
+            text, wishes, settings, lock = _open_project(root, wishes)
+            reports = _note_stamps(root, text, _examine_image(text, wishes, lock))
         else:
             reports = _examine(str(text), wishes)
     reports = tuple(judge_sizes(one, wishes.limits, slim=wishes.slim) for one in reports)
@@ -117,6 +118,13 @@ def _open_project(root: Path, wishes: Wishes) -> tuple[str, Wishes, CheckSetting
 
         lock = read_lock(root)
     return project.name, wishes, settings, lock
+
+
+def _note_stamps(root: Path, name: str, reports: tuple[Report, ...]) -> tuple[Report, ...]:
+    # Only here: of anybody else's image no stamps are known.
+    from wherry.cli.model_stamps import add_stamp_findings
+
+    return add_stamp_findings(reports, root, DiskStore(store_path(os.environ)), name)
 
 
 def _examine(text: str, wishes: Wishes) -> tuple[Report, ...]:

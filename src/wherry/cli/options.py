@@ -15,6 +15,7 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The project's folde
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 Locked = Annotated[bool, typer.Option("--locked", help="Fail if wherry.lock would have to change.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse a model that was made in another environment, not only warn.")]
 PlainHttp = Annotated[bool, typer.Option("--plain-http", help="Speak http; for loopback that is the default.")]
 
 

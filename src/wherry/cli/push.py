@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from wherry.cli.epilog import render_examples
-from wherry.cli.options import AsJson, DryRun, PlainHttp, parse_platforms, platform_option
+from wherry.cli.options import AsJson, DryRun, PlainHttp, Strict, parse_platforms, platform_option
 from wherry.cli.talk import print_json, say, show_progress
 from wherry.errors import UsageError
 from wherry.model.bill import BillForm
@@ -39,12 +39,14 @@ def push_project(
     sign: Annotated[
         str, typer.Option("--sign", metavar="KEY", help="Sign it, and what is attested of it: a PEM file, or env:NAME.")
     ] = "",
+    strict: Strict = False,
     plain_http: PlainHttp = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Push the project's image to a registry."""
     # The network's modules load when there is something to push.
+    from wherry.cli.model_stamps import warn_of_stamps
     from wherry.cli.push_cargo import deliver_cargo, gather_cargo, survey_cargo
     from wherry.cli.push_report import render_push, tell_push
     from wherry.model.reference import Reference
@@ -61,6 +63,7 @@ def push_project(
     destination, store = Reference.parse(reference), DiskStore(store_path(os.environ))
     name = image or (_notebook_image() if notebook else _project_image())
     plan = plan_push(store, store.resolve(name), parse_platforms(platform))
+    warn_of_stamps(store, name, parse_platforms(platform), strict=strict)
     if (warning := warn_of_terms(plan.channels)) is not None:
         say(warning)
     cargo = gather_cargo(store, plan, sources=sources, forms=sbom or (), sign=sign, strange=bool(image) or notebook)

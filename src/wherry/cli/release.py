@@ -16,7 +16,7 @@ from wherry.cli.epilog import render_examples
 from wherry.cli.fleet_options import Devices, PricePerGb, TariffFile, read_fleet
 from wherry.cli.image import complete_image_names
 from wherry.cli.key_options import KeyFolders, open_keys
-from wherry.cli.options import AsJson, DryRun, PlainHttp, parse_platforms, platform_option
+from wherry.cli.options import AsJson, DryRun, PlainHttp, Strict, parse_platforms, platform_option
 from wherry.cli.talk import print_json, say, show_progress
 from wherry.errors import FormatError, UsageError
 from wherry.model.release import Health
@@ -60,6 +60,7 @@ def make_release(
     tariff: TariffFile = None,
     price_per_gb: PricePerGb = None,
     keys: KeyFolders = None,
+    strict: Strict = False,
     plain_http: PlainHttp = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -70,6 +71,7 @@ def make_release(
     --keys, or of WHERRY_KEYS.
     """
     # The network's and the codecs' modules load when there is something to release.
+    from wherry.cli.model_stamps import warn_of_stamps
     from wherry.deliver.release import DEFAULT_BASES
     from wherry.deliver.release_order import ReleaseOrder, carry_out_release
     from wherry.sources.registries import access_registries
@@ -83,6 +85,7 @@ def make_release(
         most=_parse_size(max_update),
     )
     store, opened = DiskStore(store_path(os.environ)), None if dry_run else open_keys(keys)
+    warn_of_stamps(store, image, order.platforms, strict=strict)
     access = access_registries(os.environ, cache=cache_path(os.environ), plain_http=plain_http)
     with closing(access), show_progress() as progress:
         done = carry_out_release(order, channel, store, access, opened, datetime.now(UTC), progress)

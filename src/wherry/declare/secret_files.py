@@ -7,6 +7,7 @@ harmless). At most 1 MiB of such a file is read. Imports stay lean for the 0.1 s
 from __future__ import annotations
 
 from wherry.formats.secrets import READ_LIMIT, content_of, is_secret_name
+from wherry.model.stamp import STAMP_SUFFIX
 
 __all__ = ["holds_secret", "is_litter", "is_secret_name"]
 
@@ -17,7 +18,7 @@ _LITTER = frozenset(
         ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".tox", ".nox", "wherry.lock", "wherry.toml",
     }
 )  # fmt: skip
-_LITTER_SUFFIXES = (".pyc", ".pyo")
+_LITTER_SUFFIXES = (".pyc", ".pyo", STAMP_SUFFIX)
 
 
 def is_litter(name: str) -> bool:

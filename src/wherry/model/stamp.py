@@ -1,0 +1,18 @@
+"""What a model was made in: kept beside the bytes, never in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STAMP_SUFFIX = ".stamp.json"  # after the model's own name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelStamp:
+    """`sha256` is that of the model's file; `lock` the digest of the locked packages for `platform` that `job` ran with."""
+
+    sha256: str
+    job: str
+    lock: str
+    platform: str
+    python: str | None = None
