@@ -160,7 +160,7 @@ def test_what_cosign_signed_is_verified(quay: Quay) -> None:
         assert done.returncode == 0, done.stderr
     key = parse_public_key((quay.folder / "theirs.pub").read_bytes(), "theirs.pub")
     verdict = judge_signatures(read_signed(quay.access, reference), {"theirs": key})
-    assert [one.kind for one in verdict.verified] == ["signature", "https://example.com/said", "https://example.com/new"]
+    assert [one.predicate for one in verdict.verified] == [None, "https://example.com/said", "https://example.com/new"]
     assert verdict.report.count(Severity.ERROR) == 0
     stranger = judge_signatures(read_signed(quay.access, reference), {"stranger": make_pair().key.public})
     assert (stranger.verified, stranger.report.count(Severity.ERROR)) == ((), 1)

@@ -19,16 +19,16 @@ from wherry.model.digest import Digest
 from wherry.model.report import Finding, Report, Seen, Severity, order_findings
 from wherry.sources.attached_signatures import Attachment, SignedImage, SignedManifest
 
-_SIGNATURE = "signature"  # the rule's name, and what a verified signature is called
+_RULE = "signature"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """What a key vouches for: `kind` is ``signature``, or the type of what is attested. `key` is the key's name."""
+    """What a key, here by its name, vouches for: the manifest itself, or what is attested of it, by the `predicate`'s type."""
 
     manifest: SignedManifest
-    kind: str
     key: str
+    predicate: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ def judge_signatures(image: SignedImage, keys: Mapping[str, VerifyingKey]) -> Ve
 def note_unverified(count: int) -> Finding:
     """What is said of signatures where nobody named a key."""
     return Finding(
-        rule=_SIGNATURE,
+        rule=_RULE,
         severity=Severity.NOTE,
         subject="unverified",
         what=f"{count} signatures and attestations lie beside the image, and nobody verified them",
@@ -74,10 +74,10 @@ def _judge(manifest: SignedManifest, attachment: Attachment, keys: Mapping[str, 
     if key is None:
         return _judge_unknown(manifest, attachment, keys)
     try:
-        kind = _read_kind(manifest, attachment)
+        predicate = _read_predicate(manifest, attachment)
     except FormatError as error:
         return _tell(Severity.ERROR, manifest, f"{key} signed what lies beside it, but {error.what}", attachment)
-    return Verified(manifest=manifest, kind=kind, key=key)
+    return Verified(manifest=manifest, key=key, predicate=predicate)
 
 
 def _find_key(attachment: Attachment, keys: Mapping[str, VerifyingKey]) -> str | None:
@@ -101,24 +101,24 @@ def _judge_unknown(manifest: SignedManifest, attachment: Attachment, keys: Mappi
     return _tell(Severity.WARNING, manifest, "an attestation that none of the keys signed: believe nothing of it", attachment)
 
 
-def _read_kind(manifest: SignedManifest, attachment: Attachment) -> str:
-    """What is said of the manifest, once the signature was verified; of another one: `FormatError`."""
-    envelope, kind = attachment.envelope, _SIGNATURE
+def _read_predicate(manifest: SignedManifest, attachment: Attachment) -> str | None:
+    """What is said of the manifest, once the signature was verified; None where it is a mere signature. Of another manifest:
+    `FormatError`."""
+    envelope, predicate = attachment.envelope, SIGN
     if envelope is None:
         subjects: tuple[Digest, ...] = (parse_payload(attachment.payload, attachment.where),)
     elif envelope.payload_type != IN_TOTO:
         raise FormatError(f"it holds {envelope.payload_type[:80]!r}, not an in-toto statement")
     else:
         statement = parse_statement(envelope.payload, attachment.where)
-        subjects = statement.subjects
-        kind = _SIGNATURE if statement.predicate_type == SIGN else statement.predicate_type
+        subjects, predicate = statement.subjects, statement.predicate_type
     if manifest.digest not in subjects:
         raise FormatError(f"about another image: {', '.join(map(str, subjects[:2])) or 'none'}")
-    return kind
+    return None if predicate == SIGN else predicate
 
 
 def _require_signatures(image: SignedImage, verified: list[Verified]) -> Iterator[Finding]:
-    signed = {one.manifest.digest for one in verified if one.kind == _SIGNATURE}
+    signed = {one.manifest.digest for one in verified if one.predicate is None}
     top, *others = image.manifests
     needed = others if image.chosen else [top]
     for manifest in needed:
@@ -144,7 +144,7 @@ def _gather(findings: list[Finding]) -> list[Finding]:
 def _tell(severity: Severity, manifest: SignedManifest, what: str, attachment: Attachment | None = None) -> Finding:
     subject = str(manifest.platform or "the image")
     return Finding(
-        rule=_SIGNATURE,
+        rule=_RULE,
         severity=severity,
         subject=subject,
         what=f"{subject}: {what}",

@@ -42,7 +42,7 @@ def check_signatures(
 def _print(verdict: Verdict) -> None:
     print(f"{verdict.report.subject}: {verdict.digest}")
     if verdict.verified:
-        print_table([(_name(one), one.kind, f"by {one.key}") for one in verdict.verified], indent="  ")
+        print_table([(_name(one), _describe(one), f"by {one.key}") for one in verdict.verified], indent="  ")
     print_findings(verdict.report)
 
 
@@ -50,11 +50,15 @@ def _name(one: Verified) -> str:
     return str(one.manifest.platform or "the image")
 
 
+def _describe(one: Verified) -> str:
+    return "signed" if one.predicate is None else f"attested {one.predicate}"
+
+
 def _render(one: Verified) -> dict[str, object]:
     platform = one.manifest.platform
     return {
         "manifest": str(one.manifest.digest),
         "platform": str(platform) if platform else None,
-        "type": one.kind,
+        "predicate": one.predicate,
         "key": one.key,
     }

@@ -69,17 +69,19 @@ def sign_images(
 ) -> Signed:
     """Sign manifests that lie in the destination's repository already, and what is said of them."""
     repository = access.open(destination, push=True)
-    added, artifacts = 0, []
+    added, bundles = 0, []
     for image in images:
         payload = render_payload(destination.name, image.digest)
         added += _append(repository, signature_tag(image.digest), payload, describe_signature(payload, key), key)
         said = render_statement([(destination.name, image.digest)], SIGN, {})
-        artifacts.append(_attach_bundle(repository, image, render_envelope(said, key), SIGN, key))
+        bundles.append((image, SIGN, render_envelope(said, key)))
     for one in statements:
         envelope = render_envelope(one.statement, key)
         layer = describe_attestation(envelope, one.predicate_type)
         added += _append(repository, attestation_tag(one.image.digest), envelope, layer, key)
-        artifacts.append(_attach_bundle(repository, one.image, envelope, one.predicate_type, key))
+        bundles.append((one.image, one.predicate_type, envelope))
+    # Last, as there are registries that refuse what refers to something.
+    artifacts = [_attach_bundle(repository, image, envelope, kind, key) for image, kind, envelope in bundles]
     return Signed(
         images=tuple(image.digest for image in images), attestations=tuple(statements), added=added, artifacts=tuple(artifacts)
     )

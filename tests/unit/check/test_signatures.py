@@ -55,8 +55,8 @@ def told(verdict: Verdict, severity: Severity = Severity.ERROR) -> str:
     return " | ".join(one.what for one in verdict.report.findings if one.severity is severity)
 
 
-def kinds(verdict: Verdict) -> list[tuple[Digest, str]]:
-    return [(one.manifest.digest, one.kind) for one in verdict.verified]
+def vouched(verdict: Verdict) -> list[tuple[Digest, str | None]]:
+    return [(one.manifest.digest, one.predicate) for one in verdict.verified]
 
 
 def test_what_the_key_vouches_for() -> None:
@@ -64,7 +64,7 @@ def test_what_the_key_vouches_for() -> None:
     verdict = judge(beside)
     assert verdict.report.findings == ()
     assert verdict.digest == INDEX
-    assert kinds(verdict) == [(digest, kind) for digest in PLATFORMS for kind in ("signature", SAID)]
+    assert vouched(verdict) == [(digest, kind) for digest in PLATFORMS for kind in (None, SAID)]
     assert {one.key for one in verdict.verified} == {"key0"}
 
 
@@ -73,9 +73,10 @@ def test_either_form_of_a_signature_will_do(make: Callable[[Digest], Attachment]
     assert told(judge({INDEX: [make(INDEX)]})) == ""
 
 
-def test_an_attestation_is_no_signature() -> None:
-    verdict = judge({INDEX: [attestation(INDEX)]})
-    assert kinds(verdict) == [(INDEX, SAID)]
+@pytest.mark.parametrize("kind", [SAID, "signature", ""])
+def test_an_attestation_is_no_signature(kind: str) -> None:
+    verdict = judge({INDEX: [attestation(INDEX, kind=kind)]})
+    assert vouched(verdict) == [(INDEX, kind)]
     assert told(verdict) == "the image: signed by none of the keys"
 
 
@@ -96,7 +97,7 @@ def test_one_of_two_that_signed_is_enough() -> None:
     verdict = judge({INDEX: [signature(INDEX, OTHER), signature(INDEX)]})
     assert told(verdict) == ""
     assert "a signature of another key" in told(verdict, Severity.NOTE)
-    assert kinds(verdict) == [(INDEX, "signature")]
+    assert vouched(verdict) == [(INDEX, None)]
 
 
 @pytest.mark.parametrize("chosen", [False, True])
@@ -147,14 +148,14 @@ def test_the_key_signed_something_else(payload: bytes) -> None:
 def test_a_statement_about_another_image() -> None:
     verdict = judge({INDEX: [signature(INDEX), attestation(AMD64)]})
     assert "about another image" in told(verdict)
-    assert kinds(verdict) == [(INDEX, "signature")]
+    assert vouched(verdict) == [(INDEX, None)]
 
 
 def test_an_attestation_of_another_key_says_nothing() -> None:
     verdict = judge({INDEX: [signature(INDEX), attestation(INDEX, OTHER)]})
     assert told(verdict) == ""
     assert "believe nothing of it" in told(verdict, Severity.WARNING)
-    assert kinds(verdict) == [(INDEX, "signature")]
+    assert vouched(verdict) == [(INDEX, None)]
 
 
 def test_an_altered_statement_under_our_name() -> None:
@@ -163,7 +164,7 @@ def test_an_altered_statement_under_our_name() -> None:
     altered = replace(good.envelope, payload=good.envelope.payload.replace(b"true", b"null"))
     verdict = judge({INDEX: [signature(INDEX), replace(good, envelope=altered)]})
     assert "says that key0 signed it, which is not so" in told(verdict)
-    assert kinds(verdict) == [(INDEX, "signature")]
+    assert vouched(verdict) == [(INDEX, None)]
 
 
 def test_the_payloads_type_is_signed_too() -> None:
@@ -171,7 +172,7 @@ def test_the_payloads_type_is_signed_too() -> None:
     assert "not an in-toto statement" in told(judge({INDEX: [signature(INDEX), other]}))
     assert other.envelope is not None
     claimed = replace(other, envelope=replace(other.envelope, payload_type=IN_TOTO))
-    assert kinds(judge({INDEX: [signature(INDEX), claimed]})) == [(INDEX, "signature")]
+    assert vouched(judge({INDEX: [signature(INDEX), claimed]})) == [(INDEX, None)]
 
 
 def test_what_cannot_be_read_is_an_error_once() -> None:
