@@ -2,14 +2,14 @@
 
 A file belongs to the package whose list names it (dpkg's, conda's, a wheel's RECORD), else to what its layer holds by the image's
 own history, else to the project, to Python or to the system, by its place. Bytecode belongs to what its source belongs to.
-With the lock's edges a package is told under the requirement that asked for it (`store.causes`).
+With the lock's edges a package is told under the requirement that asked for it, and which others need it too.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from packaging.utils import canonicalize_name
@@ -22,7 +22,7 @@ from wherry.check.tree import Tree
 from wherry.model.image import BuiltLayer
 from wherry.model.lock import LayerKind, PlatformLock
 from wherry.model.sizes import LayerSize, OwnerKind, OwnerSize, SavedPart, Saving, Sizes
-from wherry.store.causes import Cause, describes_image, requirement_tree, share_size
+from wherry.store.causes import describes_image, share_size
 
 _BYTECODE = re.compile(r"(.*)__pycache__/([^/]+)\.[^./]+-\d+(?:\.opt-\d)?\.pyc")
 _STANDARD = re.compile(r"(?:.*/)?(?:lib(?:64)?/python(3\.\d+)t?/|bin/python(3\.\d+)?|lib/libpython(3\.\d+))")
@@ -85,7 +85,7 @@ def measure_sizes(
             told.append(_describe_layer(layer, mine.values()))
     return Sizes(
         layers=tuple(told),
-        owners=_describe_owners(owners, _find_groups([layer for _, layer in layers if layer], locked)),
+        owners=_describe_owners(owners, _find_askers([layer for _, layer in layers if layer], locked)),
         savings=_describe_savings(unneeded),
     )
 
@@ -110,12 +110,15 @@ def _tally(facts: Facts, layer: BuiltLayer | None, finder: _Finder) -> tuple[_Su
     return mine, spare
 
 
-def _describe_owners(owners: Mapping[tuple[str, str], _Sum], groups: Mapping[str, str]) -> tuple[OwnerSize, ...]:
+def _describe_owners(owners: Mapping[tuple[str, str], _Sum], askers: Mapping[str, tuple[str, ...]]) -> tuple[OwnerSize, ...]:
     found = []
     for (value, name), one in owners.items():
         kind = OwnerKind(value)
-        within = _GROUPS.get(kind) or groups.get(normalise_title(name), name)
-        found.append(OwnerSize(name=name, kind=kind, within=within, files=one.files, content=one.content, stored=one.stored))
+        group = _GROUPS.get(kind)
+        first, *also = (group,) if group else askers.get(normalise_title(name), (name,))
+        found.append(
+            OwnerSize(name=name, kind=kind, within=first, files=one.files, content=one.content, stored=one.stored, also=tuple(also))
+        )
     return tuple(sorted(found, key=lambda one: (-one.content, one.name)))
 
 
@@ -141,21 +144,25 @@ def _describe_layer(layer: BuiltLayer, parts: Collection[_Sum]) -> LayerSize:
     )
 
 
-def _find_groups(layers: Sequence[BuiltLayer], locked: PlatformLock | None) -> dict[str, str]:
-    """By package the requirement that asked for it; nothing without the lock of this very image."""
-    asked: dict[str, str] = {}
-    if locked and describes_image(locked, layers):
-        for root in requirement_tree(layers, locked):
-            for name in _names_below(root):
-                asked.setdefault(normalise_title(name), root.name)
-    return asked
-
-
-def _names_below(cause: Cause) -> Iterator[str]:
-    if not cause.counted_above:
-        yield cause.name
-        for child in cause.children:
-            yield from _names_below(child)
+def _find_askers(layers: Sequence[BuiltLayer], locked: PlatformLock | None) -> dict[str, tuple[str, ...]]:
+    """By package the requirements that need it, itself first where it is one; nothing without the lock of this very image."""
+    if locked is None or not describes_image(locked, layers):
+        return {}
+    needed: dict[str, list[str]] = defaultdict(list)
+    for packages in (locked.wheels, locked.records):
+        by_name = {package.name: package for package in packages}
+        for root in sorted((one for one in packages if one.requested), key=lambda one: one.name):
+            reached: dict[str, None] = {}
+            waiting = [root.name]
+            while waiting:
+                name = waiting.pop()
+                if name not in reached and name in by_name:
+                    reached[name] = None
+                    waiting += by_name[name].requires
+            for name in reached:
+                title = f"{name} {by_name[name].version}"
+                needed[title].insert(0 if name == root.name else len(needed[title]), f"{root.name} {root.version}")
+    return {normalise_title(title): tuple(roots) for title, roots in needed.items()}
 
 
 def normalise_title(title: str) -> str:

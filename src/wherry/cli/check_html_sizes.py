@@ -21,7 +21,8 @@ from wherry.formats.treemap_html import Cell, render_treemap
 from wherry.model.check_settings import SizeLimits
 from wherry.model.sizes import LayerSize, OwnerKind, OwnerSize, Saving, Sizes
 
-_ROWS = 60  # of a table; --json has the rest
+_LEAST = 0.002  # of the whole: what is smaller has no line of its own; --json has it. Less than what the picture shows
+_PARTS = 20  # of a requirement with a line of their own
 _WORDS = {
     OwnerKind.WHEEL: "wheels",
     OwnerKind.RECORD: "conda packages",
@@ -52,7 +53,7 @@ def render_savings(sizes: Sizes) -> Iterator[Html]:
     saved = sum(sizes.weigh(one) for one in sizes.savings)
     yield tag("h2", "What could go")
     about = "About " if sizes.layers else ""
-    yield tag("p", f"{about}{format_size(saved)} of {format_size(sizes.weight)} could go: nothing that runs needs it.")
+    yield tag("p", f"{about}{format_size(saved)} of {format_size(sizes.weight)} could go; each kind says what it is good for.")
     heads = ("what", "#saves of a pull", "-on disk", "-files") if sizes.layers else ("what", "#saves", "-files")
     yield render_table(_caption(sizes), heads, (_render_saving(one, sizes) for one in sizes.savings))
     yield tag(
@@ -91,8 +92,8 @@ def render_sizes(sizes: Sizes, at: str, limits: SizeLimits) -> Iterator[Html]:
     used = {part.kind for _, parts in groups for part in parts if sizes.weigh(part)}
     yield render_legend((kind.value, _WORDS[kind]) for kind in OwnerKind if kind in used)
     heads = ("what", "#to pull", "-on disk", "-files") if sizes.layers else ("what", "#on disk", "-files")
-    rows = [row for number, group in enumerate(groups) for row in _group_rows(sizes, group, f"{at}-o{number}")]
-    yield render_table("A requirement stands with what it brought; a package that several brought counts once", heads, _cut(rows))
+    caption = "A requirement stands with what it brought; what several need counts once"
+    yield render_table(caption, heads, _owner_rows(sizes, groups, at))
     if sizes.layers:
         yield from _render_layers(sizes, at, limits)
 
@@ -119,27 +120,39 @@ def _tell(sizes: Sizes, name: str, part: OwnerSize | LayerSize) -> str:
     return f"{name}: {pulled}{format_size(part.content)} on disk, {count_of(part.files, 'file')}"
 
 
-def _group_rows(sizes: Sizes, group: tuple[str, Sequence[OwnerSize]], at: str) -> Iterator[Html]:
-    name, parts = group
-    weight, content = sum(map(sizes.weigh, parts)), sum(part.content for part in parts)
-    head = tag("th", name_of(name), render_bar(weight, sizes.weight), scope="row")
-    files = render_number(f"{sum(part.files for part in parts):,}", wide=True)
-    yield tag("tr", head, render_size(weight), render_size(content, wide=True) if sizes.layers else "", files, id=at)
-    for part in parts if len(parts) > 1 else ():
-        yield tag(
-            "tr",
-            tag("th", name_of(part.name), scope="row"),
-            render_size(sizes.weigh(part)),
-            render_size(part.content, wide=True) if sizes.layers else "",
-            render_number(f"{part.files:,}", wide=True),
-            class_="part",
-        )
+def _owner_rows(sizes: Sizes, groups: Sequence[tuple[str, Sequence[OwnerSize]]], at: str) -> Iterator[Html]:
+    """A line for each group, and for its parts; what is small is told in one line. Whatever the picture shows has a line."""
+    least = sizes.weight * _LEAST
+    small = [part for _, parts in groups if sum(map(sizes.weigh, parts)) < least for part in parts]
+    for number, (name, parts) in enumerate(groups):
+        if sum(map(sizes.weigh, parts)) >= least:
+            yield _row(sizes, name, parts, id=f"{at}-o{number}")
+            shown = [part for part in parts if sizes.weigh(part) >= least][:_PARTS] if len(parts) > 1 else []
+            yield from (_row(sizes, part.name, [part], class_="part") for part in shown)
+            rest = parts[len(shown) :]
+            if shown and rest:
+                yield _row(sizes, rest[0].name if len(rest) == 1 else f"{len(rest)} smaller ones", rest, class_="part")
+    if small:
+        yield _row(sizes, small[0].name if len(small) == 1 else f"{len(small)} others, all small", small)
 
 
-def _cut(rows: Sequence[Html]) -> Iterator[Html]:
-    yield from rows[:_ROWS]
-    if len(rows) > _ROWS:
-        yield tag("tr", tag("th", f"{len(rows) - _ROWS} more lines, all smaller: wherry check --slim --json has them", scope="row"))
+def _row(sizes: Sizes, name: str, parts: Sequence[OwnerSize], **attributes: str) -> Html:
+    weight = sum(map(sizes.weigh, parts))
+    also = next((part.also for part in parts if part.name == name), ())
+    note = tag("small", "needed by ", name_of(_tell_names(also)), " too", class_="below") if also else ""
+    return tag(
+        "tr",
+        tag("th", name_of(name), render_bar(weight, sizes.weight) if "id" in attributes else "", note, scope="row"),
+        render_size(weight),
+        render_size(sum(part.content for part in parts), wide=True) if sizes.layers else "",
+        render_number(f"{sum(part.files for part in parts):,}", wide=True),
+        **attributes,
+    )
+
+
+def _tell_names(titles: Sequence[str]) -> str:
+    names = [title.partition(" ")[0] for title in titles]
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def _render_layers(sizes: Sizes, at: str, limits: SizeLimits) -> Iterator[Html]:

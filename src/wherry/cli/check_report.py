@@ -139,7 +139,13 @@ def _render_sizes(sizes: Sizes) -> dict[str, Any]:
             for one in sizes.layers
         ],
         "owners": [
-            {"name": one.name, "kind": one.kind.value, "within": one.within, **_render_bytes(one, stored=bool(sizes.layers))}
+            {
+                "name": one.name,
+                "kind": one.kind.value,
+                "within": one.within,
+                "also": list(one.also),
+                **_render_bytes(one, stored=bool(sizes.layers)),
+            }
             for one in sizes.owners
         ],
         "savings": [

@@ -39,7 +39,10 @@ class LayerSize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnerSize:
-    """`name` is ``name version`` for packages; `within` what it is told under, such as the requirement that asked for it."""
+    """`name` is ``name version`` for packages; `within` what it is told under, such as the requirement that asked for it.
+
+    `also` are other requirements that need it: it goes when all of them do.
+    """
 
     name: str
     kind: OwnerKind
@@ -47,6 +50,7 @@ class OwnerSize:
     files: int
     content: int
     stored: int
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -181,3 +181,18 @@ def test_packages_for_gpus_could_go_where_there_is_none(severity: Severity, save
     assert judged.sizes is not None
     told = [(one.kind, one.parts[0].owner) for one in judged.sizes.savings]
     assert told == [(GPU if saved else HEADERS, "nvidia_big_cu12 1")], "each byte is saved once"
+
+
+def test_what_several_need_is_told_once_and_says_so() -> None:
+    """A requirement stands under itself, whoever else needs it."""
+    lock = locked(
+        ("a", "1", ("big-pkg", "small"), True), ("b", "1", ("a",), True), ("big-pkg", "1.0", (), False), ("small", "2.0", (), True)
+    )
+    parts = {"a 1": distribution("a", "1", {"a.py": b"a"}), "b 1": distribution("b", "1", {"b.py": b"b"})}
+    files = {"big-pkg 1.0": BIG, "small 2.0": SMALL, **parts}
+    sizes = measure(*((one, make_layer(name, LayerKind.WHEEL, (name,))) for name, one in files.items()), locked=lock)
+    told = {one.name: (one.within, one.also) for one in sizes.owners}
+    assert told["Big_Pkg 1.0"] == ("a 1", ("b 1",))
+    assert told["small 2.0"] == ("small 2.0", ("a 1", "b 1"))
+    assert told["a 1"] == ("a 1", ("b 1",))
+    assert told["b 1"] == ("b 1", ())

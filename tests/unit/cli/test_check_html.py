@@ -87,3 +87,14 @@ def test_a_page_that_cannot_be_written(app: typer.Typer, tmp_path: Path) -> None
         check(app, "tiny", "--html", tmp_path / "no" / "such" / "folder.html")
     with pytest.raises(UsageError, match="nothing else"):
         check(app, "tiny", "--rebuild", "--html", tmp_path / "x.html")
+
+
+def test_what_is_drawn_has_its_line_however_much_there_is(app: typer.Typer, page: Path) -> None:
+    many = [distribution(f"pkg{number:03}", "1", {f"p{number:03}.py": b"x" * (50 + number * 9)}) for number in range(150)]
+    store_image({**system(), **{path: content for one in many for path, content in one.items()}})
+    check(app, "tiny", "--html", page)
+    found = read(page.read_text())
+    links = {str(value)[1:] for name, value in found.attributes if name == "href"}
+    assert len(links) > 20
+    assert links <= {value for name, value in found.attributes if name == "id"}
+    assert "others, all small" in found.text
