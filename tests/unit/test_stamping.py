@@ -13,6 +13,7 @@ import pytest
 from tests.unit.rebasing_images import put_image
 from tests.unit.run.backend_contract import wait_until
 from tests.unit.run.test_local_backend import make_environment
+from wherry.declare.secret_files import is_litter
 from wherry.errors import FormatError
 from wherry.formats.lockfile import render_lock
 from wherry.formats.model_stamp import parse_stamp, render_stamp
@@ -137,6 +138,11 @@ def test_the_stamp_lies_beside_the_model_and_is_no_output(train: Callable[[Lock]
     assert (folder / "model.pkl").read_bytes() == MODEL
     stamp = parse_stamp((folder / f"model.pkl{STAMP_SUFFIX}").read_bytes(), "test")
     assert (stamp.sha256, stamp.job, stamp.lock) == (SHA256, record.id, str(packages_digest(lock.for_platform(HOST))))
+
+
+def test_stamps_never_enter_an_image() -> None:
+    assert is_litter(f"model.pkl{STAMP_SUFFIX}")
+    assert not is_litter("model.pkl")
 
 
 def test_a_stamp_is_read_as_it_was_written() -> None:
