@@ -93,10 +93,10 @@ def check_subject(
         _refuse(others or rebuild or strict or bool(ignore or verify_key or platform), "--twins", "it compares with the lock alone")
         _check_twins(subject, offline=offline, as_json=as_json)
     elif rebuild:
-        _refuse(others or strict or bool(ignore), "--rebuild", "it compares digests and nothing else")
+        _refuse(others or strict or bool(ignore or verify_key), "--rebuild", "it compares digests and nothing else")
         _rebuild(subject, platforms, offline=offline, plain_http=plain_http, as_json=as_json)
     elif verify_key:
-        _refuse(others, "--verify-key", "it verifies signatures and nothing else")
+        _refuse(others or bool(ignore), "--verify-key", "it verifies signatures and nothing else")
         _verify(subject, verify_key, platforms, strict=strict, plain_http=plain_http, as_json=as_json)
     else:
         if fix and not is_project(subject):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from wherry.errors import FormatError, TrustError
+from wherry.errors import FormatError, StoreError, TrustError
 from wherry.formats.cosign import (
     BUNDLES,
     DSSE,
@@ -22,9 +22,9 @@ from wherry.formats.cosign import (
     signature_tag,
 )
 from wherry.formats.dsse import MAX_ENVELOPE, Envelope, decode_base64, parse_envelope
-from wherry.formats.oci_json import parse_any_manifest, parse_manifest
+from wherry.formats.oci_json import MAX_DOCUMENT, parse_any_manifest, parse_config, parse_manifest
 from wherry.model.digest import Digest
-from wherry.model.oci import Descriptor, Index
+from wherry.model.oci import Descriptor, Index, Manifest
 from wherry.model.platform import Platform
 from wherry.model.reference import Reference
 from wherry.sources.registries import RegistryAccess
@@ -75,6 +75,8 @@ def read_signed(access: RegistryAccess, reference: Reference, platforms: Sequenc
     descriptor, raw = repository.resolve(reference)
     reader = _Reader(repository)
     document = parse_any_manifest(raw, where=str(reference))
+    if isinstance(document, Manifest):
+        _require_platform(repository, document, platforms, str(reference))
     manifests = [SignedManifest(digest=descriptor.digest, platform=None, attachments=reader.read(descriptor.digest))]
     if isinstance(document, Index):
         for one in _choose(document, platforms, str(reference)):
@@ -89,6 +91,17 @@ def count_attachments(access: RegistryAccess, reference: Reference) -> int:
     reader = _Reader(repository)
     bundles = [one for one in reader.list_artifacts(descriptor.digest) if one.artifact_type in BUNDLES]
     return sum(len(layers) for layers, _ in reader.list_tags(descriptor.digest)) + len(bundles)
+
+
+def _require_platform(repository: RegistryStore, manifest: Manifest, platforms: Sequence[Platform], where: str) -> None:
+    """An image without an index is for one platform: the one that was asked for."""
+    if not platforms:
+        return
+    with repository.open_sized(manifest.config.digest, manifest.config.size) as file:
+        own = parse_config(file.read(MAX_DOCUMENT + 1), where=f"{where}: config").platform
+    for platform in platforms:
+        if platform != own:
+            raise StoreError(f"no image for {platform}", where=where, hint=f"there is: {own}")
 
 
 def _choose(index: Index, platforms: Sequence[Platform], where: str) -> tuple[Descriptor, ...]:

@@ -16,7 +16,7 @@ from tests.simulators.registry import RegistrySimulator
 from tests.simulators.signing import Pair, make_pair
 from tests.unit.store.tiny import AMD64, put_index
 from wherry.cli import check, export, push
-from wherry.errors import LockError, UsageError
+from wherry.errors import LockError, StoreError, UsageError
 from wherry.formats.lockfile import render_lock
 from wherry.model.digest import Digest
 from wherry.model.lock import LayerKind, Lock, LockedInterpreter, LockedLayer, PlatformLock
@@ -73,7 +73,7 @@ def ok(*words: str, code: int = 0) -> str:
 
 def refused(*words: str) -> str:
     done = run(*words)
-    assert isinstance(done.exception, UsageError | LockError), done.output
+    assert isinstance(done.exception, UsageError | LockError | StoreError), done.output
     return str(done.exception)
 
 
@@ -99,6 +99,14 @@ def test_another_key_is_an_error(registry: RegistrySimulator, folder: Path) -> N
     assert "the image: not signed" in ok("check", reference, "--verify-key", "key.pub", code=20)
     ok("push", reference, "--sign", "key.pem")
     assert "signed by none of the keys" in ok("check", reference, "--verify-key", "other.pub", code=20)
+
+
+def test_one_platform_pushed_alone(registry: RegistrySimulator, folder: Path) -> None:
+    reference = f"{registry.host}/team/alone:1"
+    ok("push", reference, "--sign", "key.pem", "--platform", "linux/arm64")
+    verified = json.loads(ok("check", reference, "--verify-key", "key.pub", "--platform", "linux/arm64", "--json"))["verified"]
+    assert [one["predicate"] for one in verified] == [None, "https://slsa.dev/provenance/v1", "https://spdx.dev/Document"]
+    assert "there is: linux/arm64" in refused("check", reference, "--verify-key", "key.pub", "--platform", "linux/amd64")
 
 
 def test_without_a_key_signatures_are_a_note(registry: RegistrySimulator, folder: Path) -> None:
@@ -173,4 +181,6 @@ def test_refused_before_anything_moves(registry: RegistrySimulator, folder: Path
 def test_what_does_not_go_with_verifying(folder: Path) -> None:
     assert "in a registry" in refused("check", "--verify-key", "key.pub")
     assert "nothing else" in refused("check", "127.0.0.1:1/a/b", "--verify-key", "key.pub", "--files")
+    assert "nothing else" in refused("check", "127.0.0.1:1/a/b", "--verify-key", "key.pub", "--ignore", "signature")
+    assert "nothing else" in refused("check", "127.0.0.1:1/a/b", "--verify-key", "key.pub", "--rebuild")
     assert "public one" in refused("check", "127.0.0.1:1/a/b", "--verify-key", "key.pem")
