@@ -13,9 +13,9 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/explanation/dependencies.md"
-EXTRAS = ("conda", "ui")
+EXTRAS = ("conda", "ui", "windows")
 # What is distributed with an Apache-2.0 program as a library of its own; anything else is for people to decide.
-FINE = {"Apache-2.0", "BSD", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MIT-0", "MPL-2.0", "PSF-2.0", "Python-2.0"}
+FINE = {"Apache", "Apache-2.0", "BSD", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MIT-0", "MPL-2.0", "PSF-2.0", "Python-2.0"}
 
 
 def list_needed() -> dict[str, str]:
