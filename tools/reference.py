@@ -137,7 +137,8 @@ def render_exit_codes() -> str:
 def render_rules() -> str:
     """The rules of `wherry check`, as ``--explain`` tells them."""
     text = (
-        "Each finding of `wherry check` has the name of one of these rules; `--ignore RULE` or `--ignore RULE:SUBJECT` silences it."
+        "Each finding of `wherry check` has the name of one of these rules; `--ignore RULE` or `--ignore RULE:SUBJECT` leaves it "
+        "out once, and [`[[check.ignore]]`](wherry-toml.md#check) in `wherry.toml` for good, with a reason."
     )
     sections = [f"## {rule}\n\n{explanation}" for rule, explanation in sorted(RULES.items())]
     return "\n\n".join([f"# Rules of wherry check\n\n{_NOTE}", text, *sections]) + "\n"

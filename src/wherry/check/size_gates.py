@@ -10,6 +10,7 @@ from wherry.check.size import normalise_title
 from wherry.check.size_savings import GPU
 from wherry.model.check_settings import SizeLimits
 from wherry.model.report import Finding, Report, Severity, order_findings
+from wherry.model.size import format_size
 from wherry.model.sizes import LayerSize, OwnerKind, OwnerSize, SavedPart, Saving, Sizes
 
 _NAMED = 4  # so many of the largest are told in a line
@@ -44,7 +45,7 @@ def _judge_budget(sizes: Sizes, budget: int | None) -> Iterator[Finding]:
     if budget is None or sizes.weight <= budget:
         return
     layers = f"; largest layers: {_tell_largest((one.name, one.stored) for one in sizes.layers)}" if sizes.layers else ""
-    over = f"{_megabytes(sizes.weight)}, {_megabytes(sizes.weight - budget)} over its budget of {_megabytes(budget)}"
+    over = f"{format_size(sizes.weight)}, {format_size(sizes.weight - budget)} over its budget of {format_size(budget)}"
     yield Finding(
         rule="size-budget",
         severity=Severity.ERROR,
@@ -61,7 +62,7 @@ def _judge_layers(sizes: Sizes, limit: int | None) -> Iterator[Finding]:
                 rule="max-layer",
                 severity=Severity.ERROR,
                 subject=layer.name,
-                what=f"the layer {layer.name} is {_megabytes(layer.stored)}, and no layer may be more than {_megabytes(limit)}",
+                what=f"the layer {layer.name} is {format_size(layer.stored)}, and no layer may be more than {format_size(limit)}",
                 remedy=_advise_layer(layer),
             )
 
@@ -79,7 +80,7 @@ def _judge_savings(sizes: Sizes) -> Iterator[Finding]:
             rule="unneeded-files",
             severity=Severity.NOTE,
             subject="size",
-            what=f"{_megabytes(whole)} of {_megabytes(sizes.weight)} could go: {_tell_largest(_weigh_savings(sizes))}",
+            what=f"{format_size(whole)} of {format_size(sizes.weight)} could go: {_tell_largest(_weigh_savings(sizes))}",
             remedy="builds of the packages without it; where a Dockerfile makes the image, remove it in the step that installs",
         )
 
@@ -103,8 +104,4 @@ def _weigh_savings(sizes: Sizes) -> list[tuple[str, int]]:
 
 def _tell_largest(parts: Iterable[tuple[str, int]]) -> str:
     largest = sorted(parts, key=lambda part: (-part[1], part[0]))[:_NAMED]
-    return ", ".join(f"{name} {_megabytes(size)}" for name, size in largest if size)
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB" if size >= 50_000 else f"{size / 1e3:,.1f} kB"
+    return ", ".join(f"{name} {format_size(size)}" for name, size in largest if size)
