@@ -39,8 +39,8 @@ class _Case:
     files: dict[str, None] = field(default_factory=dict)
 
 
-def judge_dlls(dlls: WheelDlls, windows: WindowsDlls, architecture: str, interpreters: str) -> Iterator[Finding]:
-    """Findings about the libraries of one wheel. `architecture` is OCI's name for the one that its own name promises."""
+def judge_dlls(dlls: WheelDlls, windows: WindowsDlls, architecture: str, interpreters: str, abi: str) -> Iterator[Finding]:
+    """Findings about the libraries of one wheel, whose own name promises the last three; `architecture` is as OCI calls it."""
     for path, reason in dlls.broken.items():
         yield _render("damaged-library", Severity.ERROR, path, f"cannot be loaded: {reason}", "the file is not what was published")
     for path, size in dlls.unread.items():
@@ -50,11 +50,11 @@ def judge_dlls(dlls: WheelDlls, windows: WindowsDlls, architecture: str, interpr
         if not dlls.files[path].is_managed and made_for != architecture:
             what = f"import {name} fails: it is for {made_for}, the wheel's name says {architecture}"
             yield _render("wrong-architecture", Severity.ERROR, path, what, _ANOTHER)
-        yield from _judge_python(dlls, path, interpreters)
+        yield from _judge_python(dlls, path, interpreters, abi)
     yield from (_say(case, dlls, windows) for case in _collect(dlls, windows, architecture))
 
 
-def _judge_python(dlls: WheelDlls, path: str, interpreters: str) -> Iterator[Finding]:
+def _judge_python(dlls: WheelDlls, path: str, interpreters: str, abi: str) -> Iterator[Finding]:
     """The Python that a module was linked against: it finds no other in the process that imports it."""
     promised = {found[1] for each in interpreters.split(".") if (found := _CPYTHON.fullmatch(each))}
     for name in dlls.files[path].needed:
@@ -64,6 +64,8 @@ def _judge_python(dlls: WheelDlls, path: str, interpreters: str) -> Iterator[Fin
         reason = ""
         if found[3]:
             reason = f"it is a debug build: it asks for {name}, which no released Python has"
+        elif found[1] and "abi3" in abi.split("."):
+            reason = f"it asks for {name}, the wheel's name says that any newer Python will do"
         elif found[1] and promised and found[1] not in promised:
             reason = f"it asks for {name}, the wheel's name says {interpreters}"
         if reason:

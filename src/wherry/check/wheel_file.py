@@ -72,7 +72,7 @@ def examine_wheel(path: Path, windows: WindowsDlls | None = None) -> Report:
         findings += _judge_libraries(tree, site)
         findings += _judge_tags(tree, site, found[3], found[5])
     if found[5] in _WINDOWS:
-        findings += judge_dlls(dlls, windows or read_known_dlls(), _WINDOWS[found[5]], found[3])
+        findings += judge_dlls(dlls, windows or read_known_dlls(), _WINDOWS[found[5]], found[3], found[4])
     seen = Seen(
         files=len(facts.entries),
         libraries=len(facts.elves) + len(dlls.files),

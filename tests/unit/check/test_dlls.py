@@ -168,7 +168,7 @@ def test_a_dll_for_another_machine_is_passed_over(tmp_path: Path) -> None:
         ("python311.dll", "cp311-cp311-win_amd64", False),
         ("python3.dll", "cp39-abi3-win_amd64", False),
         ("python312.dll", "cp311-cp311-win_amd64", True),
-        ("python311.dll", "cp39-abi3-win_amd64", True),
+        ("python39.dll", "cp39-abi3-win_amd64", True),
         ("python311_d.dll", "cp311-cp311-win_amd64", True),
     ],
 )
