@@ -55,6 +55,7 @@ from wherry.store.disk import DiskStore
 from wherry.store.images import StoredImage, pick_image
 
 _SHOWN = 5
+_LIBRARY_BYTECODE = (LayerKind.BYTECODE, "bytecode-python")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,11 +122,10 @@ class Rebaser:
     def _rebase_part(self, part: OwnPart, base: StoredImage, name: str, notes: tuple[str, ...]) -> RebasePlan:
         documents = rebase_image(part, base, name)
         facts, below = self._facts(part.image), self._facts(base)
-        own, former = facts[part.below :], facts[: part.below]
+        own = [facts[number] for number in part.numbers]
         after = Side(layers=[*below, *own], config=parse_config(documents.config))
         before = [Side(layers=facts, config=part.image.config), Side(layers=below, config=base.config)]
-        hidden = find_hidden(own, below, former)
-        if hidden:
+        if hidden := find_hidden(own, below):
             notes = (*notes, f"{len(hidden)} files of the new base are hidden by the image's own: {_some(hidden)}")
         return _describe(part.image, part.image, documents, part.layers, judge_fit(after, before, own), notes)
 
@@ -142,9 +142,8 @@ class Rebaser:
             return (OwnPart(image=image, below=count, base=known),), ()
         if former is not None:
             raise UsageError(f"its layers are not the lowest of {name}", where=f"--from {former}", hint="the base it was built on")
-        counts = _count_by_kind(image)
-        if counts:
-            return tuple(OwnPart(image=image, below=each) for each in counts), ()
+        if parts := _split_by_kind(image):
+            return parts, ()
         common = count_common_layers(image.config, base.config)
         if not common:
             raise UsageError(
@@ -255,17 +254,25 @@ class Rebaser:
         return [source.open for source, facts in pairs if any(concerns(entry.path, taken) for entry in facts.entries)]
 
 
-def _count_by_kind(image: StoredImage) -> tuple[int, ...]:
-    """How many layers an image of wherry's has from its base. The interpreter of an assembled base is one or the other's."""
-    kinds = [layer.kind for layer in image.layers]
+def _split_by_kind(image: StoredImage) -> tuple[OwnPart, ...]:
+    """The own part of an image of wherry's. The interpreter over an assembled base may be the one's or the other's.
+
+    Where it is the base's, so is the bytecode of its standard library: it is never held against its source, and would run instead
+    of the new base's.
+    """
+    layers = image.layers
+    kinds = [layer.kind for layer in layers]
     foreign = next((number for number, kind in enumerate(kinds) if kind is not LayerKind.FOREIGN), len(kinds))
     if foreign == len(kinds):
         return ()
     if foreign:
-        return (foreign,)
+        return (OwnPart(image=image, below=foreign),)
     lowest = next((number for number, kind in enumerate(kinds) if kind is not LayerKind.BASE), len(kinds))
-    with_python = lowest + (kinds[lowest : lowest + 1] == [LayerKind.INTERPRETER])
-    return tuple(dict.fromkeys((with_python, lowest)))
+    without_python = OwnPart(image=image, below=lowest)
+    if kinds[lowest : lowest + 1] != [LayerKind.INTERPRETER]:
+        return (without_python,)
+    compiled = frozenset(number for number, layer in enumerate(layers) if (layer.kind, layer.name) == _LIBRARY_BYTECODE)
+    return OwnPart(image=image, below=lowest + 1, dropped=compiled), without_python
 
 
 def _describe(

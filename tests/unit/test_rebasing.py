@@ -166,6 +166,20 @@ def test_how_the_former_base_is_told(store: DiskStore, rebaser: Rebaser) -> None
     assert app.manifest.layers[0] == old.manifest.layers[0]
 
 
+def test_bytecode_of_the_former_standard_library_stays_behind(store: DiskStore, rebaser: Rebaser) -> None:
+    kinds = ["base base", "interpreter python", "wheels wheels", "bytecode bytecode-python", "bytecode bytecode-wheels"]
+    layers = [base_files(), {"usr/x": b""}, environment_files(), {"usr/lib/python3.11/x.pyc": b"old"}, {"opt/env/y.pyc": b""}]
+    app = put_image(store, "app:1", layers, env=BASE_ENV, steps=[f"wherry layer {kind}" for kind in kinds])
+    put_image(store, "new:1", [{**base_files("2.37"), "usr/lib/python3.11/x.pyc": b"new"}])
+    (plan,) = rebaser.plan_rebase("app:1", "new:1")
+    assert plan.own == (app.manifest.layers[2], app.manifest.layers[4])
+    assert (plan.findings, plan.notes) == ((), ())
+    assert [entry.created_by for entry in kept(store, plan).config.history[2:]] == [
+        *(f"wherry layer {kinds[at]}" for at in (2, 4)),
+        "ENV",
+    ]
+
+
 def test_another_platform_is_refused_and_several_make_an_index(store: DiskStore, rebaser: Rebaser) -> None:
     put_family(store)
     put_image(store, "arm:1", [{"x": b""}], platform=ARM64)

@@ -42,22 +42,28 @@ class ComposedDocuments:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnPart:
-    """What of an image is its own: the layers above the lowest `below`, which are its base's.
+    """What of an image is its own: the layers above the lowest `below`, which are its base's, without `dropped`.
 
-    `base` is the config of that base; None where it is not known, and then all settings are the image's own.
+    `base` is the config of that base; None where it is not known, and then all settings are the image's own. Dropped are layers
+    (by number, from the bottom) that say something about the base alone, such as bytecode of its standard library.
     """
 
     image: StoredImage
     below: int
     base: ImageConfig | None = None
+    dropped: frozenset[int] = frozenset()
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        return tuple(number for number in range(self.below, len(self.image.manifest.layers)) if number not in self.dropped)
 
     @property
     def layers(self) -> tuple[Descriptor, ...]:
-        return self.image.manifest.layers[self.below :]
+        return tuple(self.image.manifest.layers[number] for number in self.numbers)
 
     @property
     def diff_ids(self) -> tuple[DiffId, ...]:
-        return self.image.config.diff_ids[self.below :]
+        return tuple(self.image.config.diff_ids[number] for number in self.numbers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,11 +203,12 @@ def _own_history(own: OwnPart) -> list[Any]:
     """What was written about the layers above the base, with what was set between them."""
     entries = _history(own.image.config)
     known = len(_history(own.base)) if own.base else 0
-    if known and sum(not entry.get("empty_layer") for entry in entries[:known]) == own.below:
-        return entries[known:]
-    left = own.below
-    for number, entry in enumerate(entries):
-        if not left:
-            return entries[number:]
-        left -= not entry.get("empty_layer")
-    return []
+    if sum(not entry.get("empty_layer") for entry in entries[:known]) != own.below:
+        known = 0  # not that base's history: what was set right above it cannot be told from what was set in it
+    kept, number = [], 0
+    for at, entry in enumerate(entries):
+        is_layer = not entry.get("empty_layer")
+        if at >= known and number >= own.below and not (is_layer and number in own.dropped):
+            kept.append(entry)
+        number += is_layer
+    return kept

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from wherry.check.contents import LayerContents, LayeredContents
 from wherry.check.doctor import examine_tree
-from wherry.check.facts import Facts
+from wherry.check.facts import FOLDER, Facts
 from wherry.check.linker import ARCHITECTURE, MISSING, VERSION, Linker, Problem
 from wherry.check.places import is_own
 from wherry.check.python import Site, find_sites
@@ -82,11 +82,11 @@ def judge_packages(after: Side, wanted: Side) -> tuple[Finding, ...]:
     return order_findings(findings)
 
 
-def find_hidden(own: Sequence[Facts], base: Sequence[Facts], former: Sequence[Facts]) -> tuple[str, ...]:
-    """Files of the new base that the own layers hide, and that the former base had not: of these nobody knows whether they may."""
-    new, old = (LayeredTree(layers).entries for layers in (base, former))
-    brought = {entry.path for layer in own for entry in layer.entries if entry.kind != "folder"}
-    return tuple(sorted(path for path in brought if path in new and path not in old and new[path].kind != "folder"))
+def find_hidden(own: Sequence[Facts], base: Sequence[Facts]) -> tuple[str, ...]:
+    """Files of the new base that the own layers hide: what was mended in them stays without effect."""
+    below = LayeredTree(base).entries
+    brought = {entry.path for layer in own for entry in layer.entries if entry.kind != FOLDER}
+    return tuple(sorted(path for path in brought if path in below and below[path].kind != FOLDER))
 
 
 def find_other_changes(
