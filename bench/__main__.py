@@ -24,6 +24,7 @@ BENCHES = {
     "conda-read": "bench.conda_read",
     "deliver": "bench.deliver",
     "run": "bench.run",
+    "score": "bench.score",
 }
 
 
