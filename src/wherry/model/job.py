@@ -80,6 +80,7 @@ class Job:
 
     `folder` is the job's own, absolute; `root` the project's. A `worker` of a sweep is wherry's own command,
     started as it is, outside of what tasks run in. `labels` are written on whatever a backend makes for the job, where it can.
+    `attempt` is that of a sweep's tasks which the backend runs itself.
     """
 
     id: str
@@ -90,6 +91,7 @@ class Job:
     env: tuple[tuple[str, str], ...] = ()
     data: tuple[DataFolder, ...] = ()
     worker: bool = False
+    attempt: int = 0
     labels: tuple[tuple[str, str], ...] = ()
 
 

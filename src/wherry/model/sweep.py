@@ -13,6 +13,7 @@ import random
 import string
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 
 from wherry.model.job import DataFolder, JobState, Limits, Output
 
@@ -233,6 +234,13 @@ class Round:
     workers: int
     price: float | None = None
     host: str = ""
+
+
+class Grain(Enum):
+    """What an index stands for that a sweep's driver submits: a worker, which finds its tasks itself, or one task."""
+
+    WORKERS = "workers"
+    TASKS = "tasks"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from wherry.model.job import Job, TaskEnd
-from wherry.model.sweep import SweepSpec
+from wherry.model.sweep import Grain, SweepSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,10 +97,15 @@ class Resource:
 
 
 class SweepBackend(Backend, Protocol):
-    """A backend that sweeps' workers can be sent to: as jobs with `worker` set, one index for each worker.
+    """A backend that sweeps can be sent to: as jobs with `worker` set, one index for each worker; or, of the grain TASKS, as jobs
+    of one attempt, one index for each task (run/sweep_foreign.py says what it has to do then).
 
     What a job's `limits.seconds` says is a deadline that the backend itself keeps, should nobody be there any more to end the job.
+    What costs money is made by `submit`, which has the labels and the deadline, and shows in `list_resources` from then on.
     """
+
+    @property
+    def grain(self) -> Grain: ...
 
     def measure(self, spec: SweepSpec) -> Capacity:
         """How many workers the sweep would get, asked of the backend where it has quotas, without making anything."""

@@ -6,15 +6,18 @@ guess costs time and nothing else, for of two attempts one commits. A task whose
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Iterable
 
+from wherry.formats.job_metrics import JobMetrics
 from wherry.model.job import JobState
-from wherry.model.sweep import ATTEMPTS, Beat, Lease, TaskDone
+from wherry.model.sweep import ATTEMPTS, TRY_AGAIN, Beat, Lease, SweepSpec, TaskDone
 from wherry.run.sweep_state import SweepState
 from wherry.run.sweep_watch import StopSign
 
+_LONGEST_PAUSE = 30.0
 LOST = "each of its workers was lost with it: too little memory, or a machine that fails"
 
 
@@ -100,6 +103,24 @@ class Claims:
             return mine
         self._state.commit(TaskDone(task=mine.task, attempt=lease.attempt, state=JobState.LOST, worker=lease.worker, note=LOST))
         return None
+
+
+def may_try_again(spec: SweepSpec, lease: Lease, state: JobState, exit_code: int | None) -> bool:
+    """Whether an attempt that ended by itself is followed by another one."""
+    if state is JobState.SUCCEEDED:
+        return False
+    most = spec.sweep.retries
+    return lease.failures < (max(most, ATTEMPTS - 1) if exit_code == TRY_AGAIN else most)
+
+
+def pause_before(spec: SweepSpec, lease: Lease, exit_code: int | None) -> float:
+    """Seconds to wait before the attempt after this one: what asked for it may need a while."""
+    return min(_LONGEST_PAUSE, spec.beat * 2**lease.failures) if exit_code == TRY_AGAIN else 0.0
+
+
+def keep_numbers(metrics: JobMetrics) -> dict[str, float]:
+    """The last values that JSON has, too: neither infinite nor no number at all."""
+    return {name: value for name, value in metrics.last.items() if math.isfinite(value)}
 
 
 def is_still(before: Beat | None, after: Beat | None) -> bool:

@@ -11,16 +11,19 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from wherry.errors import BudgetError, JobError, WherryError
 from wherry.model.job import Job, Limits
-from wherry.model.sweep import Round, SweepSpec
+from wherry.model.sweep import Grain, Round, SweepSpec
 from wherry.run.port import Capacity, SweepBackend
+from wherry.run.sweep_foreign import ForeignTasks
 from wherry.run.sweep_state import SweepState
 from wherry.run.sweep_status import StatusReader, SweepStatus
 from wherry.run.sweep_watch import GRACE, StopSign
 
+_SHORTEST = 1.0  # seconds that a round is worth its while
 _IDLE_ROUNDS = 3  # rounds in a row after which nothing more was finished
 _QUICKLY, _SLOWLY = 0.05, 2.0  # seconds between two looks
 Look = Callable[[SweepStatus], None]
@@ -55,6 +58,7 @@ class SweepDriver:
         self._stop = stop
         self._say = say
         self._look = look
+        self._tasks: ForeignTasks | None = None
         self._reader = StatusReader(state, spec, 3 * spec.beat)
 
     def drive(self) -> SweepStatus:
@@ -85,6 +89,8 @@ class SweepDriver:
 
     def _is_worked_on(self, status: SweepStatus, rounds: list[Round]) -> bool:
         """Whether somebody works: by the backend's word where it knows the workers, else by their signs of life."""
+        if self._backend.grain is Grain.TASKS:
+            return self._advance(rounds)
         if rounds and (ends := self._backend.poll(job := self.job_of(rounds[-1]))):
             if any(not end.state.is_final for end in ends.values()):
                 return True
@@ -94,9 +100,24 @@ class SweepDriver:
             return bool(status.alive.difference(beat.worker for beat in dead))
         return bool(status.alive)
 
+    def _advance(self, rounds: list[Round]) -> bool:
+        """The grain TASKS: what workers do otherwise is done here. Whoever drove the last round, this driver carries it on."""
+        if not rounds:
+            return False
+        if self._tasks is None:
+            self._tasks = ForeignTasks(self._state, self._spec, self._backend, partial(self._job_of_attempt, rounds[-1]))
+            self._tasks.begin()
+        return self._tasks.advance(rounds[-1].workers)
+
+    def _job_of_attempt(self, made: Round, attempt: int) -> Job:
+        job = self.job_of(made)
+        return replace(job, id=f"{job.id}.{attempt}" if attempt else job.id, worker=False, attempt=attempt)
+
     def _begin_round(self, status: SweepStatus, rounds: list[Round]) -> None:
         capacity = self._backend.measure(self._spec)
         made = plan_round(self._spec, capacity, self._post, time.time(), status)
+        if made.expires - made.begun < _SHORTEST:
+            raise _refuse_more(self._spec, status)
         rounds.append(made)  # first, so that whatever happens from here on is given back
         self._state.add_round(made)
         for note in capacity.notes:
@@ -104,7 +125,11 @@ class SweepDriver:
         self._backend.up()
         job = self.job_of(made, capacity)
         Path(job.folder).mkdir(parents=True, mode=0o700, exist_ok=True)
-        self._backend.submit(job, range(made.workers))
+        if self._backend.grain is Grain.WORKERS:
+            self._backend.submit(job, range(made.workers))
+        else:
+            self._tasks = None
+            self._advance(rounds)
 
     def _give_back(self, rounds: list[Round]) -> None:
         """The first net. What fails here is told, and left to the other two."""
@@ -112,16 +137,23 @@ class SweepDriver:
             try:
                 self._backend.cancel(self.job_of(made), GRACE)
                 if self._post.keep is None:
-                    self._backend.down()
-                    self._state.close_round(made)
+                    self._release(made)
             except WherryError as error:
                 self._say(f"not everything could be given back: {error}\ntry: wherry sweep gc")
+
+    def _release(self, made: Round) -> None:
+        name = self.job_of(made).id
+        for resource in self._backend.list_resources():
+            if resource.round == name:
+                self._backend.release(resource)
+        self._backend.down()
+        self._state.close_round(made)
 
     def _refuse_cost(self, status: SweepStatus) -> None:
         sweep = self._spec.sweep
         cost = status.cost(sweep.price)
         if cost is not None and sweep.max_cost is not None and cost >= sweep.max_cost:
-            raise BudgetError(f"it has cost {cost:.2f}, and may cost {sweep.max_cost:.2f}", where=self._spec.id, hint="--max-cost")
+            raise _refuse_more(self._spec, status)
 
     def job_of(self, made: Round, capacity: Capacity | None = None) -> Job:
         """A round as a job of a backend."""
@@ -145,7 +177,7 @@ def plan_round(spec: SweepSpec, capacity: Capacity, post: Post, now: float, stat
     left = spec.sweep.deadline
     if spec.sweep.price and spec.sweep.max_cost is not None:
         spent = (status.cost(spec.sweep.price) if status else None) or 0.0
-        left = min(left, max(1.0, (spec.sweep.max_cost - spent) / (spec.sweep.price * capacity.workers) * 3600))
+        left = min(left, (spec.sweep.max_cost - spent) / (spec.sweep.price * capacity.workers) * 3600)
     return Round(
         sweep=spec.id,
         id=os.urandom(4).hex(),
@@ -158,6 +190,11 @@ def plan_round(spec: SweepSpec, capacity: Capacity, post: Post, now: float, stat
         price=spec.sweep.price,
         host=post.host,
     )
+
+
+def _refuse_more(spec: SweepSpec, status: SweepStatus) -> BudgetError:
+    cost, most = status.cost(spec.sweep.price) or 0.0, spec.sweep.max_cost or 0.0
+    return BudgetError(f"it has cost {cost:.2f}, and may cost {most:.2f}", where=spec.id, hint="a larger max-cost")
 
 
 def _explain(status: SweepStatus) -> JobError:

@@ -27,6 +27,7 @@ from wherry.model.sweep import Beat, Lease, Round, SweepSpec, TaskDone
 from wherry.store.objects import Held, ObjectStore
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]")
+_SPELLED = re.compile(r"=([0-9A-F]{2})")
 _AT_ONCE = 16
 _D = TypeVar("_D", Round, Beat)
 
@@ -173,6 +174,12 @@ def spread(task: int) -> str:
 def spell(path: str) -> str:
     """A path as a key: what is no letter, digit or ``_ . -`` as ``=`` and two digits of each byte."""
     return "/".join(map(_spell_part, path.split("/")))
+
+
+def unspell(key: str) -> str:
+    """The path that a key spells."""
+    raw = _SPELLED.sub(lambda found: chr(int(found[1], 16)), key)
+    return raw.encode("latin-1", "replace").decode("utf-8", "backslashreplace")
 
 
 def _spell_part(part: str) -> str:

@@ -17,10 +17,9 @@ from pathlib import Path
 
 from wherry.engines.sandbox_process import end_processes
 from wherry.errors import StoreError, WherryError
-from wherry.formats.job_metrics import JobMetrics
 from wherry.model.job import Job, JobState
-from wherry.model.sweep import ATTEMPTS, TRY_AGAIN, Beat, Lease, SweepSpec, TaskDone
-from wherry.run.sweep_claims import Claims
+from wherry.model.sweep import Beat, Lease, SweepSpec, TaskDone
+from wherry.run.sweep_claims import Claims, keep_numbers, may_try_again, pause_before
 from wherry.run.sweep_launch import Attempt, CommandError, Launcher
 from wherry.run.sweep_pulse import Pulse
 from wherry.run.sweep_results import STDERR, STDOUT, send_metrics, send_outputs, send_streams
@@ -30,7 +29,6 @@ from wherry.run.sweep_watch import GRACE, StopSign, Streams, WatchEnd, watch_att
 from wherry.run.variables import METRICS, OUTPUTS
 from wherry.store.posix import explain_os_errors
 
-_LONGEST_PAUSE = 30.0
 _STILL = 3  # beats that may fail to come
 _LITTLE = 1 << 20  # bytes free on a disk that is full
 
@@ -148,7 +146,7 @@ class _Worker:
         if end.state is JobState.CANCELLED:
             return None  # no end: the task is done by whoever resumes
         outputs = send_outputs(self._state, lease, folder / OUTPUTS, self._spec.sweep.keep)
-        if self._is_tried_again(lease, end):
+        if may_try_again(self._spec, lease, end.state, end.exit_code):
             return self._try_again(lease, end)
         done = TaskDone(
             task=lease.task,
@@ -158,7 +156,7 @@ class _Worker:
             worker=self._place.worker,
             seconds=round(end.seconds, 3),
             ended=round(time.time(), 3),
-            metrics=_keep_numbers(metrics),
+            metrics=keep_numbers(metrics),
             told=metrics.parameters,
             outputs=outputs,
         )
@@ -166,22 +164,11 @@ class _Worker:
             self._pulse.add(done)
         return None
 
-    def _is_tried_again(self, lease: Lease, end: WatchEnd) -> bool:
-        if end.state is JobState.SUCCEEDED:
-            return False
-        most = self._spec.sweep.retries
-        return lease.failures < (max(most, ATTEMPTS - 1) if end.exit_code == TRY_AGAIN else most)
-
     def _try_again(self, lease: Lease, end: WatchEnd) -> Lease | None:
         """The next attempt's lease, after a while; None where somebody else has taken the task over."""
         held = self._state.read_lease(lease.task)
         following = replace(lease, attempt=lease.attempt + 1, failures=lease.failures + 1)
         if held is None or held[0] != lease or not self._state.claim(following, held[1]):
             return None
-        pause = min(_LONGEST_PAUSE, self._spec.beat * 2**lease.failures) if end.exit_code == TRY_AGAIN else 0.0
+        pause = pause_before(self._spec, lease, end.exit_code)
         return None if self._stop.wait(pause) else following
-
-
-def _keep_numbers(metrics: JobMetrics) -> dict[str, float]:
-    """JSON has no other."""
-    return {name: value for name, value in metrics.last.items() if value - value == 0}

@@ -18,12 +18,12 @@ from wherry.engines.port import NOT_FOUND
 from wherry.engines.process import supervise
 from wherry.engines.sandbox_process import end_processes
 from wherry.errors import JobError
-from wherry.model.job import Job, TaskEnd
-from wherry.model.sweep import SweepSpec
+from wherry.model.job import Job, JobState, TaskEnd
+from wherry.model.sweep import Grain, SweepSpec
 from wherry.run.activation import environment_values
 from wherry.run.environments import EnvironmentRecord
 from wherry.run.port import BackendInfo, Capacity, Prepared, Resource, TaskLogs
-from wherry.run.tasks import find_logs, is_held, list_tasks, read_end, start_task, stop_task, task_folder
+from wherry.run.tasks import find_logs, list_tasks, read_end, start_task, stop_task, task_folder
 from wherry.run.variables import list_variables, mark_of, name_worker
 from wherry.store.places import sweeps_path
 from wherry.store.posix import count_processors, end_group, limit_processes, signal_group
@@ -52,6 +52,10 @@ class LocalBackend:
         self._stdin = stdin
         self._then = then
         self._made: tuple[Path, EnvironmentRecord] | None = None
+
+    @property
+    def grain(self) -> Grain:
+        return Grain.WORKERS
 
     def probe(self) -> BackendInfo:
         return BackendInfo(usable=True)
@@ -96,7 +100,7 @@ class LocalBackend:
         return tuple(
             Resource(id=str(folder), round=folder.parent.parent.name, detail="a worker on this machine")
             for folder in folders
-            if is_held(folder / "lock")
+            if read_end(folder).state is JobState.RUNNING
         )
 
     def release(self, resource: Resource) -> None:
