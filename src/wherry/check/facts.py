@@ -16,7 +16,7 @@ from wherry.formats.elf import ElfFile
 from wherry.model.digest import DiffId
 from wherry.store.posix import write_atomically
 
-FACTS_VERSION = 5
+FACTS_VERSION = 6
 Learned = TypeVar("Learned")
 FILE, FOLDER, SYMLINK, HARDLINK, OTHER = "file", "folder", "symlink", "hardlink", "other"
 
@@ -60,6 +60,7 @@ class Facts:
     loads: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of Python files that use ctypes or cffi: literal names
     secrets: dict[str, tuple[str, ...]] = field(default_factory=dict)  # kinds of what a project's own file holds
     models: dict[str, ModelFacts] = field(default_factory=dict)
+    own_tests: tuple[str, ...] = ()  # folders of tests that are imported whenever their package is
     optional: tuple[str, ...] = ()  # compiled modules that their own package can do without
     linker_cache: tuple[tuple[str, str], ...] | None = None  # names with their paths; None where there is none
 

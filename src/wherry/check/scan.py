@@ -52,6 +52,9 @@ _METADATA_FIELDS = re.compile(rb"^(?:Name|Version):[^\r\n]*", re.MULTILINE)
 # Import statements with their indentation: what is indented stands in a function or behind a `try`.
 _IMPORT = re.compile(rb"\n([ \t]*)(?:from|import) ([^\n]*)")
 _WORD = re.compile(rb"\w+")
+# Tests that are imported whenever a module is: `from .tests.runner import …`, as astropy's are, or `from . import tests`.
+_OWN_TESTS = re.compile(rb"\n(?:from|import) (?:(\.*)((?:\w+\.)*tests?)\b|(\.+) import [^\n]*\b(tests?)\b)")
+_TEST = re.compile(r".*/(?:tests?|testing)/.*|.*/(?:conftest|test_[^/]*|[^/]*_test)\.py")
 _PACKAGE = re.compile(r".*?(?:site|dist)-packages/[^/]+/")
 _LOADED = re.compile(rb"(?:CDLL|PyDLL|LoadLibrary|find_library|dlopen)\(\s*[\"']([\w.+-]{2,80})[\"']")
 
@@ -112,10 +115,17 @@ class Scanner:
         self._linker_cache: tuple[tuple[str, str], ...] | None = None
         self._firm: dict[str, set[bytes]] = {}  # by package: the words of its unindented import statements
         self._loose: dict[str, set[bytes]] = {}
+        self._own_tests: set[str] = set()
 
     def facts(self) -> Facts:
         optional = tuple(path for path, elf in self._facts.elves.items() if elf.exports and self._is_optional(path))
-        return replace(self._facts, entries=tuple(self._entries), linker_cache=self._linker_cache, optional=optional)
+        return replace(
+            self._facts,
+            entries=tuple(self._entries),
+            linker_cache=self._linker_cache,
+            optional=optional,
+            own_tests=tuple(sorted(self._own_tests)),
+        )
 
     def _is_optional(self, path: str) -> bool:
         """Whether its package imports a module only where it could also do without, or only when a function is called."""
@@ -210,6 +220,8 @@ class Scanner:
             firm, loose = self._firm.setdefault(package[0], set()), self._loose.setdefault(package[0], set())
             for indented, statement in _IMPORT.findall(b"\n" + data):
                 (loose if indented else firm).update(_WORD.findall(statement))
+            if b"test" in data and not _TEST.fullmatch(path):
+                self._own_tests.update(_find_own_tests(path, package[0], data))
         if b"ctypes" in data or b"cffi" in data:
             self._facts.loads[path] = tuple(sorted({name.decode() for name in _LOADED.findall(data)}))
 
@@ -240,6 +252,15 @@ class Scanner:
             self._linker_cache = parse_linker_cache(data, path)
         except FormatError as error:
             self._facts.broken[path] = error.what
+
+
+def _find_own_tests(path: str, package: str, data: bytes) -> Iterator[str]:
+    """The folders of tests that a module imports."""
+    for dots, dotted, alone, name in _OWN_TESTS.findall(b"\n" + data):
+        folder = path if dots or alone else package.rstrip("/")
+        for _ in dots or alone or b".":
+            folder = folder.rpartition("/")[0]
+        yield f"{folder}/{(dotted or name).decode().replace('.', '/')}/"
 
 
 def _plain(link: str) -> str:

@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from wherry.check.facts import FILE, Entry, Facts
 from wherry.check.places import is_own
 from wherry.check.python import Site
-from wherry.check.size_savings import HIDDEN, classify_unneeded
+from wherry.check.size_savings import HIDDEN, TESTS, classify_unneeded
 from wherry.check.tree import Tree
 from wherry.model.image import BuiltLayer
 from wherry.model.lock import LayerKind, PlatformLock
@@ -99,7 +99,7 @@ def _tally(facts: Facts, layer: BuiltLayer | None, finder: _Finder) -> tuple[_Su
             owner, name = finder.find(entry, layer)
             mine[owner.value, name].add(1, entry.size)
             kind = HIDDEN if owner is OwnerKind.HIDDEN else classify_unneeded(entry.path)
-            if kind:
+            if kind and not (kind == TESTS and finder.needs_tests(entry.path)):
                 spare[kind, name].add(1, entry.size)
     if layer:
         content = sum(one.content for one in mine.values())
@@ -178,6 +178,7 @@ class _Finder:
         self._tree = tree
         self._sites = {site.folder: site for site in sites}
         self._listed: dict[str, _Owner] = {}
+        self._own_tests = {folder for facts in layers for folder in facts.own_tests}
         for facts in layers:
             for path, files in facts.lists.items():
                 self._add_list(path, files)
@@ -200,6 +201,10 @@ class _Finder:
         compiled = _BYTECODE.fullmatch(entry.path)
         path = f"{compiled[1]}{compiled[2]}.py" if compiled else entry.path
         return self._listed.get(path) or self._find_in_site(path) or _find_by_place(path, layer)
+
+    def needs_tests(self, path: str) -> bool:
+        """Whether a file lies among tests that their package imports."""
+        return any(path.startswith(folder) for folder in self._own_tests)
 
     def _find_in_site(self, path: str) -> _Owner | None:
         found = _SITE.match(path)

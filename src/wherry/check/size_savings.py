@@ -32,6 +32,7 @@ _TESTS = re.compile(r"(?:.+/)?(?:tests?|idle_test)/.+|(?:.+/)?conftest\.pyc?")
 _LIBRARIES = re.compile(r"(?:.*/)?lib(?:64)?/.+\.a")
 _HEADER = re.compile(r".+\.(?:h|hh|hpp|hxx|cuh|inl)")
 _STUB = re.compile(r"(?:.*/)?(?!__init__\.pyi$)[^/]+\.(?:pyi|pyx|pxd|pxi)")
+_OF_CHECKERS = re.compile(r"(?:.*/)?(?:typeshed|third_party)/.*")  # what mypy, pyright and jedi know of other packages
 
 
 def classify_unneeded(path: str) -> str | None:
@@ -48,4 +49,4 @@ def classify_unneeded(path: str) -> str | None:
         return ARCHIVES
     if _HEADER.fullmatch(inner):
         return HEADERS
-    return STUBS if _STUB.fullmatch(inner) else None
+    return STUBS if _STUB.fullmatch(inner) and not _OF_CHECKERS.fullmatch(inner) else None

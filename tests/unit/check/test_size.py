@@ -116,6 +116,7 @@ def test_the_lock_tells_what_asked_for_a_package(version: str, within: str) -> N
         (f"{SITE}/numpy/__init__.cython-30.pxd", STUBS),
         (f"{SITE}/numpy/_core/multiarray.pyi", STUBS),
         (f"{SITE}/skimage/__init__.pyi", None),
+        (f"{SITE}/mypy/typeshed/stdlib/os/path.pyi", None),
         (f"{SITE}/numpy/testing/__init__.py", None),
         (f"{SITE}/latest/a.py", None),
         ("root/.cache/pip/wheels/a/b.whl", CACHES),
@@ -196,3 +197,22 @@ def test_what_several_need_is_told_once_and_says_so() -> None:
     assert told["small 2.0"] == ("small 2.0", ("a 1", "b 1"))
     assert told["a 1"] == ("a 1", ("b 1",))
     assert told["b 1"] == ("b 1", ())
+
+
+@pytest.mark.parametrize(
+    ("source", "kept"),
+    [
+        (b"from .tests.runner import TestRunner\n", True),
+        (b"import os\nimport big.tests\n", True),
+        (b"from . import core, tests\n", True),
+        (b"from .other.tests import x\n", False),
+        (b"from big._tester import test\n", False),
+        (b"def run():\n    from .tests import run_tests\n", False),
+        (b"from .attests import x\n", False),
+    ],
+)
+def test_tests_that_their_package_imports_stay(source: bytes, kept: bool) -> None:
+    """astropy's are an example; a test that imports its neighbours is not."""
+    files = {"big/__init__.py": source, "big/tests/test_all.py": b"from big.tests import x\n", "big/tests/data": b"t" * 900}
+    sizes = measure((distribution("big", "1", files), foreign()))
+    assert [one.kind for one in sizes.savings] == ([] if kept else [TESTS])
