@@ -22,37 +22,30 @@ from wherry.assemble.rebase import (
     rebase_image,
 )
 from wherry.assemble.rebase_layers import (
-    OpenLayer,
     Taken,
-    concerns,
     is_below,
     list_difference,
     take_from_folder,
     take_from_layers,
 )
 from wherry.assemble.spool import Spool
-from wherry.check.contents import LayerContents
 from wherry.check.facts import Facts
 from wherry.check.fit import Side, find_hidden, find_other_changes, judge_fit, judge_packages
-from wherry.check.images import describe_stored, read_digests, read_facts
-from wherry.check.scan import scan_layer
 from wherry.check.tree import LayeredTree
-from wherry.deliver.release_images import ImageFinder
-from wherry.errors import UsageError, WherryError
-from wherry.formats.oci_json import parse_any_manifest, parse_config, parse_manifest, render_index
+from wherry.errors import UsageError
+from wherry.formats.oci_json import parse_config, parse_manifest, render_index
 from wherry.model.declaration import Compression
 from wherry.model.digest import Digest
 from wherry.model.lock import LayerKind
-from wherry.model.oci import BASE_DIGEST, BASE_NAME, INDEX, Descriptor, ImageConfig, Manifest
+from wherry.model.oci import INDEX, Descriptor, ImageConfig
 from wherry.model.platform import Platform
 from wherry.model.progress import Progress, be_silent
-from wherry.model.reference import Reference
 from wherry.model.report import Finding
-from wherry.sources.images import BaseImages
+from wherry.rebase_images import RebaseImages
 from wherry.sources.registries import RegistryAccess
-from wherry.store.archive import read_layer
 from wherry.store.disk import DiskStore
-from wherry.store.images import StoredImage, pick_image
+from wherry.store.images import StoredImage
+from wherry.store.layout_folder import is_layout
 
 _SHOWN = 5
 _LIBRARY_BYTECODE = (LayerKind.BYTECODE, "bytecode-python")
@@ -101,8 +94,8 @@ class Rebaser:
     """Plans rebases. What it needs of other places is brought into the store."""
 
     def __init__(self, store: DiskStore, cache: Path, access: RegistryAccess, progress: Progress = be_silent) -> None:
-        self._store, self._cache, self._access, self._progress = store, cache, access, progress
-        self._finder = ImageFinder(store, access, progress)
+        self._store, self._cache = store, cache
+        self._images = RebaseImages(store, cache, access, progress)
 
     # -- another base
 
@@ -110,10 +103,10 @@ class Rebaser:
         self, image: str, onto: str, former: str | None = None, platforms: Sequence[Platform] = ()
     ) -> tuple[RebasePlan, ...]:
         """The image on the base `onto`. `former` is the base that it is on, where the image itself does not tell."""
-        return tuple(self._plan_one(one, image, onto, former) for one in self._finder.find(image, platforms).images)
+        return tuple(self._plan_one(one, image, onto, former) for one in self._images.find(image, platforms).images)
 
     def _plan_one(self, image: StoredImage, name: str, onto: str, former: str | None) -> RebasePlan:
-        found = self._finder.find(onto, (image.platform,))
+        found = self._images.find(onto, (image.platform,))
         base = found.images[0]
         parts, notes = self._split(image, name, base, former)
         plans = [self._rebase_part(part, base, onto if found.source else "", notes) for part in parts]
@@ -121,7 +114,7 @@ class Rebaser:
 
     def _rebase_part(self, part: OwnPart, base: StoredImage, name: str, notes: tuple[str, ...]) -> RebasePlan:
         documents = rebase_image(part, base, name)
-        facts, below = self._facts(part.image), self._facts(base)
+        facts, below = self._images.facts(part.image), self._images.facts(base)
         own = [facts[number] for number in part.numbers]
         after = Side(layers=[*below, *own], config=parse_config(documents.config))
         before = [Side(layers=facts, config=part.image.config), Side(layers=below, config=base.config)]
@@ -134,9 +127,9 @@ class Rebaser:
     ) -> tuple[tuple[OwnPart, ...], tuple[str, ...]]:
         """The ways to tell an image's own layers from its base's, the best first."""
         if former is not None:
-            known: ImageConfig | None = self._finder.find(former, (image.platform,)).images[0].config
+            known: ImageConfig | None = self._images.find(former, (image.platform,)).images[0].config
         else:
-            known = self._find_annotated(image)
+            known = self._images.find_annotated_base(image)
         count = count_base_layers(image.config, known) if known else None
         if count is not None:
             return (OwnPart(image=image, below=count, base=known),), ()
@@ -152,54 +145,34 @@ class Rebaser:
         note = f"its former base is not known: the {common} lowest layers, which the new base has as well, are taken for it"
         return (OwnPart(image=image, below=common),), (f"{note}; --from BASE names it",)
 
-    def _find_annotated(self, image: StoredImage) -> ImageConfig | None:
-        """The config of the base that the image's manifest names, if it can still be had."""
-        name, digest = (image.manifest.annotations.get(key, "") for key in (BASE_NAME, BASE_DIGEST))
-        if not digest:
-            return None
-        try:
-            wanted = Digest.parse(digest)
-            if self._store.has(wanted):
-                document = parse_any_manifest(self._store.read_bytes(wanted))
-                size = len(document.raw)
-                descriptor = Descriptor(media_type=document.media_type, digest=wanted, size=size)
-                if isinstance(document, Manifest):
-                    return parse_config(self._store.read_bytes(document.config.digest))
-                return pick_image(self._store, descriptor, image.platform).config
-            origin = Reference.parse(name)
-            pinned = Reference(origin.registry, origin.repository, origin.tag, wanted)
-            return BaseImages(self._access).pin_base(pinned, image.platform).config
-        except WherryError:
-            return None  # gone, or out of reach: there are other ways to tell
-
     # -- new files on former layers
 
     def plan_take(self, new: str, former: str, paths: Sequence[str], platforms: Sequence[Platform] = ()) -> tuple[RebasePlan, ...]:
         """The image `former` with what `new`, an image or a folder, has at `paths`; relative ones start at its workdir."""
-        images = self._finder.find(former, platforms).images
+        images = self._images.find(former, platforms).images
         folder = Path(new)
-        if folder.is_dir():
+        if folder.is_dir() and not is_layout(folder):
             return tuple(self._take_into(image, None, folder, paths) for image in images)
-        found = {one.platform: one for one in self._finder.find(new, [one.platform for one in images]).images}
+        found = {one.platform: one for one in self._images.find(new, [one.platform for one in images]).images}
         return tuple(self._take_into(image, found[image.platform], folder, paths) for image in images)
 
     def _take_into(self, former: StoredImage, new: StoredImage | None, folder: Path, paths: Sequence[str]) -> RebasePlan:
         inner = {_place(path, former.config.workdir): path for path in paths}
         taken = [path for path in inner if not any(is_below(path, other) for other in inner if other != path)]
-        below = self._facts(former)
+        below = self._images.facts(former)
         _require_plain(LayeredTree(below), taken, "the former image", must_exist=False)
         with Spool(self._cache) as spool, self._store.in_use():
             if new is None:
                 have: Taken = take_from_folder(folder, {path: inner[path].strip("/") for path in taken}, spool)
             else:
-                _require_plain(LayeredTree(self._facts(new)), taken, "the new image", must_exist=True)
-                have = take_from_layers(self._open_concerned(new, taken), taken, spool, "the new image")
-            had = take_from_layers(self._open_concerned(former, taken), taken, None, "the former image")
+                _require_plain(LayeredTree(self._images.facts(new)), taken, "the new image", must_exist=True)
+                have = take_from_layers(self._images.open_concerned(new, taken), taken, spool, "the new image")
+            had = take_from_layers(self._images.open_concerned(former, taken), taken, None, "the former image")
             added = [layer for path in taken if (layer := self._write_difference(have, had, path))]
         documents = (
             add_layers(former, added) if added else ComposedDocuments(config=former.config.raw, manifest=former.manifest.raw)
         )
-        own = [self._read_added(layer) for layer in added]
+        own = [self._images.facts_of_added(layer) for layer in added]
         return self._judge_take(former, new, documents, [layer.descriptor for layer in added], own, taken)
 
     def _judge_take(
@@ -211,13 +184,13 @@ class Rebaser:
         own: Sequence[Facts],
         taken: Sequence[str],
     ) -> RebasePlan:
-        below = Side(layers=self._facts(former), config=former.config)
+        below = Side(layers=self._images.facts(former), config=former.config)
         after = Side(layers=[*below.layers, *own], config=parse_config(documents.config))
         findings, notes = judge_fit(after, [below], own), []
         if new is not None:
-            wanted = Side(layers=self._facts(new), config=new.config)
+            wanted = Side(layers=self._images.facts(new), config=new.config)
             findings = (*judge_packages(after, wanted), *findings)
-            digests = {"new": self._digests(new), "former": self._digests(former)}
+            digests = {"new": self._images.digests(new), "former": self._images.digests(former)}
             if others := find_other_changes(wanted, below, digests, taken):
                 notes.append(f"{len(others)} other files differ and stay as they are in the former image: {_some(others)}")
             if settings := _list_settings(new.config, former.config):
@@ -235,23 +208,6 @@ class Rebaser:
         descriptor = Descriptor(media_type=blob.media_type, digest=blob.digest, size=blob.size)
         created_by = f"wherry layer {kind.value} {posixpath.basename(path)}"
         return AddedLayer(descriptor=descriptor, diff_id=blob.diff_id, created_by=created_by, comment=f"/{path}")
-
-    # -- reading
-
-    def _facts(self, image: StoredImage) -> list[Facts]:
-        return read_facts(describe_stored(self._store, image, "").layers, self._cache, self._progress)
-
-    def _digests(self, image: StoredImage) -> Sequence[LayerContents]:
-        return read_digests(describe_stored(self._store, image, "").layers, self._cache, self._progress)
-
-    def _read_added(self, layer: AddedLayer) -> Facts:
-        return scan_layer(read_layer(self._store, layer.descriptor.digest, layer.diff_id), f"layer {layer.diff_id}")
-
-    def _open_concerned(self, image: StoredImage, taken: Sequence[str]) -> list[OpenLayer]:
-        """Of the layers those that say something about the paths: most have not to be read."""
-        sources = describe_stored(self._store, image, "").layers
-        pairs = zip(sources, self._facts(image), strict=True)
-        return [source.open for source, facts in pairs if any(concerns(entry.path, taken) for entry in facts.entries)]
 
 
 def _split_by_kind(image: StoredImage) -> tuple[OwnPart, ...]:

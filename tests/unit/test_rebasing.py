@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,10 +21,11 @@ from tests.unit.rebasing_images import (
     put_family,
     put_image,
 )
-from wherry.errors import StoreError, UsageError
+from wherry.errors import FormatError, StoreError, UsageError
 from wherry.model.oci import BASE_DIGEST, BASE_NAME
 from wherry.rebasing import RebasePlan, Rebaser, keep_images
 from wherry.sources.registries import access_registries
+from wherry.store.archive import save_image
 from wherry.store.disk import DiskStore
 from wherry.store.images import StoredImage, pick_image
 
@@ -197,6 +199,30 @@ def test_files_of_the_new_base_that_are_hidden_are_told(store: DiskStore, rebase
     put_family(store, own, libraries=("libgomp.so.1", "libcurl.so.4"))
     (plan,) = rebaser.plan_rebase("app:1", "new:1", FROM_OLD)
     assert plan.notes == (f"1 files of the new base are hidden by the image's own: /{LIB}/libcurl.so.4",)
+
+
+def test_archives_and_layouts_leave_no_names_behind(store: DiskStore, rebaser: Rebaser, tmp_path: Path) -> None:
+    put_family(store, libraries=("libgomp.so.1", "libmore.so.1"))
+    named = rebaser.plan_rebase("app:1", "new:1", FROM_OLD)[0].descriptor
+    for name in ("app:1", "new:1", "old:1"):
+        with (tmp_path / f"{name}.tar").open("wb") as file:
+            save_image(store, store.resolve(name), file.write, name=name, form="oci")
+    with tarfile.open(tmp_path / "new:1.tar") as archive:
+        archive.extractall(tmp_path / "layout", filter="data")
+    before = dict(store.names())
+    store.untag("old:1")
+    store.tag("app:1", before["new:1"])
+    files = [str(tmp_path / name) for name in ("app:1.tar", "layout", "old:1.tar")]
+    assert rebaser.plan_rebase(*files)[0].descriptor == named
+    assert {name: one.digest for name, one in store.names().items()} == dict.fromkeys(("app:1", "new:1"), before["new:1"].digest)
+    (tmp_path / "layout/index.json").write_bytes(b"{}")
+    with pytest.raises(FormatError):
+        rebaser.plan_rebase(*files)
+    blob = next((tmp_path / "layout/blobs/sha256").iterdir())
+    blob.unlink()
+    blob.symlink_to("/etc/passwd")
+    with pytest.raises(FormatError):
+        rebaser.plan_rebase(*files)
 
 
 def test_bytecode_of_other_layers_is_not_found(store: DiskStore, rebaser: Rebaser, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wherry.rebasing import RebasePlan, Rebaser
 
 REBASE_SCHEMA = 1
-_ONTO = typer.Option(metavar="BASE", help="The new base: a name here, a reference, an archive.", show_default=False)
+_ONTO = typer.Option(metavar="BASE", help="The new base: a name here, a reference, an archive, an OCI layout.", show_default=False)
 _FROM = typer.Option("--from", metavar="BASE", help="The base that it is on now. [the image says]", show_default=False)
 _FORMER = typer.Option("--from-image", metavar="FORMER", help="The image that devices have; its layers stay.", show_default=False)
 _TAKE = typer.Option("--take", metavar="PATH", help="What of IMAGE goes on FORMER; may be given again.", show_default=False)
