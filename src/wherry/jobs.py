@@ -34,6 +34,7 @@ from wherry.model.job import (
 from wherry.model.stamp import STAMP_SUFFIX
 from wherry.run.backends.container import ContainerBackend
 from wherry.run.backends.local import LocalBackend
+from wherry.run.backends.slurm import SlurmBackend
 from wherry.run.port import Backend, Prepared
 from wherry.run.provenance import Provenance, read_provenance
 from wherry.run.records import JobFilter, SqliteRecords
@@ -116,6 +117,8 @@ class Jobs:
 
     def backend_at(self, kind: BackendKind, engine: str | None) -> Backend:
         """A backend that looks after jobs and tells how it is, but begins none."""
+        if kind is BackendKind.SLURM:
+            return SlurmBackend(self._env)
         return LocalBackend(self._env) if kind is BackendKind.LOCAL else ContainerBackend(self._env, engine)
 
     def settle(self, record: JobRecord) -> JobRecord:

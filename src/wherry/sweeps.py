@@ -19,10 +19,11 @@ from wherry.model.job import BackendKind, Target
 from wherry.model.sweep import Sweep, SweepSpec
 from wherry.preparation import OpenProject, prepare_environment, prepare_image
 from wherry.run.backends.local import LocalBackend
+from wherry.run.backends.slurm import SlurmBackend
 from wherry.run.port import Capacity, SweepBackend
 from wherry.run.provenance import read_provenance
 from wherry.run.sweep_driver import Look, Post, SweepDriver
-from wherry.run.sweep_state import SweepState, list_sweeps
+from wherry.run.sweep_state import SweepState, list_sweeps, list_tags
 from wherry.run.sweep_status import StatusReader, SweepStatus
 from wherry.run.sweep_watch import StopSign
 from wherry.store.host import read_host_name
@@ -32,8 +33,6 @@ from wherry.store.places import sweeps_path
 from wherry.store.posix import explain_os_errors, write_atomically
 
 Say = Callable[[str], None]
-_BACKENDS = (BackendKind.LOCAL, BackendKind.CONTAINER)
-_IN_IMAGES = (BackendKind.CONTAINER.value,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +53,15 @@ class SweepPlan:
     capacity: Capacity
     seconds: float | None
     cost: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removed:
+    """Something of a round that stood, and why it should not."""
+
+    id: str
+    round: str
+    why: str
 
 
 class Sweeps:
@@ -92,7 +100,7 @@ class Sweeps:
 
     def _prepare(self, spec: SweepSpec, root: Path, open_project: OpenProject) -> SweepSpec:
         """The spec with what tasks run in, which is made if it has to be: the environment, or the image."""
-        if spec.backend in _IN_IMAGES:
+        if spec.backend == BackendKind.CONTAINER.value or spec.engine is not None:
             _, _, image, lock = prepare_image(root, self._env, open_project)
             return replace(spec, image=str(image.image_id), lock=lock)
         prefix, record = prepare_environment(root, self._env, open_project)
@@ -100,10 +108,12 @@ class Sweeps:
         return replace(spec, prefix=str(prefix), variables=variables, conda=record.conda, lock=record.lock, python=record.python)
 
     def drive(self, state: SweepState, look: Look, stop: StopSign, keep: float | None = None) -> SweepStatus:
-        """Carry a sweep on to its end."""
+        """Carry a sweep on to its end. `keep`: leave what it was given standing for so many seconds from now."""
         spec = state.read_spec()
         state.resume()
-        return SweepDriver(state, spec, self.open_backend(spec), self._post(keep), stop, self._say, look).drive()
+        return SweepDriver(
+            state, spec, self.open_backend(spec), self._post(time.time() + keep if keep else None), stop, self._say, look
+        ).drive()
 
     def find(self, text: str | None, state: str | None = None) -> SweepState:
         """The sweep whose ID is `text` or alone begins so; None: the one that this machine began last."""
@@ -135,11 +145,57 @@ class Sweeps:
         """Have all workers end, wherever they are; what is asked of a backend is given back by the driver, or by `gc`."""
         state.cancel()
 
+    def collect(self, text: str | None, state: str | None, *, dry_run: bool) -> tuple[Removed, ...]:
+        """The third net: what stands of sweeps that are over, past their deadline, or nobody's; of the sweep `text` all that stands.
+
+        Tags say where to look, and backends what is there, whoever made it and however that one ended.
+        """
+        named = self.find(text, state) if text is not None else None
+        states = {named.store.url: named.store} if named else self._list_stores(state)
+        rounds = [(made, SweepState(store, made.sweep)) for store in states.values() for made in list_tags(store)]
+        if named is not None:
+            rounds = [(made, of) for made, of in rounds if made.sweep == named.id]
+        found: list[Removed] = []
+        for made, of in rounds:
+            why = "it was named" if named else self._tell_orphan(made, of)
+            if why is None:
+                continue
+            backend, name = self.open_backend(of.read_spec()), f"{made.sweep}.{made.id}"
+            for resource in backend.list_resources():
+                if resource.round == name:
+                    found.append(Removed(id=resource.id, round=name, why=why))
+                    if not dry_run:
+                        backend.release(resource)
+            if not dry_run:
+                of.close_round(made)
+        return (*found, *(self._collect_untagged({f"{made.sweep}.{made.id}" for made, _ in rounds}, dry_run) if not named else ()))
+
+    def _tell_orphan(self, made: Round, state: SweepState) -> str | None:
+        """Why a round's things should be gone; None where they may be needed."""
+        if time.time() > made.expires:
+            return "its deadline is over"
+        if state.is_cancelled():
+            return "the sweep is cancelled"
+        return "the sweep is done" if sum(1 for _ in state.list_done()) == len(state.read_spec()) else None
+
+    def _collect_untagged(self, tagged: set[str], dry_run: bool) -> Iterator[Removed]:
+        """Workers on this machine that no tag of a store that we know speaks of: their round was closed."""
+        backend = LocalBackend(self._env)
+        for resource in backend.list_resources():
+            if resource.round not in tagged and resource.round.partition(".")[0] in self._list_known():
+                if not dry_run:
+                    backend.release(resource)
+                yield Removed(id=resource.id, round=resource.round, why="its round was closed")
+
+    def _list_stores(self, state: str | None) -> dict[str, ObjectStore]:
+        addresses = {state} if state is not None else set(self._list_known().values())
+        return {address: self._open(address) for address in sorted(addresses)}
+
     def open_backend(self, spec: SweepSpec) -> SweepBackend:
         """Where the sweep's workers are."""
-        if BackendKind(spec.backend) in _BACKENDS:
-            return LocalBackend(self._env)
-        raise UsageError(f"no sweep goes to {spec.backend} yet", hint=" or ".join(kind.value for kind in _BACKENDS))
+        if BackendKind(spec.backend) is BackendKind.SLURM:
+            return SlurmBackend(self._env, spec.engine_args, self._say)
+        return LocalBackend(self._env)
 
     def _describe(self, wish: SweepWish) -> SweepSpec:
         provenance = read_provenance(wish.root, self._env)
@@ -154,6 +210,7 @@ class Sweeps:
             backend=wish.target.backend.value,
             engine=wish.target.engine,
             network=wish.target.network,
+            engine_args=wish.target.engine_args,
             root=str(wish.root),
             commit=provenance.commit,
             dirty=provenance.dirty,

@@ -43,6 +43,7 @@ SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=5,batch_sched_delay=0,bf_interval=5
 MpiDefault=none
 ReturnToService=2
+MessageTimeout=3
 SlurmdParameters=config_overrides
 SlurmdTimeout=60
 MaxArraySize=5001
@@ -88,6 +89,16 @@ class SlurmCluster:
         with (self.folder / "daemons.out").open("ab") as out:
             return subprocess.Popen(argv, env=self.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
 
+    def wait_for_nodes(self) -> None:
+        """Until all of them are idle."""
+        for _ in range(300):
+            done = subprocess.run(["sinfo", "-h", "-o", "%T %D"], env=self.environment, capture_output=True, text=True, timeout=60)
+            if done.stdout.split() == ["idle", str(len(NODES))]:
+                return
+            time.sleep(0.1)
+        logs = "".join(path.read_text(errors="replace")[-600:] for path in sorted(self.folder.glob("slurm*.log")))
+        cannot_run(f"Slurm's nodes are not idle: {logs}")
+
     @contextmanager
     def run_node(self, name: str) -> Iterator[subprocess.Popen[bytes]]:
         process = self._start("slurmd", "-N", name)
@@ -113,7 +124,7 @@ def run_slurm(folder: Path) -> Iterator[SlurmCluster]:
         for node in NODES:
             stack.enter_context(cluster.run_node(node))
         stack.callback(_cancel_jobs, cluster)
-        _wait_for_nodes(cluster)
+        cluster.wait_for_nodes()
         yield cluster
 
 
@@ -139,16 +150,6 @@ def _lay_out(folder: Path) -> dict[str, str]:
         ports = [server.getsockname()[1] for server in servers]
     config.write_text(_CONFIG.format(host=socket.gethostname().split(".")[0], folder=folder, ports=ports))
     return {"PATH": os.environ["PATH"], "HOME": str(folder), "SLURM_CONF": str(config)}
-
-
-def _wait_for_nodes(cluster: SlurmCluster) -> None:
-    for _ in range(300):
-        done = subprocess.run(["sinfo", "-h", "-o", "%T %D"], env=cluster.environment, capture_output=True, text=True, timeout=60)
-        if done.stdout.split() == ["idle", str(len(NODES))]:
-            return
-        time.sleep(0.1)
-    logs = "".join(path.read_text(errors="replace")[-600:] for path in sorted(cluster.folder.glob("slurm*.log")))
-    cannot_run(f"Slurm did not come up: {logs}")
 
 
 def _cancel_jobs(cluster: SlurmCluster) -> None:

@@ -31,4 +31,4 @@ def find_call(arguments: Sequence[str], root: Path) -> tuple[Target, tuple[str, 
         target = read_targets(root).get(arguments[1])
     except WherryError:
         return None  # the command proper says it, too
-    return None if target is None else (target, tuple(command))
+    return None if target is None or not target.backend.is_here else (target, tuple(command))

@@ -140,7 +140,10 @@ def find_target(on: str | None, again: str | None, image: str | None, project: P
     targets = read_targets(project)
     if on not in targets and on not in ENGINES:
         raise UsageError(f"no target {on!r}", where="--on", hint=", ".join((*targets, *ENGINES)))
-    return targets.get(on)
+    target = targets.get(on)
+    if target is not None and not target.backend.is_here:
+        raise UsageError(f"single jobs do not go to {target.backend.value}", where="--on", hint="wherry sweep NAME --on " + on)
+    return target
 
 
 def refuse_options(given: Mapping[str, object], why: str) -> None:

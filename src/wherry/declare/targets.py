@@ -22,7 +22,7 @@ from wherry.errors import DeclarationError
 from wherry.model.job import BackendKind, DataFolder, Limits, Target
 
 _ENGINES = ("podman", "docker", "bubblewrap")
-_KEYS = ("backend", "engine", "cpus", "memory", "gpus", "time", "env", "data", "network")
+_KEYS = ("backend", "engine", "cpus", "memory", "gpus", "time", "env", "data", "network", "engine-args")
 _OF_WORKBENCH = {"local": (BackendKind.LOCAL, None), "docker": (BackendKind.CONTAINER, "docker")}
 _OF_WORKBENCH["localdocker"] = _OF_WORKBENCH["docker"]
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
@@ -91,10 +91,19 @@ def _parse_target(name: str, table: object, where: str) -> Target:
         env=parse_variables(table.get("env", {}), f"{where}.env"),
         data=parse_data(table["data"], f"{where}.data") if "data" in table else None,
         network=_parse_network(table.get("network"), f"{where}.network"),
+        engine_args=_parse_engine_args(table.get("engine-args", []), f"{where}.engine-args"),
     )
+    if target.engine_args and target.backend.is_here:
+        raise DeclarationError("this machine's jobs have no such arguments", where=f"{where}.engine-args", hint='backend = "slurm"')
     if target.backend is BackendKind.LOCAL and (target.engine or target.network):
         raise DeclarationError("a local job has no engine and no network of its own", where=where, hint='backend = "container"')
     return target
+
+
+def _parse_engine_args(value: object, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(word, str) and word for word in value):
+        raise DeclarationError("not a list of words", where=where, hint='["--partition=gpu", "--gres=gpu:1"]')
+    return tuple(value)
 
 
 def check_known(table: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:

@@ -22,6 +22,12 @@ _NUMBER = re.compile(r"-\.?[0-9]")
 class BackendKind(Enum):
     LOCAL = "local"
     CONTAINER = "container"
+    SLURM = "slurm"
+
+    @property
+    def is_here(self) -> bool:
+        """Whether single jobs go there: this machine. Others take sweeps alone."""
+        return self in (BackendKind.LOCAL, BackendKind.CONTAINER)
 
 
 class JobState(Enum):
@@ -63,7 +69,10 @@ class DataFolder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where jobs go: ``[targets.NAME]``. `engine` None: the first usable one. `data` None: ``data/`` where there is one."""
+    """Where jobs go: ``[targets.NAME]``. `engine` None: the first usable one. `data` None: ``data/`` where there is one.
+
+    `engine_args` are handed to a cluster's own program as they are.
+    """
 
     name: str
     backend: BackendKind
@@ -72,6 +81,7 @@ class Target:
     env: tuple[tuple[str, str], ...] = ()
     data: tuple[DataFolder, ...] | None = None
     network: str | None = None
+    engine_args: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -136,6 +136,7 @@ class SweepSpec:
     backend: str
     engine: str | None = None
     network: str | None = None
+    engine_args: tuple[str, ...] = ()
     root: str
     prefix: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
