@@ -51,7 +51,7 @@ def test_sizes_and_times_as_people_write_them() -> None:
     ("table", "said"),
     [
         ({}, "which backend?"),
-        ({"backend": "slurm"}, "no backend 'slurm'"),
+        ({"backend": "moon"}, "no backend 'moon'"),
         ({"engine": "containerd"}, "jobs do not run in 'containerd'"),
         ({"backend": "local", "engine": "podman"}, "no engine"),
         ({"backend": "local", "network": "none"}, "no network"),
@@ -70,6 +70,8 @@ def test_sizes_and_times_as_people_write_them() -> None:
         ({"backend": "local", "data": ["../data"]}, "leaves the project"),
         ({"backend": "local", "data": ["data:z"]}, "unknown mode"),
         ({"engine": "podman", "network": "--privileged"}, "no network"),
+        ({"backend": "local", "engine-args": ["-p", "x"]}, "no such arguments"),
+        ({"backend": "slurm", "engine-args": "-p x"}, "not a list"),
     ],
 )
 def test_refusals(table: dict[str, Any], said: str) -> None:
@@ -77,6 +79,11 @@ def test_refusals(table: dict[str, Any], said: str) -> None:
         parse(**table)
     assert said in str(caught.value)
     assert "wherry.toml: targets.big" in str(caught.value)
+
+
+def test_a_cluster() -> None:
+    (target,) = parse_targets({"big": {"backend": "slurm", "engine-args": ["--partition=gpu"]}}, "wherry.toml")
+    assert (target.backend, target.engine_args, target.backend.is_here) == (BackendKind.SLURM, ("--partition=gpu",), False)
 
 
 def test_targets_of_workbench() -> None:
