@@ -34,19 +34,19 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
 class Device:
     """A service on a device; readings come over the plain listener, telemetry leaves over TLS."""
 
-    def __init__(self, folder: Path, name: str, broker: Mosquitto, **more: Any) -> None:
+    def __init__(self, folder: Path, name: str, hub: Mosquitto, **more: Any) -> None:
         self.folder, self.name, self.port = folder / name, name, free_port()
         self.folder.mkdir()
         (self.folder / "score.py").write_text(SCRIPT)
-        upstream = {"url": f"mqtts://{broker.host}:{TLS_PORT}", "authority": "env:ROOT"}
+        upstream = {"url": f"mqtts://{hub.host}:{TLS_PORT}", "authority": "env:ROOT"}
         mqtt = {
-            "broker": {"url": f"mqtt://127.0.0.1:{broker.plain_port}"},
+            "broker": {"url": f"mqtt://127.0.0.1:{hub.plain_port}"},
             "readings": f"{name}/readings",
             "upstream": upstream,
             **more,
         }
         settings = {"script": "score.py", "port": self.port, "mqtt": mqtt}
-        own = {"WHERRY_SCORE": json.dumps(settings), "WHERRY_DEVICE": name, "ROOT": str(broker.root / "root.pem")}
+        own = {"WHERRY_SCORE": json.dumps(settings), "WHERRY_DEVICE": name, "ROOT": str(hub.root / "root.pem")}
         self.env = {**os.environ, **own}
 
     @contextmanager
@@ -194,6 +194,26 @@ def test_strangers_are_passed_over_and_a_second_collector_refused(tmp_path: Path
     assert out.decode() == "1 records in 1 files, 1 that came again, 4 messages passed over\nsloop: 2 dropped\n"
     assert [row["id"] for row in read(tables)] == ["a"]
     assert not (tmp_path / "up").exists()
+
+
+def test_a_broker_that_wants_to_know_who_we_are(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("right\n")
+    with run_mosquitto(tmp_path, users={"buoy": "right"}) as hub:
+        address = {"url": f"mqtt://127.0.0.1:{hub.plain_port}", "user": "env:NAME", "password": f"file:{tmp_path}/password"}
+        device = Device(tmp_path, "buoy", hub, broker=address, upstream=address)
+        device.env["NAME"] = "buoy"
+        with device.run():  # and listening
+            pass
+        named = ("--broker", address["url"], "--user", "env:NAME", "--password", "env:WORD", "--idle", "200ms")
+        words = [PROGRAM, "telemetry", "collect", tmp_path / "t", *named]
+        for word, code in (("wrong", 14), ("right", 0)):
+            env = {**os.environ, "NAME": "buoy", "WORD": word}
+            done = subprocess.run(words, env=env, capture_output=True, text=True, check=False, timeout=60)
+            assert done.returncode == code, done.stderr
+            assert ("the broker refuses us" in done.stderr) == (code == 14)
+            assert word not in done.stderr
+        done = subprocess.run([*words, "--user", "buoy"], capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, "not a reference" in done.stderr) == (2, True)
 
 
 def test_a_broker_that_is_not_there(tmp_path: Path) -> None:

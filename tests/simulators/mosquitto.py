@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import struct
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.conftest import require_tool
 from tests.simulators.certificates import make_certificates
 
 TLS_PORT = 8883  # the device SDK knows no other
+_NUMBERS = itertools.count(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +30,11 @@ class Mosquitto:
 
 
 @contextmanager
-def run_mosquitto(folder: Path) -> Iterator[Mosquitto]:
+def run_mosquitto(folder: Path, users: Mapping[str, str] | None = None) -> Iterator[Mosquitto]:
+    """With `users`, names and passwords, nobody else is let in."""
     require_tool("mosquitto")
     number = os.getpid()
-    host = f"127.{20 + number % 200}.{1 + number // 200 % 250}.1"
+    host = f"127.{20 + number % 200}.{1 + number // 200 % 250}.{next(_NUMBERS)}"
     certificates = make_certificates(folder / "certificates", names=(f"IP:{host}",))
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -43,7 +46,7 @@ def run_mosquitto(folder: Path) -> Iterator[Mosquitto]:
         f"listener {TLS_PORT} {host}",
         f"certfile {certificates.chain}",
         f"keyfile {certificates.key}",
-        "allow_anonymous true",
+        *_let_in(folder, users),
         "user root",
     )
     (folder / "mosquitto.conf").write_text("\n".join(settings) + "\n")
@@ -55,6 +58,15 @@ def run_mosquitto(folder: Path) -> Iterator[Mosquitto]:
     finally:
         process.terminate()
         process.wait(30)
+
+
+def _let_in(folder: Path, users: Mapping[str, str] | None) -> tuple[str, ...]:
+    if users is None:
+        return ("allow_anonymous true",)
+    (folder / "users").write_text("".join(f"{name}:{password}\n" for name, password in users.items()))
+    (folder / "users").chmod(0o600)
+    subprocess.run(["mosquitto_passwd", "-U", folder / "users"], check=True, capture_output=True)
+    return ("allow_anonymous false", f"password_file {folder / 'users'}")
 
 
 def _await_listener(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -76,6 +78,31 @@ def test_it_runs_by_itself_and_ends_in_order(tmp_path: Path) -> None:
             answer = asked.makefile("rb").read()
         assert answer.startswith(b"HTTP/1.1 200")
         assert answer.endswith(b'{"got": "7"}')
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def test_strangers_bytes_end_nothing(tmp_path: Path) -> None:
+    (tmp_path / "score.py").write_text("def run(data: dict): return 1\n")
+    settings, drawn = ScoreService(script="score.py", port=free_port(), max_body=1000), random.Random(3)
+    post = b"POST /score HTTP/1.1\r\nHost: x\r\n"
+    odd = [
+        b"", b"\0" * 100, b"GET", b"\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", post + b"X: " + b"y" * 200_000,
+        post + b"Content-Length: -1\r\n\r\n{}", post + b"Content-Length: 9999999999\r\n\r\n{}",
+        post + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}", post + b"Content-Length: 50\r\n\r\n{",
+        post + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", post + b"Transfer-Encoding: chunked\r\n\r\n" + b"400\r\n" + b"[" * 1024,
+        *(drawn.randbytes(drawn.randrange(300)) for _ in range(40)),
+        *(post + b"\r\n" + drawn.randbytes(drawn.randrange(300)) for _ in range(20)),
+    ]  # fmt: skip
+    with start_alone(tmp_path, settings) as process:
+        await_ready(process, settings.port)
+        for data in odd:
+            with socket.create_connection(("127.0.0.1", settings.port), 60) as asked, contextlib.suppress(OSError):
+                asked.sendall(data)
+                asked.shutdown(socket.SHUT_WR)
+                assert not asked.makefile("rb").readline().startswith((b"HTTP/1.1 200", b"HTTP/1.1 500"))
+        assert ask(settings.port, "/score", b"{}") == (200, b"1")
+        process.terminate()
         process.communicate(timeout=60)
     assert process.returncode == 0
 
