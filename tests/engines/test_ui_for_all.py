@@ -11,14 +11,19 @@ from playwright.sync_api import Page, expect
 from tests.engines.browser import Harbour, open_chromium
 from tests.simulators.releases import put_image
 from tests.unit.run.backend_contract import wait_until
+from tests.unit.run.sweeps import Crew
 from tests.unit.store.tiny import AMD64
+from wherry.model.sweep import Axis, Parameters, Sweep, SweepSpec
+from wherry.run.sweep_state import SweepState
 from wherry.store.disk import DiskStore
+from wherry.store.objects_folder import FolderObjects
 
 pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("browser")]
 EVIL = '<img src=x onerror="alert(1)"></pre><script>alert(2)</script>' + "long" * 40
 # Writes a metric and an output with hostile names, and a hostile log.
 HOSTILE = """printf '%s\\n' "$1"; printf '%s\\n' "$2" >> "$WHERRY_METRICS"
 echo x > "$WHERRY_OUTPUTS/<b>&.html"; touch "$WHERRY_OUTPUTS/$3" """
+SWEEPS = ("sweeps", "sweeps/trial-1", "sweeps/trial-1/tasks/2", "sweeps/trial-1/tasks/3")
 # Texts, what they lie on, and how well one is told from the other (WCAG 2.1, 1.4.3).
 CONTRASTS = """() => {
   const read = (text) => (text.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);
@@ -52,9 +57,29 @@ def harbour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harbour]:
         (harbour.place / "wherry.toml").write_text(
             '[targets.gone]\nengine = "docker"\n[targets.big]\nbackend = "local"\ncpus = 2\n'
         )
+        begin_sweep(harbour)
         with harbour.serve():
             yield harbour
         assert [text for text in harbour.said if "404" not in text] == []
+
+
+def begin_sweep(harbour: Harbour) -> None:
+    """A sweep of two hostile parameters, worked off but for one task."""
+    place = harbour.place / "jobs/sweeps"
+    place.mkdir(parents=True)
+    parameters = Parameters(axes=(Axis(name="<i>lr", values=(0.1, EVIL)), Axis(name="depth", values=(1, 2))))
+    script = f"{HOSTILE.partition(chr(10))[0]}; exit {{depth}}"
+    metric = json.dumps({"metric": EVIL, "value": 1.5}).replace("{", "{{").replace("}", "}}")
+    sweep = Sweep(name="trial", command=("sh", "-c", script, "sh", EVIL, metric, "{<i>lr}"), parameters=parameters, price=2.0)
+    spec = SweepSpec(
+        id="trial-1", sweep=sweep, target=EVIL, backend="local", root=str(harbour.place), owner=EVIL, created=0.0, beat=0.05
+    )
+    state = SweepState(FolderObjects(place / "state"), spec.id)
+    assert state.create(spec)
+    (place / "trial-1.address").write_text(state.store.url)
+    beat = Crew(state, harbour.place).work(indices=range(3))
+    assert beat is not None
+    assert beat.done == 3
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +115,8 @@ def go_round(page: Page, paths: list[str]) -> Iterator[str]:
     base = page.evaluate("document.baseURI")
     for path in paths:
         page.goto(base + path)
-        if path == "targets":
-            expect(page.get_by_text("asking")).to_have_count(0)
+        for passing in ("asking", "reading …", "Reading its state …"):
+            expect(page.get_by_text(passing)).to_have_count(0)
         page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true })")
         yield path
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +12,9 @@ from playwright.sync_api import Page, expect
 
 from tests.engines.browser import Harbour, open_chromium
 from tests.unit.run.backend_contract import wait_until
+from tests.unit.run.sweeps import Crew, make_state
 from wherry.model.job import JobState
+from wherry.store.objects_folder import FolderObjects
 
 expect.set_options(timeout=30_000)
 pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("browser")]
@@ -111,6 +114,26 @@ def test_two_jobs_are_put_side_by_side(harbour: Harbour) -> None:
         expect(page.get_by_role("row", name="lr differs").locator("td.other")).to_have_text("7")
         page.get_by_text("As a table").click()
         expect(page.get_by_role("row", name="2 1.2 7.2")).to_be_visible()
+
+
+def test_a_sweep_s_tasks_change_while_one_looks_on(harbour: Harbour) -> None:
+    place = harbour.place / "jobs/sweeps"
+    place.mkdir(parents=True, exist_ok=True)
+    script = f"until [ -e {harbour.place}/task{{i}} ]; do sleep 0.02; done; exit {{i}}"
+    state = make_state(harbour.place, script, tasks=2, store=FolderObjects(place / "state"))
+    (place / f"{state.id}.address").write_text(state.store.url)
+    crew = Crew(state, harbour.place)
+    worker = threading.Thread(target=crew.work)
+    worker.start()
+    with harbour.visit(f"sweeps/{state.id}") as page:
+        mark(page)
+        for task, end in enumerate(("succeeded", "failed")):
+            expect(page.locator(f"#task-{task}.running")).to_be_visible()
+            (harbour.place / f"task{task}").touch()
+            expect(page.locator(f"#task-{task}.{end}")).to_be_visible()
+        expect(page.get_by_text("2 of 2 done")).to_be_visible()
+        assert is_marked(page)
+    worker.join()
 
 
 def test_a_killed_page_loses_nothing(harbour: Harbour) -> None:

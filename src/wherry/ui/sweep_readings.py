@@ -10,7 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wherry.errors import WherryError
 from wherry.model.sweep import SweepSpec, TaskDone
@@ -24,13 +24,17 @@ _PATIENCE = 3  # beats that a worker may leave out
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepView:
-    """What is known of a sweep; nothing yet where `spec` is None. `ends` are the tasks that are finished."""
+    """What is known of a sweep; nothing yet where `spec` is None. `ends` are the tasks that are finished.
+
+    `late`: it is being read just now, and this is what was known before.
+    """
 
     id: str
     spec: SweepSpec | None = None
     status: SweepStatus | None = None
     ends: Mapping[int, TaskDone]
     error: WherryError | None = None
+    late: bool = False
 
 
 class SweepReadings:
@@ -77,16 +81,15 @@ class _Reading:
                 threading.Thread(target=self._go_on, args=(turns,), daemon=True).start()
 
     def view(self, moment: float) -> SweepView:
-        self._idle.wait(moment)
-        return self._view
+        in_time = self._idle.wait(moment)
+        return self._view if in_time else replace(self._view, late=True)
 
     def _go_on(self, turns: threading.Semaphore) -> None:
         try:
             with turns:
                 self._view = self._read()
         except WherryError as error:
-            known = self._view
-            self._view = SweepView(id=known.id, spec=known.spec, status=known.status, ends=known.ends, error=error)
+            self._view = replace(self._view, error=error)
         finally:
             self._looked = time.monotonic()
             self._idle.set()

@@ -21,7 +21,7 @@ from wherry.ui.rendering import render_page
 from wherry.ui.sweep_readings import SweepView
 
 _MOMENT = 0.15  # seconds that a page waits for a store
-_OFTEN, _SELDOM = 2, 10
+_SOON, _OFTEN, _SELDOM, _RARELY = 1, 2, 5, 15  # seconds between looks
 _MOST_SWEEPS, _MOST_TASKS, _MOST_ROWS, _MOST_COLUMNS = 40, 2000, 100, 40
 WAITING, RUNNING = "waiting", "running"
 
@@ -50,14 +50,14 @@ def show_sweeps(desk: Desk, request: Request) -> Response:
     states = [desk.sweeps.find(name, address) for name, address in desk.sweeps.list(None)[:_MOST_SWEEPS]]
     views = desk.sweep_readings.look(states, _MOMENT)
     bills = {view.id: make_bill(view.spec, view.status) for view in views if view.spec and view.status}
-    every = _OFTEN if any(map(_is_moving, views)) else _SELDOM
+    every = min(map(_choose_pause, views), default=_RARELY)
     return render_page(request, "sweeps.html", page="sweeps", views=views, bills=bills, every=every)
 
 
 def show_sweep(desk: Desk, request: Request) -> Response:
     view = _look(desk, _find(desk, request))
     if view.spec is None or view.status is None:
-        return render_page(request, "sweep_unread.html", page="sweeps", view=view, every=_OFTEN)
+        return render_page(request, "sweep_unread.html", page="sweeps", view=view, every=_SOON)
     spec, query = view.spec, request.query_params
     metrics = list(dict.fromkeys(name for done in view.ends.values() for name in done.metrics))
     metric = query.get("metric") if query.get("metric") in metrics else next(iter(metrics), None)
@@ -77,7 +77,7 @@ def show_sweep(desk: Desk, request: Request) -> Response:
         charts=_draw_parameters(spec, view.ends, metric) if metric else [],
         rows=_rank(view.ends, metric, falling=query.get("order") == "falling"),
         falling=query.get("order") == "falling",
-        every=_OFTEN if _is_moving(view) else _SELDOM,
+        every=_choose_pause(view),
     )
 
 
@@ -85,7 +85,7 @@ def show_task(desk: Desk, request: Request) -> Response:
     state = _find(desk, request)
     view = _look(desk, state)
     if view.spec is None:
-        return render_page(request, "sweep_unread.html", page="sweeps", view=view, every=_OFTEN)
+        return render_page(request, "sweep_unread.html", page="sweeps", view=view, every=_SOON)
     task = _read_task(request, view.spec)
     done = view.ends.get(task) or state.read_done(task)
     lease = None if done else state.read_lease(task)
@@ -132,9 +132,13 @@ def _look(desk: Desk, state: SweepState) -> SweepView:
     return view
 
 
-def _is_moving(view: SweepView) -> bool:
-    """Whether it may be another one soon."""
-    return view.status is None or bool(view.status.alive)
+def _choose_pause(view: SweepView) -> int:
+    """Until there may be something new to see."""
+    if view.status is None or view.late:
+        return _SOON
+    if view.status.alive:
+        return _OFTEN
+    return _SELDOM if view.status.counts.done < view.status.counts.total else _RARELY
 
 
 def make_bill(spec: SweepSpec, status: SweepStatus) -> Bill:
