@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from wherry.store.images import StoredImage
 
 EXAMPLES = render_examples(
-    ("wherry export provenance > anomaly.intoto.json", "of this project's image"),
-    ("wherry export provenance anomaly:1.4 --platform linux/arm64", "of another one that it built"),
+    ("wherry export provenance > anomaly.intoto.json", "of the project's image"),
+    ("wherry export provenance anomaly:1.4", "of another one that it built"),
     before="The same lock and version of wherry give the same bytes. Signed and attached by a push that signs.",
 )
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from wherry.model.job import TIME_IS_UP, JobState
 from wherry.run.sweep_launch import Begun
 from wherry.run.sweep_streams import PIECE, KeptStream
+from wherry.store.posix import open_process
 
 GRACE = 10.0
 Streams = tuple[KeptStream, KeptStream]  # stdout and stderr
@@ -83,7 +84,7 @@ class _Watch:
         assert out is not None and err is not None  # noqa: S101, PT018
         self._ends = dict(zip((out.fileno(), err.fileno()), streams, strict=True))
         self._pipes = (out, err)
-        self._process = os.pidfd_open(begun.process.pid)
+        self._process = open_process(begun.process.pid)
         self._poll = select.poll()
         for handle in (*self._ends, self._process):
             self._poll.register(handle, select.POLLIN)

@@ -194,6 +194,11 @@ def wait_for_process(process: int) -> int:
     return 128 - code if code < 0 else code
 
 
+def open_process(process: int) -> int:
+    """A handle that can be read from as soon as a child has ended."""
+    return os.pidfd_open(process)
+
+
 def detach_process() -> int:
     """A copy of this process in a session of its own, nobody's child to wait for; 0 in the copy, else 1."""
     child = os.fork()

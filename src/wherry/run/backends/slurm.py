@@ -23,7 +23,7 @@ from pathlib import Path
 from wherry.engines.process import ask, find_program, shorten_errors
 from wherry.errors import EngineError, JobError
 from wherry.model.job import TIME_IS_UP, Job, JobState, TaskEnd
-from wherry.model.sweep import SweepSpec
+from wherry.model.sweep import Grain, SweepSpec
 from wherry.run.port import BackendInfo, Capacity, Prepared, Resource, TaskLogs
 from wherry.run.tasks import find_logs, task_folder
 from wherry.run.variables import name_worker
@@ -75,6 +75,10 @@ class SlurmBackend:
         self._say = say
         self._said: set[str] = set()
         self._share: tuple[str, ...] = ("--exclusive",)
+
+    @property
+    def grain(self) -> Grain:
+        return Grain.WORKERS
 
     def probe(self) -> BackendInfo:
         if find_program("sbatch", self._env) is None:
