@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = render_examples(
     ("wherry export provenance > anomaly.intoto.json", "of the project's image"),
-    ("wherry export provenance anomaly:1.4", "of another one that it built"),
+    ("wherry export provenance anomaly:1.4", "of another image"),
     before="The same lock and version of wherry give the same bytes. Signed and attached by a push that signs.",
 )
 

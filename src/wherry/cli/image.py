@@ -209,7 +209,7 @@ def _fitting(lock: Lock | None, image: StoredImage, *, explicit: Path | None) ->
     "save",
     epilog=render_examples(
         ("wherry image save anomaly -o anomaly.tar", "a file to carry"),
-        ("wherry image save anomaly | docker load", "into this machine's docker"),
+        ("wherry image save anomaly | docker load", "into docker here"),
         ("wherry image save anomaly --format sif -o a.sif", "for Apptainer"),
     ),
 )
