@@ -15,7 +15,8 @@ from wherry.model.sweep import Value, render_value
 
 WIDTH, HEIGHT = 440, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 12, 10, 26
-_TICKS = 4
+_TICKS = 6
+_MOST_TICKS = 8
 _FEW = 40  # points of a line that are marked one by one
 _ROWS = 50  # of the table
 _WIDE = 100  # the greatest value over the least: from here on by logarithms
@@ -116,7 +117,7 @@ class _LogAxis:
 
     def list_ticks(self) -> Iterator[Tick]:
         powers = range(math.ceil(self._low), math.floor(self._high) + 1)
-        for power in powers[:: len(powers) // (2 * _TICKS) + 1]:
+        for power in powers[:: len(powers) // _MOST_TICKS + 1]:
             yield Tick(at=self._even.place(power), label=f"{10.0**power:g}")
 
 
@@ -131,7 +132,7 @@ class _ChoiceAxis:
         return self._even.place(self._places[value])
 
     def list_ticks(self) -> Iterator[Tick]:
-        for value, number in list(self._places.items())[:: len(self._places) // (2 * _TICKS) + 1]:
+        for value, number in list(self._places.items())[:: len(self._places) // _MOST_TICKS + 1]:
             yield Tick(at=self._even.place(number), label=render_value(value)[:_LABEL])
 
 

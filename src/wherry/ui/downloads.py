@@ -1,4 +1,4 @@
-"""Files sent as they are: never shown in the page's own name, whatever is in them."""
+"""Files sent as they are: to be kept, or drawn as pictures, but never shown as pages, whatever is in them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ def send_file(file: BinaryIO, name: str) -> Response:
     """All of an open file, which is closed at the end. One that grows meanwhile is sent as far as it was."""
     size = os.fstat(file.fileno()).st_size
     return _send(_read(file, size), size, name)
+
+
+def send_picture(file: BinaryIO, kind: str) -> Response:
+    """A file that is drawn in a page. A browser that is told its kind takes it for nothing else."""
+    size = os.fstat(file.fileno()).st_size
+    return StreamingResponse(_read(file, size), media_type=kind, headers={"Content-Length": str(size)})
 
 
 def send_object(store: ObjectStore, key: str, size: int, name: str) -> Response:

@@ -145,6 +145,17 @@ def test_outputs_are_sent_as_files_and_nothing_else_is(world: World, tmp_path: P
     assert world.browser.get("/p/jobs/aa/logs/lock").status_code == 404
 
 
+def test_only_pictures_that_cannot_run_are_drawn(world: World) -> None:
+    outputs = {"plots/roc.png": b"<script>1</script>", "a.svg": b"<svg/>", "b.html": b"<p>", "c.PNG.html": b"<p>"}
+    world.add_job("aa", outputs=outputs)
+    page = world.read("jobs/aa")
+    assert re.findall(r'<img src="([^"]+)"', page) == ["jobs/aa/outputs/plots/roc.png?show"]
+    for path in outputs:
+        answer = world.browser.get(f"/p/jobs/aa/outputs/{path}?show")
+        assert answer.headers["content-type"] == ("image/png" if path == "plots/roc.png" else "application/octet-stream")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
 def test_the_end_of_a_long_log(world: World) -> None:
     world.add_job("aa", stdout=b"".join(b"line %d\n" % number for number in range(100_000)))
     page = world.read("jobs/aa")

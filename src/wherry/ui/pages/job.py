@@ -15,13 +15,16 @@ from wherry.run.variables import OUTPUTS
 from wherry.store.folder_tree import FolderBase
 from wherry.ui.charts import draw_chart
 from wherry.ui.desk import Desk
-from wherry.ui.downloads import send_file
+from wherry.ui.downloads import send_file, send_picture
 from wherry.ui.log_tail import TAILS, read_tail
 from wherry.ui.rendering import render_page
 
 _OFTEN = 1  # seconds between looks while it runs
 _MOST_CHARTS = 60
 _MOST_OUTPUTS = 1000
+_MOST_PICTURES, _LARGEST_PICTURE = 12, 8 << 20
+# What browsers draw and cannot run: no SVG.
+_PICTURES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp"}
 
 
 def show_job(desk: Desk, request: Request) -> Response:
@@ -30,6 +33,7 @@ def show_job(desk: Desk, request: Request) -> Response:
     last = course.metrics.last
     charts = (draw_chart(name, [(record.id, course.points_of(name))]) for name in list(last)[:_MOST_CHARTS])
     more = _read_more(request)
+    outputs = list_output_files(desk, record)
     logs = desk.jobs.backend_of(record).logs(desk.jobs.job_of(record), 0)
     return render_page(
         request,
@@ -40,7 +44,8 @@ def show_job(desk: Desk, request: Request) -> Response:
         charts=[chart for chart in charts if chart is not None],
         last=last,
         odd={name: value for name, value in last.items() if not math.isfinite(value)},
-        outputs=list_output_files(desk, record),
+        outputs=outputs,
+        pictures=[path for path, size, _ in outputs if _find_kind(path) and size <= _LARGEST_PICTURE][:_MOST_PICTURES],
         logs={name: read_tail(path, TAILS[more]) for name, path in (("stdout", logs.stdout), ("stderr", logs.stderr))},
         more=more + 1 if more + 1 < len(TAILS) else None,
         stopping=not record.state.is_final and (desk.jobs.place / record.id / "tasks/0/cancelled").exists(),
@@ -65,7 +70,8 @@ def send_output(desk: Desk, request: Request) -> Response:
         file = FolderBase(folder).open_file(path)
     except TrustError as error:
         raise StoreError("there is no such file among the job's outputs", where=path) from error
-    return send_file(file, Path(path).name)
+    kind = _find_kind(path)
+    return send_picture(file, kind) if kind and "show" in request.query_params else send_file(file, Path(path).name)
 
 
 def send_log(desk: Desk, request: Request) -> Response:
@@ -88,6 +94,10 @@ def list_output_files(desk: Desk, record: JobRecord) -> list[tuple[str, int, str
         return [(output.path, output.size, output.sha256) for output in record.outputs[:_MOST_OUTPUTS]]
     files = FolderBase(desk.jobs.place / record.id / OUTPUTS).list_files("", _MOST_OUTPUTS)
     return sorted((file.path, file.size, "") for file in files)
+
+
+def _find_kind(path: str) -> str | None:
+    return _PICTURES.get(Path(path).suffix.lower())
 
 
 def _read_more(request: Request) -> int:
