@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +14,7 @@ import typer
 
 from wherry.cli.epilog import render_examples
 from wherry.cli.options import AsJson
-from wherry.cli.talk import print_json, say
+from wherry.cli.talk import format_size, print_json, say
 from wherry.declare.lengths import parse_time
 from wherry.errors import DeclarationError, UsageError
 from wherry.model.scoring import Broker
@@ -88,6 +90,44 @@ def report_collected(done: Collected, as_json: bool) -> None:
     print(f"{done.records} records in {done.files} files, {done.again} that came again, {done.refused} messages passed over")
     for device, losses in done.lost.items():
         print(f"{device}: {', '.join(f'{value} {name}' for name, value in losses.items())}")
+
+
+@telemetry_app.command(
+    "estimate", epilog=render_examples(("wherry telemetry estimate readings.jsonl --topic plant/a/readings", ""))
+)
+def estimate_telemetry(
+    readings: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Readings as a device gets them, one a line.", show_default=False)
+    ],
+    topic: Annotated[str, typer.Option("--topic", metavar="TOPIC", help="Where they would have come from.")] = "readings",
+    project: Annotated[Path, typer.Option("--project", metavar="DIR", help="The project's folder.")] = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Say what the rules under [[score.mqtt.reduce]] would save, of readings that you have."""
+    from wherry.declare.project import read_declaration
+
+    try:
+        from wherry.collect.estimate import estimate_reduction
+    except ImportError:
+        raise UsageError("telemetry needs paho-mqtt", hint="pip install 'wherry[score]'") from None
+
+    declared = read_declaration(project, os.environ)
+    if declared.score is None or declared.score.mqtt is None:
+        raise DeclarationError("no module of MQTT is declared", where=declared.origin, hint="[score.mqtt]")
+    try:
+        with readings.open("rb") as file:
+            lines = (line.strip() for line in file)
+            found = estimate_reduction(declared.score.mqtt, topic, (line for line in lines if line), time.time())
+    except OSError as error:
+        raise UsageError(f"cannot be read: {error.strerror}", where=str(readings)) from error
+    saved = 1 - found.sent_bytes / found.came_bytes if found.came_bytes else 0.0
+    if as_json:
+        print_json({"schema": TELEMETRY_SCHEMA, **asdict(found), "saved": round(saved, 4)})
+        return
+    before = f"{found.came} records, {format_size(found.came_bytes)}"
+    print(f"{before} → {found.sent} records, {format_size(found.sent_bytes)}: {saved:.1%} less")
+    if found.unmatched:
+        say(f"no rule is for {topic}")
 
 
 def _seconds(text: str, where: str) -> float:

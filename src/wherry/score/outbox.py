@@ -114,6 +114,11 @@ class Outbox:
         with self._lock:
             return dict(self._db.execute("SELECT name, value FROM counts ORDER BY name").fetchall())
 
+    @property
+    def size(self) -> int:
+        """Bytes of the records that wait."""
+        return self._bytes
+
     def waits(self) -> int:
         """How many records wait to be sent, open windows among them."""
         with self._lock:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.simulators.python_index import PythonIndex, make_wheel
+from tests.unit.lock.conda_projects import ask, make_channel, package, titles
+from tests.unit.lock.test_conda_resolution import CondaDock
 from tests.unit.lock.test_resolution import AMD64, Dock, declare
 from wherry.model.declaration import Declaration, Environment, EnvironmentKind
 from wherry.model.lock import Lock, LockedWheel
@@ -78,3 +80,19 @@ def test_what_another_tool_resolved_stands(dock: Dock) -> None:
     asked = replace(project, environment=Environment(kind=EnvironmentKind.PYLOCK, files=("pylock.toml",)))
     lock = dock.lock(serve(dock, asked))
     assert names(lock) == {"starlette": "1.0", "uvicorn": "0.40", "wherry-score": "0.1.0"}
+
+
+@pytest.mark.parametrize("resolved", [True, False])
+def test_beside_condas_packages(dock: Dock, tmp_path: Path, resolved: bool) -> None:
+    """What conda brings stands: uvicorn is not asked for again."""
+    pip = package("uvicorn 0.45.0 py312_0", "python 3.12.*")
+    forge = make_channel(tmp_path / "channels" / "forge", package("python 3.12.1"), pip)
+    conda = CondaDock(tmp_path, dock.index)
+    declared = conda.declare(ask("uvicorn", channels=(forge,)), platforms=(AMD64,))
+    if resolved:
+        lines = [path.as_uri() for path in sorted(forge.glob("linux-64/*.conda"))]
+        (tmp_path / "list.txt").write_text("\n".join(["@EXPLICIT", *lines, ""]))
+        declared = replace(declared, environment=Environment(kind=EnvironmentKind.CONDA_EXPLICIT, files=("list.txt",)))
+    (locked,) = conda.lock(serve(conda, declared)).platforms
+    assert titles(locked.records) == ["python 3.12.1", "uvicorn 0.45.0"]
+    assert [wheel.name for wheel in locked.wheels] == ["starlette", "wherry-score"]
