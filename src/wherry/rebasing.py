@@ -109,8 +109,14 @@ class Rebaser:
         found = self._images.find(onto, (image.platform,))
         base = found.images[0]
         parts, notes = self._split(image, name, base, former)
-        plans = [self._rebase_part(part, base, onto if found.source else "", notes) for part in parts]
-        return next((plan for plan in plans if not plan.findings), plans[0])
+        name = onto if found.source else ""
+        first, *others = parts
+        plan = self._rebase_part(first, base, name, notes)
+        for part in others if plan.findings else ():
+            kept = f"it keeps its own Python; with the new base's: {plan.findings[0].what}"
+            other = self._rebase_part(part, base, name, (*notes, kept))
+            plan = plan if other.findings else other
+        return plan
 
     def _rebase_part(self, part: OwnPart, base: StoredImage, name: str, notes: tuple[str, ...]) -> RebasePlan:
         documents = rebase_image(part, base, name)

@@ -160,7 +160,9 @@ def test_how_the_former_base_is_told(store: DiskStore, rebaser: Rebaser) -> None
     put_image(store, "bare:1", [{k: v for k, v in base_files().items() if "python" not in k}])
     python = {k: v for k, v in base_files().items() if "python" in k}
     put_image(store, "app:4", [{**base_files(), **dict.fromkeys(python, b"")}, python, environment_files()], steps=steps[:3])
-    assert len(rebaser.plan_rebase("app:4", "bare:1")[0].own) == 2, "a base without Python leaves the interpreter to the image"
+    (plan,) = rebaser.plan_rebase("app:4", "bare:1")
+    assert len(plan.own) == 2, "a base without Python leaves the interpreter to the image"
+    assert any(note.startswith("it keeps its own Python; with the new base's: ") for note in plan.notes)
     put_image(store, "app:5", [base_files(), {"x": b""}])
     put_image(store, "new:5", [base_files(), {"y": b""}])
     (plan,) = rebaser.plan_rebase("app:5", "new:5")

@@ -15,7 +15,7 @@ import pytest
 from tests.simulators.bases import Files
 from tests.unit.check.trees import link
 from tests.unit.rebasing_images import OWN_ENV, base_files, environment_files, open_store, put_image
-from wherry.errors import FormatError, UsageError
+from wherry.errors import FormatError, StoreError, UsageError
 from wherry.formats.tar import EntryKind, TarEntry, directory_entry, file_entry
 from wherry.rebasing import RebasePlan, Rebaser
 from wherry.sources.registries import access_registries
@@ -119,6 +119,14 @@ def test_a_model_of_modules_that_are_not_there_is_refused(store: DiskStore, reba
     (tmp_path / "a.pkl").write_bytes(raw)
     (plan,) = rebaser.plan_take(str(tmp_path), "old:1", ["a.pkl"])
     assert [(one.rule, one.subject) for one in plan.findings] == [("model-import", "a.pkl")]
+
+
+def test_layers_without_end_are_refused(store: DiskStore, rebaser: Rebaser, tmp_path: Path) -> None:
+    put_image(store, "old:1", [{MODEL: b"%d" % number} for number in range(127)], settings=SETTINGS)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/a.bin").write_bytes(b"new")
+    with pytest.raises(StoreError, match="128 layers"):
+        rebaser.plan_take(str(tmp_path), "old:1", ["models"])
 
 
 def test_equal_files_make_no_layer(store: DiskStore, rebaser: Rebaser) -> None:

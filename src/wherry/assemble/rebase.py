@@ -29,6 +29,7 @@ from wherry.model.python_cache import name_cache_of
 from wherry.store.images import StoredImage
 
 _CACHE = "PYTHONPYCACHEPREFIX"
+_MOST_LAYERS = 127  # docker's overlay2
 _NAMED = ("Labels", "Volumes", "ExposedPorts")
 
 
@@ -121,6 +122,9 @@ def add_layers(image: StoredImage, layers: Sequence[AddedLayer]) -> ComposedDocu
 def _compose(
     document: dict[str, Any], layers: Sequence[Descriptor], annotations: Mapping[str, str], former: ImageConfig
 ) -> ComposedDocuments:
+    if len(layers) > _MOST_LAYERS:
+        hint = "--from-image the image that was built as a whole, or build it anew"
+        raise StoreError(f"{len(layers)} layers; engines take {_MOST_LAYERS}", where=str(former.digest), hint=hint)
     for name in ("container", "container_config", "docker_version"):  # docker's notes on the build, which was another one
         document.pop(name, None)
     _rename_cache(document, former)
