@@ -10,13 +10,13 @@ import getpass
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wherry.errors import JobError, UsageError
 from wherry.model.job import BackendKind, Target
-from wherry.model.sweep import Sweep, SweepSpec
+from wherry.model.sweep import Round, Sweep, SweepSpec
 from wherry.preparation import OpenProject, prepare_environment, prepare_image
 from wherry.run.backends.local import LocalBackend
 from wherry.run.backends.slurm import SlurmBackend
@@ -33,6 +33,7 @@ from wherry.store.places import sweeps_path
 from wherry.store.posix import explain_os_errors, write_atomically
 
 Say = Callable[[str], None]
+_SKEW = 600.0  # seconds that two machines' clocks may differ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +147,7 @@ class Sweeps:
         state.cancel()
 
     def collect(self, text: str | None, state: str | None, *, dry_run: bool) -> tuple[Removed, ...]:
-        """The third net: what stands of sweeps that are over, past their deadline, or nobody's; of the sweep `text` all that stands.
+        """The third net: what stands of sweeps that are over or past their deadline, or is nobody's; all of the sweep `text`.
 
         Tags say where to look, and backends what is there, whoever made it and however that one ended.
         """
@@ -172,7 +173,7 @@ class Sweeps:
 
     def _tell_orphan(self, made: Round, state: SweepState) -> str | None:
         """Why a round's things should be gone; None where they may be needed."""
-        if time.time() > made.expires:
+        if time.time() > made.expires + _SKEW:
             return "its deadline is over"
         if state.is_cancelled():
             return "the sweep is cancelled"

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from wherry.cli.talk import print_json, print_table
-from wherry.model.sweep import SweepSpec, TaskDone, render_value
+from wherry.cli.talk import print_json, print_table, say
+from wherry.model.sweep import Sweep, SweepSpec, TaskDone, render_value
+from wherry.run.port import Capacity
 from wherry.run.sweep_driver import Look
 from wherry.run.sweep_status import SweepStatus
 from wherry.run.sweep_table import Cell, ResultTable
+from wherry.sweeps import SweepPlan
 
 SWEEP_SCHEMA = 1
 _MOST = 10
@@ -105,3 +107,36 @@ def _render_line(spec: SweepSpec, status: SweepStatus) -> str:
         f", {counts.total - counts.waiting - counts.running - counts.succeeded} failed" if counts.done > counts.succeeded else ""
     )
     return told + (f", {cost:.2f} so far" if cost is not None else "")
+
+
+def print_plan(plan: SweepPlan, as_json: bool) -> None:
+    """What a sweep would be."""
+    values: dict[str, Any] = {
+        "schema": SWEEP_SCHEMA,
+        "tasks": plan.tasks,
+        "workers": plan.capacity.workers,
+        "at_once": plan.capacity.workers * plan.capacity.slots,
+        "hours_at_most": None if plan.seconds is None else round(plan.seconds / 3600, 3),
+        "cost_at_most": None if plan.cost is None else round(plan.cost, 2),
+        "notes": list(plan.capacity.notes),
+    }
+    if as_json:
+        print_json(values)
+        return
+    unknown = "unknown: no time limit" if plan.seconds is None else "unknown: no price-per-hour"
+    rows = [
+        ("tasks", str(plan.tasks)),
+        ("at once", f"{values['at_once']} on {plan.capacity.workers} worker{'' if plan.capacity.workers == 1 else 's'}"),
+        ("hours, at most", "unknown: no time limit" if plan.seconds is None else f"{plan.seconds / 3600:.2f}"),
+        ("cost, at most", unknown if plan.cost is None else f"{plan.cost:.2f}"),
+    ]
+    print_table(rows)
+    for note in plan.capacity.notes:
+        say(note)
+
+
+def tell_price(sweep: Sweep, capacity: Capacity, seconds: float) -> str:
+    """What it costs to leave the workers' machines standing for so long."""
+    if sweep.price is None:
+        return "what that costs is unknown, for there is no price-per-hour"
+    return f"at most {sweep.price * capacity.workers * seconds / 3600:.2f}"

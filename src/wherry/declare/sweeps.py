@@ -40,6 +40,18 @@ def read_sweeps(root: Path) -> dict[str, Sweep]:
     return {sweep.name: sweep for sweep in parse_sweeps(table.get("sweeps", {}), origin, root)}
 
 
+def read_sweep(root: Path, name: str | None, said: Mapping[str, Any]) -> Sweep | None:
+    """One sweep of the project at `root`, or one that it does not know, with what was `said` in place of what is written; None
+    where neither says a command."""
+    table, origin = read_own_table(root)
+    written = table.get("sweeps", {})
+    own = written.get(name, {}) if isinstance(written, Mapping) and name else {}
+    if not own and "command" not in said:
+        return None
+    where = f"{origin}: sweeps.{name}" if own else "--"
+    return parse_sweep(name or "sweep", {**own, **said} if isinstance(own, Mapping) else own, where, root)
+
+
 def parse_sweeps(table: object, origin: str, root: Path) -> tuple[Sweep, ...]:
     """Check ``[sweeps]``. `origin` names the file in every `DeclarationError`; a CSV is read below `root`."""
     if not isinstance(table, Mapping):

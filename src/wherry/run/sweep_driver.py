@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from wherry.run.sweep_state import SweepState
 from wherry.run.sweep_status import StatusReader, SweepStatus
 from wherry.run.sweep_watch import GRACE, StopSign
 
+_LAST_WORDS = 4096
 _SHORTEST = 1.0  # seconds that a round is worth its while
 _IDLE_ROUNDS = 3  # rounds in a row after which nothing more was finished
 _QUICKLY, _SLOWLY = 0.05, 2.0  # seconds between two looks
@@ -81,7 +83,7 @@ class SweepDriver:
             if not self._is_worked_on(status, rounds):
                 idle = 0 if status.counts.done > finished else idle + 1
                 if idle >= _IDLE_ROUNDS:
-                    raise _explain(status)
+                    raise _explain(status, self._read_last_words(rounds))
                 finished, pause = status.counts.done, _QUICKLY
                 self._begin_round(status, rounds)
             self._stop.wait(pause)
@@ -99,6 +101,15 @@ class SweepDriver:
                 self._state.write_beat(replace(beat, over=True, trouble="it was lost, and said nothing"))
             return bool(status.alive.difference(beat.worker for beat in dead))
         return bool(status.alive)
+
+    def _read_last_words(self, rounds: list[Round]) -> list[str]:
+        """What the last workers said before they could say it in the store."""
+        said = []
+        for made in rounds[-1:] if self._backend.grain is Grain.WORKERS else ():
+            with suppress(OSError):
+                told = self._backend.logs(self.job_of(made), 0).stderr.read_bytes()[-_LAST_WORDS:].decode("utf-8", "replace")
+                said += told.strip().splitlines()[-1:]
+        return said
 
     def _advance(self, rounds: list[Round]) -> bool:
         """The grain TASKS: what workers do otherwise is done here. Whoever drove the last round, this driver carries it on."""
@@ -197,7 +208,7 @@ def _refuse_more(spec: SweepSpec, status: SweepStatus) -> BudgetError:
     return BudgetError(f"it has cost {cost:.2f}, and may cost {most:.2f}", where=spec.id, hint="a larger max-cost")
 
 
-def _explain(status: SweepStatus) -> JobError:
-    troubles = {beat.trouble for beat in status.workers if beat.trouble}
+def _explain(status: SweepStatus, last_words: list[str]) -> JobError:
+    troubles = {beat.trouble for beat in status.workers if beat.trouble} or set(last_words)
     what = f"{status.counts.total - status.counts.done} tasks are not done, and workers end without doing them"
     return JobError("\n".join([what, *sorted(troubles)]), hint="wherry sweep logs --workers, then wherry sweep resume")

@@ -18,6 +18,7 @@ from wherry.run.sweep_state import SweepState
 from wherry.run.sweep_streams import KeptStream
 from wherry.run.sweep_watch import StopSign
 
+_FIRST = 0.25  # seconds to the first beat after the beginning, when somebody looks
 _MOST_ENDS = 500  # in one copy
 
 
@@ -88,7 +89,9 @@ class Pulse:
         )
 
     def _go_on(self, over: threading.Event) -> None:
-        while not over.wait(self._spec.beat):
+        pause = min(_FIRST, self._spec.beat)
+        while not over.wait(pause):
+            pause = min(pause * 2, self._spec.beat)
             try:
                 self._send_grown()
                 self._beat()
