@@ -46,7 +46,8 @@ def lock_notebook(project: Project, locked: LockedProject, tools: Sequence[str] 
         return former
     resolve = partial(_resolve, project, locked, (*TOOLS, *tools), former)
     lock = Lock(declaration=digest, platforms=tuple(map(resolve, locked.value.platforms)))
-    keep_notebook_lock(project, lock)
+    if keep_notebook_lock(project, lock):
+        project.say(f"wrote {project.root / NOTEBOOK_LOCK}")
     return lock
 
 
@@ -55,9 +56,9 @@ def is_notebook_layer(layer: LockedLayer) -> bool:
     return layer.name.removeprefix("bytecode-") == _LAYER
 
 
-def keep_notebook_lock(project: Project, lock: Lock) -> None:
-    if write_lock(project.root, lock, NOTEBOOK_LOCK, _HEAD):
-        project.say(f"wrote {project.root / NOTEBOOK_LOCK}")
+def keep_notebook_lock(project: Project, lock: Lock) -> bool:
+    """Write it; False where the file says that already."""
+    return write_lock(project.root, lock, NOTEBOOK_LOCK, _HEAD)
 
 
 def _list_tools(former: Lock | None) -> Iterable[str]:

@@ -17,13 +17,17 @@ from wherry.preparation import OpenProject
 from wherry.run.activation import environment_values
 from wherry.run.backends.container import ContainerBackend, choose_engine
 from wherry.run.container_session import ContainerSession
+from wherry.run.environments import EnvironmentRecord
 from wherry.run.kernels import list_project_kernels, register_target
 from wherry.run.launch import load_image
 from wherry.run.notebook_server import render_surroundings
 
 
 def register_kernels(root: Path, targets: dict[str, Target]) -> tuple[Path, ...]:
-    """A kernel for each target that is on this machine and usable; the folders of their specifications."""
+    """A kernel for each target that is on this machine and usable; the folders of their specifications.
+
+    What they start is made ready now, for Jupyter waits a minute for a kernel and no longer.
+    """
     name, program = read_declaration(root, os.environ).name, Path(sysconfig.get_path("scripts"), "wherry")
     folders = []
     for target in targets.values():
@@ -34,6 +38,9 @@ def register_kernels(root: Path, targets: dict[str, Target]) -> tuple[Path, ...]
             if not found.usable:
                 say(f"no kernel for {target.name}: {found.reason}")
                 continue
+            open_session(root, target, here=root)
+        else:
+            _prepare_overlay(root)
         folders.append(register_target(os.environ, name, target, root, program))
     return tuple(folders)
 
@@ -54,13 +61,17 @@ def serve_kernel(root: Path, target: Target, connection: Path) -> int:
 
 
 def _become_local_kernel(root: Path, target: Target, connection: Path) -> int:
-    from wherry.notebook_overlay import prepare_overlay
-
-    overlay, prefix, record = prepare_overlay(root, os.environ, _open_once(root))
+    overlay, prefix, record = _prepare_overlay(root)
     values = environment_values(prefix, record.variables, conda=record.conda)
     surroundings = render_surroundings(overlay, prefix, {**os.environ, **values, **dict(target.env)})
     program = f"{overlay}/bin/python"
     os.execve(program, [program, "-m", "ipykernel_launcher", "-f", str(connection)], surroundings)  # noqa: S606 - no shell is wanted
+
+
+def _prepare_overlay(root: Path) -> tuple[Path, Path, EnvironmentRecord]:
+    from wherry.notebook_overlay import prepare_overlay
+
+    return prepare_overlay(root, os.environ, _open_once(root))
 
 
 def open_session(root: Path, target: Target, *, here: Path) -> ContainerSession:

@@ -27,6 +27,7 @@ NOBODY = 10001  # the image's own user, where nobody in particular owns what is 
 
 def run_kernel() -> None:
     watch_starter()
+    os.environ["JPY_PARENT_PID"] = "1"  # somebody minds it: it needs not say how to be ended
     run_module("ipykernel_launcher", "-f", f"{SESSION}/kernel.json")
 
 
