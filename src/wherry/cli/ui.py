@@ -60,10 +60,10 @@ def run_ui(
         store=DiskStore(store_path(os.environ)),
     )
 
-    def tell(address: str) -> None:
+    def tell(address: str, for_browser: str) -> None:
         print(address, flush=True)
         if browser:
-            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()  # one in a terminal does not return
+            threading.Thread(target=webbrowser.open, args=(for_browser,), daemon=True).start()  # one in a terminal does not return
 
     with suppress(KeyboardInterrupt):  # the orderly way to end it
         serve_pages(desk, port, tell)

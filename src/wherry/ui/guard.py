@@ -7,6 +7,7 @@ Rules, for each request, before anything else sees it:
   another server on this machine never gets to see it.
 - The token in the address that `wherry ui` prints is exchanged for a cookie with another secret, which no script can read and no
   foreign page can have sent. Secrets are compared in constant time.
+- The address that a browser is started with stands in the list of processes, for all to read: its token counts once.
 - What changes something is a POST whose `Origin` is this very page.
 
 Answers forbid scripts and styles that are not ours, frames, and guessing of types; no browser keeps them.
@@ -49,11 +50,12 @@ def _make_secret() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secrets:
-    """Those of one run of `wherry ui`. `place` is the path's first part."""
+    """Those of one run of `wherry ui`. `place` is the path's first part, `once` a token that lets in once."""
 
-    place: str = field(default_factory=_make_secret)
-    token: str = field(default_factory=_make_secret)
-    session: str = field(default_factory=_make_secret)
+    place: str = field(default_factory=_make_secret, repr=False)
+    token: str = field(default_factory=_make_secret, repr=False)
+    once: str = field(default_factory=_make_secret, repr=False)
+    session: str = field(default_factory=_make_secret, repr=False)
 
     @property
     def base(self) -> str:
@@ -61,8 +63,13 @@ class Secrets:
 
     @property
     def entrance(self) -> str:
-        """The path that a browser is let in by."""
+        """The path that lets any browser in."""
         return f"{self.base}?token={self.token}"
+
+    @property
+    def entrance_once(self) -> str:
+        """The path that lets in whoever comes first."""
+        return f"{self.base}?token={self.once}"
 
 
 class Guard:
@@ -71,6 +78,7 @@ class Guard:
     def __init__(self, app: ASGIApp, known: Secrets) -> None:
         self._app = app
         self._known = known
+        self._tokens = {known.token, known.once}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_guarded(message: Message) -> None:
@@ -100,8 +108,11 @@ class Guard:
 
     def _let_in(self, request: Request) -> Response:
         """Not a redirect: one that began on a foreign page would come back without the cookie."""
-        if not _are_equal(request.query_params["token"], self._known.token):
+        given = request.query_params["token"]
+        if not any(_are_equal(given, token) for token in self._tokens):
             return _refuse(request, "the token is that of another run: `wherry ui` prints the one that counts")
+        if request.method == "GET":
+            self._tokens -= {self._known.once} & {given}
         answer = render_page(request, "enter.html")
         answer.set_cookie(COOKIE, self._known.session, path=self._known.base, httponly=True, samesite="strict")
         return answer

@@ -17,13 +17,13 @@ USUAL_PORT = 8910
 _GRACE = 2  # seconds for answers that are under way at the end
 
 
-def serve_pages(desk: Desk, port: int | None, opened: Callable[[str], None]) -> None:
-    """Serve until a signal ends it. `opened` is told the address that lets a browser in, once it can be reached."""
+def serve_pages(desk: Desk, port: int | None, opened: Callable[[str, str], None]) -> None:
+    """Serve until a signal ends it. `opened` is told two addresses, to print and to start a browser with, once they are served."""
     known = Secrets()
     listener = _listen(port)
     with listener:
-        address = f"http://127.0.0.1:{listener.getsockname()[1]}{known.entrance}"
-        server = _Server(make_app(desk, known), lambda: opened(address))
+        origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server = _Server(make_app(desk, known), lambda: opened(origin + known.entrance, origin + known.entrance_once))
         server.run(sockets=[listener])
 
 

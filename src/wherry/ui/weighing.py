@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from wherry.deliver.release_costs import ParcelCost
-from wherry.errors import WherryError
+from wherry.errors import StoreError, WherryError
 from wherry.model.digest import Digest
 
 Pair = tuple[Digest, Digest]  # manifests of base and target
@@ -50,3 +50,5 @@ class Weighing:
                 self._weights[pair] = Weight(cost=weigh())
             except WherryError as error:
                 self._weights[pair] = Weight(error=error)
+            except OSError as error:
+                self._weights[pair] = Weight(error=StoreError(error.strerror or str(error), where=str(error.filename or "")))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import queue
 import signal
 import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,21 @@ def test_it_listens_on_loopback_until_it_is_told_to_end(tmp_path: Path, number: 
         server.send_signal(number)
         out, err = server.communicate(timeout=30)
     assert (server.returncode, out, err) == (code, "", "")
+
+
+def test_the_browser_gets_an_address_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened = queue.Queue[str]()
+
+    def serve(_desk: object, _port: object, tell: Callable[[str, str], None]) -> None:
+        tell("http://printed", "http://opened")
+
+    monkeypatch.setattr("wherry.ui.server.serve_pages", serve)
+    monkeypatch.setattr("webbrowser.open", opened.put)
+    run_ui(project=tmp_path)
+    assert opened.get(timeout=30) == "http://opened"
+    assert capsys.readouterr().out == "http://printed\n"
 
 
 def test_a_port_that_is_taken() -> None:

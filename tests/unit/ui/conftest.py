@@ -21,7 +21,7 @@ from wherry.ui.desk import Desk
 from wherry.ui.guard import COOKIE, Secrets
 
 PLACE = "http://127.0.0.1:8910"
-KNOWN = Secrets(place="p", token="t", session="s")
+KNOWN = Secrets(place="p", token="t", once="o", session="s")
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,15 @@ def test_nothing_else_leads_in(stranger: TestClient, path: str) -> None:
     assert "set-cookie" not in answer.headers
 
 
+def test_what_a_browser_is_started_with_counts_once(stranger: TestClient) -> None:
+    assert stranger.head(KNOWN.entrance_once).status_code == 200  # a look at it does not use it up
+    stranger.cookies.clear()
+    assert stranger.get(KNOWN.entrance_once).status_code == 200
+    stranger.cookies.clear()
+    assert stranger.get(KNOWN.entrance_once).status_code == 403
+    assert stranger.get(KNOWN.entrance).status_code == 200
+
+
 @pytest.mark.parametrize("value", ["", "t", "S", "s2", "\xff"])
 def test_only_the_right_cookie_counts(stranger: TestClient, value: str) -> None:
     assert stranger.get("/p/jobs", headers={b"cookie": f"{COOKIE}={value}".encode("latin-1")}).status_code == 403
@@ -77,5 +86,7 @@ def test_every_answer_forbids_what_is_not_ours(world: World, path: str) -> None:
 
 def test_secrets_are_new_each_time() -> None:
     first, second = Secrets(), Secrets()
-    assert len({first.place, first.token, first.session, second.place, second.token, second.session}) == 6
-    assert min(map(len, (first.place, first.token, first.session))) >= 32
+    made = [getattr(secrets, name) for secrets in (first, second) for name in ("place", "token", "once", "session")]
+    assert len(set(made)) == 8
+    assert min(map(len, made)) >= 32
+    assert not any(secret in repr(first) for secret in made)

@@ -7,6 +7,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from tests.simulators.releases import put_image
 from tests.unit.cli.test_image import lock_of
 from tests.unit.run.backend_contract import wait_until
@@ -42,6 +44,15 @@ def test_each_platform_has_a_line_and_damage_its_words(world: World) -> None:
     assert page.count('class="wrong"') == 1
     assert "<option>damaged:1" not in page
     world.read("images/show?name=damaged:1", status=500)
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b'{"schemaVersion": 2, "manifests": 7}', b"\xff"])
+def test_a_damaged_store_is_told_in_words(world: World, damage: bytes) -> None:
+    put_pair(world)
+    (world.desk.store.root / "index.json").write_bytes(damage)
+    page = world.read("images", status=404)
+    assert "index.json" in page
+    assert "wherry itself" not in page
 
 
 def test_what_brought_the_bytes(world: World) -> None:
