@@ -28,6 +28,7 @@ def keep(asked: Reduction, values: list[float | None]) -> list[int]:
     return choose_points(asked, [float(number) for number in range(len(values))], {"reading.v": values})
 
 
+@settings(max_examples=50)
 @given(SERIES, st.integers(3, 12))
 def test_lttb_keeps_both_ends_and_no_more_than_asked(values: list[float], points: int) -> None:
     kept = keep(rule(Method.LTTB, points), list(values))
@@ -36,6 +37,7 @@ def test_lttb_keeps_both_ends_and_no_more_than_asked(values: list[float], points
     assert len(kept) == min(points, len(values))
 
 
+@settings(max_examples=50)
 @given(SERIES, st.integers(2, 12))
 def test_min_max_keeps_the_extremes(values: list[float], points: int) -> None:
     kept = [values[index] for index in keep(rule(Method.MIN_MAX, points), list(values))]
@@ -43,6 +45,7 @@ def test_min_max_keeps_the_extremes(values: list[float], points: int) -> None:
     assert len(kept) <= max(points, 2)
 
 
+@settings(max_examples=50)
 @given(GAPPY, st.sampled_from([Method.LTTB, Method.MIN_MAX]))
 def test_what_cannot_be_judged_is_kept(values: list[float | None], method: Method) -> None:
     kept = keep(rule(method), values)
@@ -50,6 +53,7 @@ def test_what_cannot_be_judged_is_kept(values: list[float | None], method: Metho
     assert {index for index, value in enumerate(values) if value is None} <= set(kept)
 
 
+@settings(max_examples=50)
 @given(SERIES, st.floats(0, 1e6))
 def test_what_was_sent_last_is_never_further_than_the_band(values: list[float], band: float) -> None:
     asked, last = rule(Method.DEAD_BAND, band=band), {}

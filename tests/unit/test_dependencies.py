@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/explanation/dependencies.md"
-EXTRAS = ("conda", "ui", "windows")
+EXTRAS = ("conda", "score", "ui", "windows")
 # What is distributed with an Apache-2.0 program as a library of its own; anything else is for people to decide.
 FINE = {"Apache", "Apache-2.0", "BSD", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MIT-0", "MPL-2.0", "PSF-2.0", "Python-2.0"}
 
@@ -45,7 +45,9 @@ def read_licence(name: str) -> str:
     """What the metadata tells: the expression, a short text, or the classifier."""
     metadata = distribution(name).metadata
     classifiers = [line.rpartition(" :: ")[2] for line in metadata.get_all("Classifier") or () if line.startswith("License ::")]
-    texts = [*(metadata.get_all("License-Expression") or ()), *(metadata.get_all("License") or ()), ", ".join(classifiers)]
+    if expression := metadata.get("License-Expression"):
+        return str(expression)
+    texts = [*(metadata.get_all("License") or ()), ", ".join(classifiers)]
     told = next(text.strip() for text in texts if 0 < len(text.strip()) < 40)
     return re.sub(r" [Ll]icen[sc]e\b.*", "", told)
 

@@ -115,6 +115,16 @@ def test_a_script_that_does_not_start_ends_the_service(tmp_path: Path) -> None:
     assert "RuntimeError: no model" in said
 
 
+def test_a_port_that_somebody_has(tmp_path: Path) -> None:
+    (tmp_path / "score.py").write_text("def run(raw): return 1\n")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with start_alone(tmp_path, ScoreService(script="score.py", port=port)) as process:
+            said = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 1
+    assert f"score: cannot listen on 127.0.0.1:{port}" in said
+
+
 def test_it_is_the_same_wheel_always(tmp_path: Path) -> None:
     path, digest = bring_runtime(tmp_path)
     assert path.read_bytes() == render_runtime()

@@ -151,8 +151,8 @@ def serve(settings: ScoreService, host: str, path: Path, sides: Sequence[Side] =
         timeout_graceful_shutdown=_PATIENCE,
     )
     server = uvicorn.Server(config)
-    for number in (signal.SIGTERM, signal.SIGINT):  # the server raises them again once it has ended
-        signal.signal(number, lambda *_: None)
+    for number in (signal.SIGTERM, signal.SIGINT):  # before the server listens, and again once it has ended
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     beginning = _Beginning(settings, path, service, server, sides)
     threading.Thread(target=beginning.begin, name="init", daemon=True).start()
     try:

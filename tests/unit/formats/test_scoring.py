@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wherry.errors import FormatError
@@ -35,6 +35,7 @@ MODULES = st.builds(
 SERVICES = st.builds(ScoreService, script=WORDS, port=st.integers(1, 65535), batch_wait=st.floats(0, 1), mqtt=st.none() | MODULES)
 
 
+@settings(max_examples=40)
 @given(SERVICES)
 def test_what_was_rendered_is_read(service: ScoreService) -> None:
     assert parse_service(render_service(service)) == service

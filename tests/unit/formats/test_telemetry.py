@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wherry.errors import FormatError
@@ -33,6 +33,7 @@ RECORDS = st.builds(
 )
 
 
+@settings(max_examples=40)
 @given(st.lists(RECORDS, max_size=3), st.dictionaries(st.sampled_from(["dropped", "refused"]), st.integers(1, 9)))
 def test_what_was_written_is_read(records: list[Record], counts: dict[str, int]) -> None:
     message = parse_message(render_message("buoy-7", [render_record(record) for record in records], counts))
@@ -84,6 +85,7 @@ def test_bytes_of_any_kind_are_refused(data: bytes) -> None:
         parse_message(data)
 
 
+@settings(max_examples=40)
 @given(st.binary(max_size=60))
 def test_no_bytes_do_any_harm(data: bytes) -> None:
     for parse in (parse_message, parse_record):

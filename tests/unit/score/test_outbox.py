@@ -165,7 +165,7 @@ def live(path: Path, moment: int, connect: Any) -> None:
 
 
 def test_killed_before_any_statement_it_has_what_it_took(tmp_path: Path) -> None:
-    for moment in range(1, 200, 2):
+    for moment in range(1, 200, 3):
         folder = tmp_path / str(moment)
         folder.mkdir()
         child = os.fork()

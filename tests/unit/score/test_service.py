@@ -114,7 +114,7 @@ def test_more_than_can_wait_is_refused(tmp_path: Path) -> None:
     worker.close()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.one_of(
         st.binary(max_size=190),
