@@ -64,12 +64,14 @@ def test_what_is_known_of_a_job(world: World) -> None:
         outputs={"m/model.pkl": b"1234"},
         parameters={"lr": "0.1"},
         lock="sha256:" + "ab" * 32,
+        seed=0,
     )
     page = world.read("jobs/aa")
     for text in (
         "succeeded",
         "python train.py",
         "sha256:abababababab",
+        "<dt>Seed</dt><dd>0",
         "<dt>lr</dt><dd>0.1",
         "<dt>seed</dt><dd>7",
         "hello",

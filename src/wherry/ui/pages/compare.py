@@ -78,6 +78,7 @@ def _name_facts(record: JobRecord) -> dict[str, str]:
         "command": " ".join(record.command),
         "took": format_length(seconds) if record.ended or not record.state.is_final else "",
         "exit code": "" if record.exit_code is None else str(record.exit_code),
+        "seed": "" if record.seed is None else str(record.seed),
         "target": record.target,
         "locked packages": shorten_digest(record.lock or ""),
         "image": shorten_digest(record.image or ""),
