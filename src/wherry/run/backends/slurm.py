@@ -170,17 +170,21 @@ class SlurmBackend:
         if not stands():
             return
         if grace > 0:
-            self._demand(("scancel", "--quiet", "--state=PENDING", *which), "workers that wait cannot be taken back")
-            self._demand(("scancel", "--quiet", "--full", "--signal=TERM", *which), "workers cannot be asked to end")
+            self._cancel("--state=PENDING", *which)
+            self._cancel("--full", "--signal=TERM", *which)
             end = time.monotonic() + grace
             while stands() and time.monotonic() < end:
                 time.sleep(_PAUSE)
-        self._demand(("scancel", "--quiet", *which), "workers cannot be ended")
+        self._cancel(*which)
         end = time.monotonic() + _PATIENCE
         while stands():
             if time.monotonic() > end:
                 raise EngineError(f"Slurm did not end {' '.join(which)} in {_PATIENCE:.0f} s", hint="scancel --signal=KILL --full")
             time.sleep(_PAUSE)
+
+    def _cancel(self, *words: str) -> None:
+        """What ended in between is fine; scancel then fails without a word."""
+        self._demand(("scancel", "--quiet", *words), "workers cannot be ended", silent=True)
 
     def _stands(self, which: str) -> bool:
         """Whether anything of that is in Slurm's hands still, its ending processes among it."""
@@ -190,12 +194,12 @@ class SlurmBackend:
             return b"Invalid job id" not in done.stderr  # what Slurm has forgotten is gone; no answer is no word of an end
         return bool(done.stdout.strip())
 
-    def _demand(self, argv: tuple[str, ...], what: str) -> str:
-        """The output of a command; a controller that is away is waited for, for a minute."""
+    def _demand(self, argv: tuple[str, ...], what: str, *, silent: bool = False) -> str:
+        """The output of a command; a controller that is away is waited for, a minute. `silent`: failing mutely is no failure."""
         end = time.monotonic() + _PATIENCE
         while True:
             done = ask(argv, self._env)
-            if done.returncode == 0:
+            if done.returncode == 0 or (silent and not done.stderr.strip()):
                 return done.stdout.decode(errors="replace")
             reachable = _UNREACHABLE.search(done.stderr.decode(errors="replace")) is None
             if reachable or time.monotonic() > end:
