@@ -1,6 +1,6 @@
 # Every target does its own set-up. `make demo` is the main job on real input; `make test` is what must pass.
 SHELL := /bin/bash
-.PHONY: setup engines services rivals demo test test-fast lint bench docs clean
+.PHONY: setup engines services rivals demo demo-batch test test-fast lint bench docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -9,6 +9,10 @@ help:
 # target: make demo       build for two platforms, train, score, release to a device, retrain, update; ends with a table
 demo: engines
 	.venv/bin/python -m tools.demo
+
+# target: make demo-batch  a sweep of trainings on this machine, with an embedded store; says how to do it on a cluster
+demo-batch: setup
+	.venv/bin/python -m tools.demo_batch
 
 # target: make test       all tests, with real engines (they are installed when you are root)
 test: services
@@ -46,4 +50,4 @@ rivals:
 	@tools/setup.sh rivals
 
 clean:
-	rm -rf .venv .node .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .node .demo .demo-batch .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis

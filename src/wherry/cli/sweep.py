@@ -137,7 +137,9 @@ def run_command(
         "state": state,
     }
     sweep = _find_sweep(root, name, {key: value for key, value in said.items() if value is not None})
-    wish = SweepWish(root=root, sweep=sweep, target=_find_target(root, on), state=sweep.state or sweeps.default_state())
+    wish = SweepWish(
+        root=root, sweep=sweep, target=_find_target(root, on), state=_find_state(root, sweep.state) or sweeps.default_state()
+    )
     if dry_run:
         print_plan(sweeps.plan(wish), as_json)
         return
@@ -273,6 +275,11 @@ def _find_sweep(root: Path, name: str | None, said: Mapping[str, Any]) -> Sweep:
         hint = f"one of {', '.join(known)}" if known else f"[sweeps.{name or 'NAME'}] in wherry.toml, or -- COMMAND"
         raise UsageError(f"no sweep {name!r} in this project" if name else "which sweep?", hint=hint)
     return replace(sweep, command=complete_command(sweep.command, root))
+
+
+def _find_state(root: Path, state: str | None) -> str | None:
+    """An address as it is; a path is taken from the project's folder."""
+    return state if state is None or "://" in state else str(root / state)
 
 
 def _find_target(root: Path, name: str) -> Target:
