@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import time
+import tomllib
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,18 +22,20 @@ import pytest
 from tests.engines.daemons import run_podman
 
 from bench.harness import NotMeasured, run_process, tell
-from bench.results import Figure, Results, Target, figure, not_run, print_case
+from bench.results import Figure, Results, Target, figure, not_run, print_case, ratio
 from bench.workshop import install_wherry
 
-CASES = ("local-overhead", "container-overhead", "jobs-10000")
+CASES = ("local-overhead", "container-overhead", "local-twin", "jobs-10000")
 TITLES = {
     "local-overhead": "`wherry run --on local` of a prepared project, over the environment's own python",
     "container-overhead": "`wherry run --on` podman of a prepared project, over `podman run` of the same image",
+    "local-twin": "an environment of numpy, scipy, pandas and scikit-learn from warm caches, over `uv pip sync` of the same",
     "jobs-10000": "ten thousand jobs, of which fifty processes wrote at once: listed, shown by `wherry ui`, and counted",
 }
 TARGETS = {
     "local-overhead": (Target(metric="seconds", limit=0.15),),
     "container-overhead": (Target(metric="seconds", limit=0.25),),
+    "local-twin": (Target(metric="ratio_to_uv", limit=1.3),),
     "jobs-10000": (
         Target(metric="list_seconds", limit=0.3),
         Target(metric="page_seconds", limit=0.2),
@@ -39,6 +43,7 @@ TARGETS = {
     ),
 }
 _RUNS = 15
+_TWINS = 7
 _WRITERS, _EACH = 50, 200
 _TARGETS = '[targets.hold]\nengine = "podman"\nnetwork = "none"\n'
 # Fifty processes that write at once: argv is the file and how many processes and records.
@@ -68,6 +73,7 @@ def run(work: Path, source: Path, results: Results, cases: tuple[str, ...]) -> N
     measures = {
         "local-overhead": bench.measure_local,
         "container-overhead": bench.measure_container,
+        "local-twin": bench.measure_twin,
         "jobs-10000": bench.measure_list,
     }
     for case in cases:
@@ -124,6 +130,32 @@ class _Bench:
         yield figure(case, "wherry", "seconds", over, "s")
         yield figure(case, "wherry", "whole_seconds", taken[0], "s")
         yield figure(case, rival, "whole_seconds", taken[1], "s")
+
+    def measure_twin(self, case: str) -> Iterator[Figure]:
+        """Each makes the whole environment; uv is spared the making of an empty one, and asking the index."""
+        project, uv = self._work / "projects" / "twin", self._wherry.with_name("uv")
+        project.mkdir(parents=True, exist_ok=True)
+        (project / "requirements.txt").write_text("numpy\nscipy\npandas\nscikit-learn\n")
+        (project / "wherry.toml").write_text('name = "twin"\nbase = "debian:bookworm"\nplatforms = ["linux/amd64"]\n')
+        env = {**self._env, "UV_CACHE_DIR": str(self._work / "uv")}
+        run_process([self._wherry, "env", "create"], cwd=project, env=env)
+        record = json.loads((project / ".wherry/env/wherry.json").read_bytes())
+        wheels = tomllib.loads((project / "wherry.lock").read_text())["platform"][0]["wheel"]
+        (project / "pins.txt").write_text("".join(f"{wheel['name']}=={wheel['version']}\n" for wheel in wheels))
+        empty: list[str | Path] = [uv, "venv", "--quiet", "--clear", "--python", str(record["executable"]), self._work / "uv-env"]
+        sync: list[str | Path] = [uv, "pip", "sync", "--quiet", "--python", self._work / "uv-env/bin/python", "pins.txt"]
+        taken: tuple[list[float], list[float]] = ([], [])
+        for number in range(1 + _TWINS):
+            shutil.rmtree(project / ".wherry")
+            run_process(empty, cwd=project, env=env)
+            here = run_process([self._wherry, "env", "create", "--frozen"], cwd=project, env=env).seconds
+            theirs = run_process([*sync, *(["--offline"] if number else [])], cwd=project, env=env).seconds
+            if number:  # the first fills uv's cache
+                taken[0].append(here)
+                taken[1].append(theirs)
+        yield ratio(case, "ratio_to_uv", *taken)
+        yield figure(case, "wherry", "seconds", taken[0], "s")
+        yield figure(case, "uv", "seconds", taken[1], "s")
 
     def measure_list(self, case: str) -> Iterator[Figure]:
         env = {**self._env, "WHERRY_JOBS": str(self._work / "many")}
