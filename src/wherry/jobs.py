@@ -34,6 +34,7 @@ from wherry.model.job import (
 from wherry.model.stamp import STAMP_SUFFIX
 from wherry.run.backends.container import ContainerBackend
 from wherry.run.backends.local import LocalBackend
+from wherry.run.backends.ray import RayBackend
 from wherry.run.backends.slurm import SlurmBackend
 from wherry.run.port import Backend, Prepared
 from wherry.run.provenance import Provenance, read_provenance
@@ -115,10 +116,12 @@ class Jobs:
         """A backend that looks after the job."""
         return self.backend_at(BackendKind(record.backend), record.engine)
 
-    def backend_at(self, kind: BackendKind, engine: str | None) -> Backend:
+    def backend_at(self, kind: BackendKind, engine: str | None, address: str | None = None) -> Backend:
         """A backend that looks after jobs and tells how it is, but begins none."""
         if kind is BackendKind.SLURM:
             return SlurmBackend(self._env)
+        if kind is BackendKind.RAY:
+            return RayBackend(self._env, address)
         return LocalBackend(self._env) if kind is BackendKind.LOCAL else ContainerBackend(self._env, engine)
 
     def settle(self, record: JobRecord) -> JobRecord:

@@ -19,6 +19,7 @@ from wherry.model.job import BackendKind, Target
 from wherry.model.sweep import Round, Sweep, SweepSpec
 from wherry.preparation import OpenProject, prepare_environment, prepare_image
 from wherry.run.backends.local import LocalBackend
+from wherry.run.backends.ray import RayBackend
 from wherry.run.backends.slurm import SlurmBackend
 from wherry.run.port import Capacity, SweepBackend
 from wherry.run.provenance import read_provenance
@@ -196,6 +197,8 @@ class Sweeps:
         """Where the sweep's workers are."""
         if BackendKind(spec.backend) is BackendKind.SLURM:
             return SlurmBackend(self._env, spec.engine_args, self._say)
+        if BackendKind(spec.backend) is BackendKind.RAY:
+            return RayBackend(self._env, spec.address)
         return LocalBackend(self._env)
 
     def _describe(self, wish: SweepWish) -> SweepSpec:
@@ -212,6 +215,7 @@ class Sweeps:
             engine=wish.target.engine,
             network=wish.target.network,
             engine_args=wish.target.engine_args,
+            address=wish.target.address,
             root=str(wish.root),
             commit=provenance.commit,
             dirty=provenance.dirty,

@@ -22,13 +22,14 @@ from wherry.errors import DeclarationError
 from wherry.model.job import BackendKind, DataFolder, Limits, Target
 
 _ENGINES = ("podman", "docker", "bubblewrap")
-_KEYS = ("backend", "engine", "cpus", "memory", "gpus", "time", "env", "data", "network", "engine-args")
+_KEYS = ("backend", "engine", "cpus", "memory", "gpus", "time", "env", "data", "network", "engine-args", "address")
 _OF_WORKBENCH = {"local": (BackendKind.LOCAL, None), "docker": (BackendKind.CONTAINER, "docker")}
 _OF_WORKBENCH["localdocker"] = _OF_WORKBENCH["docker"]
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?b)?", re.IGNORECASE)
 _TIME = re.compile(r"(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
+_ADDRESS = re.compile(r"auto|(?:ray://)?[A-Za-z0-9.-]+:[0-9]{1,5}")
 _LEAST_MEMORY = 16 << 20
 DEFAULTS = (Target(name="local", backend=BackendKind.LOCAL), Target(name="container", backend=BackendKind.CONTAINER))
 
@@ -92,9 +93,13 @@ def _parse_target(name: str, table: object, where: str) -> Target:
         data=parse_data(table["data"], f"{where}.data") if "data" in table else None,
         network=_parse_network(table.get("network"), f"{where}.network"),
         engine_args=_parse_engine_args(table.get("engine-args", []), f"{where}.engine-args"),
+        address=_parse_address(table.get("address"), f"{where}.address"),
     )
-    if target.engine_args and target.backend.is_here:
-        raise DeclarationError("this machine's jobs have no such arguments", where=f"{where}.engine-args", hint='backend = "slurm"')
+    if target.engine_args and (target.backend.is_here or target.backend is BackendKind.RAY):
+        what = f"{target.backend.value} takes no such arguments"
+        raise DeclarationError(what, where=f"{where}.engine-args", hint='backend = "slurm"')
+    if target.address and target.backend is not BackendKind.RAY:
+        raise DeclarationError(f"{target.backend.value} has no address", where=f"{where}.address", hint='backend = "ray"')
     if target.backend is BackendKind.LOCAL and (target.engine or target.network):
         raise DeclarationError("a local job has no engine and no network of its own", where=where, hint='backend = "container"')
     return target
@@ -104,6 +109,12 @@ def _parse_engine_args(value: object, where: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(word, str) and word for word in value):
         raise DeclarationError("not a list of words", where=where, hint='["--partition=gpu", "--gres=gpu:1"]')
     return tuple(value)
+
+
+def _parse_address(value: object, where: str) -> str | None:
+    if value is not None and not (isinstance(value, str) and _ADDRESS.fullmatch(value)):
+        raise DeclarationError(f"{value!r} is no address of Ray", where=where, hint='"head.cluster:6379", or "auto" on a node')
+    return value
 
 
 def check_known(table: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:

@@ -23,6 +23,7 @@ class BackendKind(Enum):
     LOCAL = "local"
     CONTAINER = "container"
     SLURM = "slurm"
+    RAY = "ray"
 
     @property
     def is_here(self) -> bool:
@@ -71,7 +72,7 @@ class DataFolder:
 class Target:
     """Where jobs go: ``[targets.NAME]``. `engine` None: the first usable one. `data` None: ``data/`` where there is one.
 
-    `engine_args` are handed to a cluster's own program as they are.
+    `engine_args` are handed to a cluster's own program as they are; `address` is where a cluster is, None: where this machine says.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Target:
     data: tuple[DataFolder, ...] | None = None
     network: str | None = None
     engine_args: tuple[str, ...] = ()
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

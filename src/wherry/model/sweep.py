@@ -137,6 +137,7 @@ class SweepSpec:
     engine: str | None = None
     network: str | None = None
     engine_args: tuple[str, ...] = ()
+    address: str | None = None
     root: str
     prefix: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)

@@ -72,6 +72,9 @@ def test_sizes_and_times_as_people_write_them() -> None:
         ({"engine": "podman", "network": "--privileged"}, "no network"),
         ({"backend": "local", "engine-args": ["-p", "x"]}, "no such arguments"),
         ({"backend": "slurm", "engine-args": "-p x"}, "not a list"),
+        ({"backend": "ray", "engine-args": ["-p", "x"]}, "no such arguments"),
+        ({"backend": "slurm", "address": "head:6379"}, "no address"),
+        ({"backend": "ray", "address": "http://head"}, "no address of Ray"),
     ],
 )
 def test_refusals(table: dict[str, Any], said: str) -> None:
@@ -84,6 +87,11 @@ def test_refusals(table: dict[str, Any], said: str) -> None:
 def test_a_cluster() -> None:
     (target,) = parse_targets({"big": {"backend": "slurm", "engine-args": ["--partition=gpu"]}}, "wherry.toml")
     assert (target.backend, target.engine_args, target.backend.is_here) == (BackendKind.SLURM, ("--partition=gpu",), False)
+
+
+def test_a_cluster_with_an_address() -> None:
+    (target,) = parse_targets({"big": {"backend": "ray", "address": "head.cluster:6379", "cpus": 2}}, "wherry.toml")
+    assert (target.backend, target.address, target.limits.cpus) == (BackendKind.RAY, "head.cluster:6379", 2)
 
 
 def test_targets_of_workbench() -> None:

@@ -40,4 +40,4 @@ def _look(desk: Desk, target: Target) -> Place:
 
 
 def _probe(desk: Desk, target: Target) -> BackendInfo:
-    return desk.jobs.backend_at(target.backend, target.engine).probe()
+    return desk.jobs.backend_at(target.backend, target.engine, target.address).probe()
