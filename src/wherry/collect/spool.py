@@ -103,9 +103,12 @@ class Spool:
         query = "SELECT DISTINCT batch, day, device FROM waiting WHERE batch IS NOT NULL ORDER BY batch, day, device"
         return [Part(batch=batch, day=day, device=device) for batch, day, device in self._db.execute(query)]
 
-    def read_part(self, part: Part) -> list[Record]:
+    def read_part(self, part: Part, most: int) -> Iterator[list[Record]]:
+        """The records of a part, so many at once."""
         query = "SELECT body FROM waiting WHERE batch = ? AND day = ? AND device = ? ORDER BY seq"
-        return [parse_record(body) for (body,) in self._db.execute(query, (part.batch, part.day, part.device))]
+        found = self._db.execute(query, (part.batch, part.day, part.device))
+        while rows := found.fetchmany(most):
+            yield [parse_record(body) for (body,) in rows]
 
     def columns(self) -> dict[str, ColumnKind]:
         return {name: ColumnKind(kind) for name, kind in self._db.execute("SELECT name, kind FROM columns ORDER BY name")}

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from wherry.errors import StoreError
-from wherry.formats.telemetry import parse_record, render_record
+from wherry.formats.telemetry import MAX_MESSAGE, parse_record, render_record
 from wherry.model.scoring import Method, Reduction
 from wherry.model.telemetry import Record
 from wherry.score.reduction import choose_points, has_left_band, is_set, read_field
@@ -37,6 +37,7 @@ CREATE TABLE IF NOT EXISTS sent (rule INTEGER, topic TEXT, time REAL, fields TEX
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS names (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
+_LARGEST = MAX_MESSAGE - (64 << 10)  # of a record, so that a message has room for it
 # Names of counts: records that came, that were confirmed, that were lost, and that were left away; and bytes.
 CAME, SENT, SENT_BYTES, DROPPED, REDUCED, SAVED = "came", "sent", "sent_bytes", "dropped", "reduced", "saved_bytes"
 REFUSED, FAILED = "refused", "failed"  # readings that the script did not take, and those that have no score
@@ -157,6 +158,8 @@ class Outbox:
         try:
             body = render_record(named)
         except (ValueError, TypeError):  # half a pair of surrogates, say; nothing would take it
+            body = b""
+        if not 0 < len(body) <= _LARGEST:
             self._count({FAILED: 1})
             return
         self._count({CAME: 1})

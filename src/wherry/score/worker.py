@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from wherry.score.script import Outcome, Script
 
 _LONGEST_QUEUE = 4096
+_MOST_BYTES = 64 << 20
 
 
 class Sink(Protocol):
@@ -42,13 +43,17 @@ class Worker:
         self._size = max(size, 1)
         self._wait = wait if script.gathers else 0.0
         self._queue: queue.Queue[_Asked | None] = queue.Queue()
+        self._guard = threading.Lock()
+        self._bytes = 0  # of what waits
         self._thread = threading.Thread(target=self._work, name="score", daemon=True)
         self._thread.start()
 
     def submit(self, body: bytes, sink: Sink, ticket: Any) -> bool:
         """Ask for a score; False when too many wait already."""
-        if self._queue.qsize() >= _LONGEST_QUEUE:
-            return False
+        with self._guard:
+            if self._queue.qsize() >= _LONGEST_QUEUE or (self._bytes and self._bytes + len(body) > _MOST_BYTES):
+                return False
+            self._bytes += len(body)
         self._queue.put(_Asked(body, sink, ticket))
         return True
 
@@ -63,6 +68,8 @@ class Worker:
             batch, open_ = self._gather()
             if not batch:
                 continue
+            with self._guard:
+                self._bytes -= sum(len(asked.body) for asked in batch)
             outcomes = self._script.score([asked.body for asked in batch])
             for sink in {id(asked.sink): asked.sink for asked in batch}.values():
                 told = [(asked.ticket, outcome) for asked, outcome in zip(batch, outcomes, strict=True) if asked.sink is sink]

@@ -123,7 +123,7 @@ def test_a_rule_that_is_gone_reduces_nothing(tmp_path: Path) -> None:
         again.close()
 
 
-@pytest.mark.parametrize("odd", [float("nan"), "\ud800", {1, 2}])
+@pytest.mark.parametrize("odd", [float("nan"), "\ud800", {1, 2}, "x" * (4 << 20)])
 def test_what_json_cannot_say_is_counted_and_spoils_no_other(tmp_path: Path, odd: object) -> None:
     outbox = Outbox(tmp_path / "t.sqlite", ALL)
     outbox.take([(record(1), None), (record(2, odd=odd), None), (record(3), None)], 0.0)

@@ -127,3 +127,16 @@ def test_any_bytes_get_an_answer_that_is_json(client: TestClient, body: bytes) -
     answer = client.post("/score", content=body)
     assert answer.status_code in (200, 422)
     answer.json()
+
+
+def test_what_waits_is_bounded_by_its_bytes(tmp_path: Path) -> None:
+    gate = threading.Event()
+    script = load_script(tmp_path, "gate = None\ndef run(data: bytes):\n    gate.wait(60)\n    return 1\n")
+    script._run.__globals__["gate"] = gate  # type: ignore[union-attr]
+    sink, worker = Collected(), Worker(script, 1, 0.0)
+    body = bytes(30 << 20)
+    taken = [worker.submit(body, sink, number) for number in range(6)]
+    assert 2 <= sum(taken) <= 3  # one may be with the script
+    gate.set()
+    worker.close()
+    assert len(sink.got) == sum(taken)
