@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from wherry.formats.metric_series import MOST_POINTS, MOST_SERIES, MetricCourse
 from wherry.model.sweep import Value
+from wherry.store.causes import Cause
 from wherry.ui.charts import HEIGHT, WIDTH, draw_chart, scatter_values
 from wherry.ui.log_tail import read_tail
+from wherry.ui.patches import draw_patches
 from wherry.ui.readings import Readings
 from wherry.ui.rendering import format_length
 from wherry.ui.visible_text import make_visible, render_terminal_text
@@ -170,3 +172,25 @@ def test_ticks_are_round_and_rows_are_whole() -> None:
 
 def test_lengths_of_time() -> None:
     assert [format_length(seconds) for seconds in (0.04, 59.9, 61, 90_061)] == ["0.0 s", "59.9 s", "0:01:01", "25:01:01"]
+
+
+def test_patches_are_as_large_as_what_they_stand_for() -> None:
+    tree = (
+        Cause(
+            name="scipy 1.17", size=600, children=(Cause(name="numpy 2.4", size=300), Cause(name="six", size=0, counted_above=True))
+        ),
+        Cause(name="base", size=98, children=(Cause(name="libc6", size=None),)),
+        Cause(name="code", size=1),
+        Cause(name="model", size=1),
+    )
+    patches = draw_patches(tree)
+    assert [(patch.name, patch.size) for patch in patches] == [
+        ("scipy 1.17", 600),
+        ("numpy 2.4", 300),
+        ("base", 98),
+        ("2 smaller ones", 2),
+    ]
+    for patch in patches:
+        assert abs(patch.width * patch.height / (WIDTH * HEIGHT) - patch.size / 1000) < 1e-9
+    assert (patches[0].label, patches[0].roomy, patches[-1].label) == ("scipy 1.17", True, "")
+    assert draw_patches(()) == []

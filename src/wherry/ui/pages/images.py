@@ -22,6 +22,7 @@ from wherry.store.causes import describes_image, requirement_tree
 from wherry.store.images import StoredImage, read_images
 from wherry.store.places import cache_path
 from wherry.ui.desk import Desk
+from wherry.ui.patches import draw_patches
 from wherry.ui.rendering import render_page
 
 _LOCKFILE = "wherry.lock"
@@ -61,6 +62,7 @@ def show_image(desk: Desk, request: Request) -> Response:
         raise UsageError(f"{name} has no image for {wanted or 'any platform'}; there are: {have}")
     image = chosen[0]
     locked = _find_lock(desk, image)
+    causes = requirement_tree(image.layers, locked)
     return render_page(
         request,
         "image.html",
@@ -68,7 +70,8 @@ def show_image(desk: Desk, request: Request) -> Response:
         name=name,
         image=image,
         images=images,
-        causes=requirement_tree(image.layers, locked),
+        causes=causes,
+        patches=draw_patches(causes),
         largest=max((layer.size for layer in image.layers), default=1) or 1,
         locked=locked is not None,
         lockfile=desk.root / _LOCKFILE,
