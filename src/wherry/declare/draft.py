@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from wherry.declare.defaults import SRC_ON_PATH
+from wherry.declare.entrypoint import is_scoring_script
 from wherry.model.declaration import DebianBase, Declaration, EnvironmentKind
 
 _HEAD = """\
@@ -106,7 +107,10 @@ def _models(declaration: Declaration) -> Choice:
 def _entrypoint(declaration: Declaration) -> Choice:
     if not declaration.entrypoint:
         return Choice(key="entrypoint", value="", reason='Nothing to start was found: entrypoint = ["python", "main.py"].')
-    return Choice(key="entrypoint", value=_texts(declaration.entrypoint), reason="What `wherry run` starts; found by its name.")
+    script, reason = declaration.entrypoint[-1], "What `wherry run` starts; found by its name."
+    if is_scoring_script(declaration.root / script):
+        reason += f' It has init() and run(): {{ score = "{script}" }} would serve it over HTTP.'
+    return Choice(key="entrypoint", value=_texts(declaration.entrypoint), reason=reason)
 
 
 def _plural(what: str, count: int) -> str:

@@ -5,7 +5,9 @@ Every key of ``[score]`` is optional; without that entrypoint the table is an er
 
 from __future__ import annotations
 
+import ast
 import shlex
+from pathlib import Path
 
 import msgspec
 
@@ -56,6 +58,15 @@ def parse_command(value: str | list[str] | ScoreEntrypoint | None, where: str) -
     if not words or not words[0] or any("\0" in word for word in words):
         raise DeclarationError("an empty command", where=where, hint='entrypoint = "python main.py"')
     return words
+
+
+def is_scoring_script(path: Path) -> bool:
+    """Whether a file has the functions of Azure ML's scoring scripts. It is read, not run."""
+    try:
+        body = ast.parse(path.read_bytes()).body
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return {"init", "run"} <= {node.name for node in body if isinstance(node, ast.FunctionDef)}
 
 
 def parse_score(entrypoint: object, table: ScoreTable | None, origin: str) -> ScoreService | None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.declare.projects import declare, write
+from wherry.declare.draft import plan_choices, render_draft
+from wherry.declare.entrypoint import is_scoring_script
 from wherry.declare.fingerprint import declaration_digest
 from wherry.errors import DeclarationError
 from wherry.formats.scoring import parse_service
@@ -66,3 +68,26 @@ def test_what_is_wrong_is_said(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(DeclarationError) as caught:
         declare(project(tmp_path, text))
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("def init(): ...\ndef run(raw): ...\n", True),
+        ("def run(raw): ...\n", False),
+        ("class init: ...\ndef run(raw): ...\n", False),
+        ("def init(:", False),
+        ("\0", False),
+        (None, False),
+    ],
+)
+def test_a_scoring_script_is_known_by_its_functions_and_never_run(tmp_path: Path, text: str | None, found: bool) -> None:
+    if text is not None:
+        (tmp_path / "score.py").write_text(text + ("raise SystemExit\n" if found else ""))
+    assert is_scoring_script(tmp_path / "score.py") == found
+
+
+def test_init_says_that_it_could_be_served(tmp_path: Path) -> None:
+    (tmp_path / "score.py").write_text("def init(): ...\ndef run(raw): ...\n")
+    text = render_draft(plan_choices(declare(tmp_path)))
+    assert 'It has init() and run(): { score = "score.py" } would serve it over HTTP.\nentrypoint = ["python", "score.py"]' in text
