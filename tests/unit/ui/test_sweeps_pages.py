@@ -140,6 +140,6 @@ def test_what_it_will_have_cost(world: World, state: SweepState, tmp_path: Path)
     (view,) = world.desk.sweep_readings.look([state], 10.0)
     assert view.status is not None
     bill = make_bill(spec, view.status)
-    assert bill.cost == bill.seconds  # at 3600 an hour
-    assert bill.seconds_expected == 3 * bill.seconds
-    assert bill.cost_expected == min(9.0, 3 * bill.seconds)
+    assert bill.cost == pytest.approx(bill.seconds)  # at 3600 an hour
+    assert bill.seconds_expected == pytest.approx(3 * bill.seconds)
+    assert bill.cost_expected == pytest.approx(min(9.0, 3 * bill.seconds))
