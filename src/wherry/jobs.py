@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from wherry.declare.model_files import MODEL_SUFFIXES
 from wherry.errors import EngineError, JobError
 from wherry.formats.job_metrics import LONGEST_LINE, JobMetrics, summarise
 from wherry.model.job import (
@@ -31,11 +30,9 @@ from wherry.model.job import (
     combine_ends,
     read_parameters,
 )
-from wherry.model.stamp import STAMP_SUFFIX
-from wherry.run.backends.container import ContainerBackend
+from wherry.model.stamp import MODEL_SUFFIXES, STAMP_SUFFIX
+from wherry.run.backends.catalogue import open_backend
 from wherry.run.backends.local import LocalBackend
-from wherry.run.backends.ray import RayBackend
-from wherry.run.backends.slurm import SlurmBackend
 from wherry.run.port import Backend, Prepared
 from wherry.run.provenance import Provenance, read_provenance
 from wherry.run.records import JobFilter, SqliteRecords
@@ -118,11 +115,7 @@ class Jobs:
 
     def backend_at(self, kind: BackendKind, engine: str | None, address: str | None = None) -> Backend:
         """A backend that looks after jobs and tells how it is, but begins none."""
-        if kind is BackendKind.SLURM:
-            return SlurmBackend(self._env)
-        if kind is BackendKind.RAY:
-            return RayBackend(self._env, address)
-        return LocalBackend(self._env) if kind is BackendKind.LOCAL else ContainerBackend(self._env, engine)
+        return open_backend(kind, self._env, engine, address)
 
     def settle(self, record: JobRecord) -> JobRecord:
         """The record as it is by now: one whose job has ended, or is lost, says so from here on."""

@@ -1,4 +1,4 @@
-"""What jobs run in, made ready: the project's environment, or its image. Never another one than the lock and the files say.
+"""What jobs run in, made ready: the project's environment (see there), or its image, built from the files as they are.
 
 When nothing changed since the last look, that is known from stamps alone, and neither the declaration nor the lock is read again.
 """
@@ -6,14 +6,12 @@ When nothing changed since the last look, that is known from stamps alone, and n
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from wherry.engines.port import EngineImage
+from wherry.environment_preparation import OpenProject, prepare_environment
 from wherry.rebuild import rebuild
-from wherry.run.environments import RECORD, EnvironmentRecord, project_place, read_record
 from wherry.run.launch import pick_runnable
 from wherry.run.readiness import recall, remember
 from wherry.store.disk import DiskStore
@@ -21,27 +19,9 @@ from wherry.store.host import read_host_platform
 from wherry.store.images import StoredImage
 from wherry.store.places import cache_path, store_path
 
-if TYPE_CHECKING:
-    from wherry.pipeline import Project
+__all__ = ["OpenProject", "prepare_environment", "prepare_image"]
 
 _LOCKFILE = "wherry.lock"
-# The whole of the library, which takes its time to load.
-OpenProject = Callable[[], "Project"]
-
-
-def prepare_environment(root: Path, env: Mapping[str, str], open_project: OpenProject) -> tuple[Path, EnvironmentRecord]:
-    """The environment's prefix, and what it says of itself."""
-    prefix, cache = project_place(root), cache_path(env)
-    known = recall(cache, root, "environment")
-    record = read_record(prefix) if known is not None and (prefix / "bin/python").exists() else None
-    if record is not None and asdict(record) == known:
-        return prefix, record
-    since = time.time_ns()
-    project = open_project()
-    found = project.ready_environment()
-    if files := project.list_watched():
-        remember(cache, root, "environment", (*files, str(prefix / RECORD)), asdict(found.record), since)
-    return found.prefix, found.record
 
 
 def prepare_image(

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from wherry.cli.talk import say
 from wherry.declare.targets import parse_limits
+from wherry.environment_preparation import OpenProject, prepare_environment
 from wherry.errors import DeclarationError, JobError, UsageError
 from wherry.jobs import Jobs, JobWish, target_of
 from wherry.model.job import BackendKind, JobRecord, Limits, Target
-from wherry.preparation import OpenProject, prepare_environment, prepare_image
-from wherry.run.backends.container import ContainerBackend
 from wherry.run.backends.local import LocalBackend
 from wherry.run.grammar import parse_env
 
 if TYPE_CHECKING:
     from wherry.pipeline import Project
+    from wherry.run.backends.container import ContainerBackend
 
 _GRACE = 10.0
 _QUICKLY, _SLOWLY = 0.005, 0.1  # seconds between two looks at a job's files
@@ -129,6 +129,10 @@ def _open_backend(
     target = wish.target
     if target.backend is BackendKind.LOCAL:
         return LocalBackend(os.environ, partial(prepare_environment, wish.root, os.environ, open_project), stdin=stdin, then=then)
+    # Engines load when there is a container to start.
+    from wherry.preparation import prepare_image
+    from wherry.run.backends.container import ContainerBackend
+
     materialise = partial(prepare_image, wish.root, os.environ, open_project)
     return ContainerBackend(os.environ, target.engine, materialise, say=say, stdin=stdin, then=then, network=target.network)
 

@@ -10,25 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wherry.model.declaration import ModelFile
+from wherry.model.stamp import MODEL_SUFFIXES
 
-MODEL_SUFFIXES = (
-    ".pkl",
-    ".pickle",
-    ".joblib",
-    ".skops",
-    ".onnx",
-    ".safetensors",
-    ".gguf",
-    ".pt",
-    ".pth",
-    ".ckpt",
-    ".h5",
-    ".keras",
-    ".tflite",
-    ".mlmodel",
-    ".cbm",
-    ".ubj",
-)
 MODEL_LIMIT = 16  # of the 40 layers that an image may have
 NO_MODELS_IN = ("tests", "test", "node_modules", "site-packages", "__pycache__", "build", "dist")
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from wherry.engines.accounts import Account, find_account
-from wherry.engines.port import NOT_FOUND, EngineImage, EngineInfo, Mount, MountKind, RunSpec
-from wherry.engines.process import ask, find_program, shorten_errors, supervise
+from wherry.engines.port import EngineImage, EngineInfo, Mount, MountKind, RunSpec
+from wherry.engines.process import NOT_FOUND, ask, find_program, shorten_errors, supervise
 from wherry.engines.roots import RootCache
 from wherry.engines.sandbox import Placed, find_command, plan_mounts, resolve_inside
 from wherry.engines.sandbox_process import Sandbox, Streams, stop_process

@@ -16,10 +16,6 @@ from typing import Protocol
 from wherry.model.digest import DiffId, Digest
 from wherry.model.oci import ImageConfig
 
-INTERRUPTED = 130
-TERMINATED = 143
-NOT_FOUND = 127
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:

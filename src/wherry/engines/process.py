@@ -19,6 +19,7 @@ from typing import IO
 
 from wherry.errors import EngineError
 
+NOT_FOUND = 127  # a shell's answer to a command that is nowhere
 _NOISE = re.compile(r'^(time="[^"]*" level=\w+ msg=|Error: |error: |docker: |podman: |ctr: |bwrap: )+')
 _LONGEST = 300
 _PATIENCE = 60.0

@@ -4,6 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# What the name of a file that looks like a model ends with.
+MODEL_SUFFIXES = (
+    ".pkl",
+    ".pickle",
+    ".joblib",
+    ".skops",
+    ".onnx",
+    ".safetensors",
+    ".gguf",
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".h5",
+    ".keras",
+    ".tflite",
+    ".mlmodel",
+    ".cbm",
+    ".ubj",
+)
 STAMP_SUFFIX = ".stamp.json"  # after the model's own name
 
 

@@ -11,12 +11,12 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from wherry.engines.port import NOT_FOUND
+from wherry.engines.process import NOT_FOUND
 from wherry.engines.sandbox_process import end_processes
 from wherry.model.job import Limits
 from wherry.run.activation import environment_values
 from wherry.run.sweep_launch import Attempt, CommandError
-from wherry.run.variables import list_variables
+from wherry.run.variables import INPUTS_VARIABLE, list_variables
 from wherry.store.posix import end_group, signal_group
 
 _CANNOT_RUN = 126
@@ -37,6 +37,8 @@ class ProcessLauncher:
         job = attempt.job
         own = list_variables(job, attempt.index, str(attempt.folder))
         env = {**self._env, **dict(job.env), **own, "WHERRY_ATTEMPT": attempt.name}
+        if attempt.inputs is not None:
+            env[INPUTS_VARIABLE] = str(attempt.inputs)
         return BegunProcess(_start((*limit_memory(job.limits), *job.command), job.root, env), attempt.mark)
 
 

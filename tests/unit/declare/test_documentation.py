@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from wherry.declare.grammar import _Document, parse_written
-from wherry.declare.model_files import MODEL_SUFFIXES
+from wherry.model.stamp import MODEL_SUFFIXES
 
 DOCS = Path(__file__).parents[3] / "docs"
 

@@ -14,8 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from wherry.engines.port import NOT_FOUND
-from wherry.engines.process import supervise
+from wherry.engines.process import NOT_FOUND, supervise
 from wherry.engines.sandbox_process import end_processes
 from wherry.errors import JobError
 from wherry.model.job import Job, JobState, TaskEnd
