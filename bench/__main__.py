@@ -16,6 +16,7 @@ from bench.results import Results, describe_commit, describe_host
 ROOT = Path(__file__).resolve().parents[1]
 # Name → the module whose `run(work, source, results, cases)` measures it and whose CASES names what it can measure.
 BENCHES = {
+    "batch": "bench.batch",
     "batch-slurm": "bench.batch_slurm",
     "build": "bench.build",
     "check": "bench.check",
