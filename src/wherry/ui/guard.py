@@ -96,11 +96,12 @@ class Guard:
         host = request.headers.get("host", "")
         if not _LOOPBACK.fullmatch(host):
             return _refuse(request, "this page answers to 127.0.0.1 and localhost alone")
-        if not _are_equal(request.url.path.partition("/")[2].partition("/")[0], self._known.place):
+        path = request.scope["path"]
+        if not _are_equal(path.partition("/")[2].partition("/")[0], self._known.place):
             return _refuse(request, "there is nothing here")
         if request.method not in _READING and request.headers.get("origin") != f"http://{host}":
             return _refuse(request, "that did not come from this page")
-        if request.url.path == self._known.base and "token" in request.query_params and request.method in _READING:
+        if path == self._known.base and "token" in request.query_params and request.method in _READING:
             return self._let_in(request)
         if not _are_equal(request.cookies.get(COOKIE, ""), self._known.session):
             return _refuse(request, "the address that `wherry ui` printed leads in; this one does not")

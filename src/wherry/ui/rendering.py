@@ -10,6 +10,7 @@ import hashlib
 import time
 from functools import cache
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -26,8 +27,9 @@ def render_page(
     request: Request, template: str, *, page: str = "", every: int | None = None, status: int = 200, **values: Any
 ) -> Response:
     """The page as it is now, or word that it has not changed. `every` are seconds after which it may be another one."""
-    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    base = f"/{here.split('/')[1]}/"
+    # Not `request.url`: it is made with the host's name, and may be none where that is not what it should be.
+    path, query = quote(request.scope["path"]), request.scope["query_string"].decode("latin-1")
+    here, base = f"{path}?{query}" if query else path, f"/{path.split('/')[1]}/"
     body = load_templates().get_template(template).render(values, page=page, every=every, here=here, base=base).encode()
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     if status == 200 and request.headers.get("if-none-match") == tag:

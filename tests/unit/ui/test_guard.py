@@ -52,7 +52,19 @@ def test_only_the_right_cookie_counts(stranger: TestClient, value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example", "evil.example:8910", "localhost.", "127.0.0.1:8910@x", "", "[::1]"]
+    "host",
+    [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "evil.example:8910",
+        "localhost.",
+        "127.0.0.1:8910@x",
+        "",
+        "[::1]",
+        "[",
+        "a b",
+        "127.0.0.1:999999",
+    ],
 )
 def test_a_foreign_host_is_refused_even_with_the_token(world: World, host: str) -> None:
     for path in ("/p/jobs", KNOWN.entrance):
