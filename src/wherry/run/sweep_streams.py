@@ -34,11 +34,13 @@ class KeptStream:
                 self._dropped += surplus
 
     def close(self) -> None:
-        if self._dropped:
-            self._write(f"\n[wherry: {self._dropped} bytes are not kept]\n".encode())
-        self._write(bytes(self._tail))
-        if self._file is not None:
-            os.close(self._file)
+        try:
+            if self._dropped:
+                self._write(f"\n[wherry: {self._dropped} bytes are not kept]\n".encode())
+            self._write(bytes(self._tail))
+        finally:
+            if self._file is not None:
+                os.close(self._file)
 
     def _write(self, data: bytes) -> None:
         if data and self._file is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from wherry.model.job import TIME_IS_UP, JobState
@@ -57,13 +58,25 @@ def watch_attempt(begun: Begun, streams: Streams, stop: StopSign, seconds: float
     try:
         state = _wait(watch, stop, began, seconds, grace)
     finally:
-        begun.end()
-        watch.close()
-    code = begun.read_code(begun.process.wait())
+        _finish(begun, watch)
+    code = begun.read_code(begun.process.returncode)
     spent = time.monotonic() - began
     if state is not None:
         return WatchEnd(state=state, exit_code=TIME_IS_UP if state is JobState.TIMED_OUT else code, seconds=spent)
     return WatchEnd(state=JobState.FAILED if code else JobState.SUCCEEDED, exit_code=code, seconds=spent)
+
+
+def _finish(begun: Begun, watch: _Watch) -> None:
+    """Nothing of the attempt is left after this, also where ending it, or keeping its last words, fails."""
+    try:
+        begun.end()
+    finally:
+        begun.process.kill()
+        begun.process.wait()
+        try:
+            watch.drain()
+        finally:
+            watch.close()
 
 
 def _wait(watch: _Watch, stop: StopSign, began: float, seconds: float | None, grace: float) -> JobState | None:
@@ -116,14 +129,15 @@ class _Watch:
         else:
             self._poll.unregister(handle)
 
-    def close(self) -> None:
+    def drain(self) -> None:
         """Take what lies in the pipes; a process that has left the group and holds one open is not waited for."""
         for handle, stream in self._ends.items():
-            try:
+            with suppress(BlockingIOError):
                 while data := os.read(handle, PIECE):
                     stream.take(data)
-            except BlockingIOError:
-                pass
+
+    def close(self) -> None:
+        for stream in self._ends.values():
             stream.close()
         for pipe in self._pipes:
             pipe.close()
