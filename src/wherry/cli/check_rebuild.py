@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wherry.cli.base_layers import bring_base_layers
 from wherry.cli.pull import names_a_registry
-from wherry.cli.talk import format_size, print_json, say, show_progress
+from wherry.cli.talk import format_size, print_json, say, show, show_progress
 from wherry.declare.project import read_declaration
 from wherry.errors import StoreError
 from wherry.image_sources import gather_sources
@@ -69,7 +69,7 @@ def _print(proofs: Sequence[Proof]) -> None:
         built = sum(layer.built for layer in proof.layers)
         print(f"{proof.platform}: {built} layers built again from {proof.files} files ({format_size(proof.size)})")
         for difference in proof.differences:
-            print(f"  differs  {difference}")
+            show(f"  differs  {difference}")
         print(
             f"  equal    image ID {proof.expected}" if proof.equal else f"  differs  image ID {proof.expected}, now {proof.found}"
         )

@@ -8,10 +8,11 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from wherry.cli.talk import format_size, print_table
+from wherry.cli.talk import format_size, print_table, show
 from wherry.model.check_settings import Silence
 from wherry.model.report import SEVERITIES, Finding, Report, Severity
 from wherry.model.sizes import LayerSize, OwnerSize, Saving, Sizes
+from wherry.model.visible_text import make_visible
 
 CHECK_SCHEMA = 1
 _SHOWN = 4  # warnings or notes of one kind from one distribution
@@ -31,7 +32,7 @@ def _print_report(one: Report, *, verbose: bool) -> None:
     seen = one.seen
     name = f"{one.subject}  {one.platform}" if one.platform else one.subject
     looked = f"{seen.modules:,} modules and {seen.libraries:,} libraries of {seen.distributions:,} distributions"
-    print(f"{name}: {looked}, {seen.files:,} files")
+    show(f"{name}: {looked}, {seen.files:,} files")
     print_findings(one, verbose=verbose)
 
 
@@ -41,7 +42,7 @@ def print_findings(one: Report, *, verbose: bool = False) -> None:
     for finding, following in zip(shown, (*shown[1:], None), strict=False):
         _print_finding(finding, with_remedy=following is None or following.remedy != finding.remedy)
     for (severity, rule, owner), count in hidden.items():
-        print(f"  {severity.value:<8}{rule:<19}{count} more like these{f' [{owner}]' if owner else ''}; --json shows all")
+        show(f"  {severity.value:<8}{rule:<19}{count} more like these{f' [{owner}]' if owner else ''}; --json shows all")
     for silenced in one.silenced if verbose else ():
         _print_wrapped(f"  {'silenced':<8}{silenced.finding.rule:<19}", silenced.finding.what)
         _print_wrapped(f"{'':29}why: ", silenced.silence.reason)
@@ -84,7 +85,7 @@ def _print_finding(finding: Finding, *, with_remedy: bool) -> None:
     owner = f" [{finding.owner}]" if finding.owner and finding.owner not in finding.what else ""
     _print_wrapped(f"  {finding.severity.value:<8}{finding.rule:<19}", f"{finding.what}{owner}")
     if finding.where:
-        print(f"{'':29}in {finding.where[0]}{f' and {len(finding.where) - 1} more' if len(finding.where) > 1 else ''}")
+        show(f"{'':29}in {finding.where[0]}{f' and {len(finding.where) - 1} more' if len(finding.where) > 1 else ''}")
     if finding.remedy and with_remedy:
         _print_wrapped(f"{'':29}try: ", finding.remedy)
 
@@ -93,9 +94,9 @@ def _print_wrapped(head: str, text: str) -> None:
     """On as many lines as the terminal needs; in a pipe, on one."""
     width = shutil.get_terminal_size((0, 0)).columns if sys.stdout.isatty() else 0
     if width < 80:
-        print(head + text)
+        show(head + text)
         return
-    print(textwrap.fill(text, width, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False))
+    print(textwrap.fill(make_visible(text), width, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False))
 
 
 def render_reports(reports: Sequence[Report], needless: Sequence[Silence] = ()) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from wherry.check.signatures import Verdict, Verified, judge_signatures
 from wherry.cli.check_report import print_findings, render_reports
 from wherry.cli.pull import names_a_registry
 from wherry.cli.signing_options import open_verifying_keys
-from wherry.cli.talk import print_json, print_table
+from wherry.cli.talk import print_json, print_table, show
 from wherry.errors import UsageError
 from wherry.model.platform import Platform
 from wherry.model.reference import Reference
@@ -40,7 +40,7 @@ def check_signatures(
 
 
 def _print(verdict: Verdict) -> None:
-    print(f"{verdict.report.subject}: {verdict.digest}")
+    show(f"{verdict.report.subject}: {verdict.digest}")
     if verdict.verified:
         print_table([(_name(one), _describe(one), f"by {one.key}") for one in verdict.verified], indent="  ")
     print_findings(verdict.report)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from wherry.check.twins import Expected, Twin
-from wherry.cli.talk import print_json, print_table, say, show_progress
+from wherry.cli.talk import print_json, print_table, say, show, show_progress
 from wherry.errors import UsageError
 from wherry.pipeline import Project
 from wherry.twins import TwinReport, compare_twins
@@ -40,7 +40,7 @@ def _print_twins(report: TwinReport) -> None:
     )
     for twin in report.twins:
         for difference in twin.differences:
-            print(f"{twin.name}: {difference}")
+            show(f"{twin.name}: {difference}")
     for name, hint in report.absent:
         say(f"no {name} yet: {hint}")
     if report.twins and report.equal:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wherry.cli.fleet_options import Fleet, tell_price
-from wherry.cli.talk import format_size, print_table
+from wherry.cli.talk import format_size, print_table, show
 from wherry.deliver.changes import Cause, Change
 from wherry.deliver.difference import Difference
 from wherry.deliver.lock_difference import LockDifference
@@ -24,7 +24,7 @@ def print_images(differences: Sequence[Difference], fleet: Fleet | None, updates
             continue
         _print_causes(difference.causes)
         for change in difference.dropped:
-            print(f"  {change.text}")
+            show(f"  {change.text}")
         if difference.settings:
             print("  the same files: only settings changed (command, environment, labels …)")
         kept = f"{len(difference.kept)} stay ({format_size(sum(layer.size for layer in difference.kept))})"
@@ -55,13 +55,13 @@ def print_locks(differences: Sequence[LockDifference], fleet: Fleet | None) -> N
             print("  nothing changed")
         else:
             for change in difference.changes:
-                print(f"  {change.text}")
+                show(f"  {change.text}")
             _print_estimate(difference, fleet)
 
 
 def print_environments(changes: Sequence[Change]) -> None:
     for change in changes:
-        print(change.text)
+        show(change.text)
     if not changes:
         print("nothing changed")
 

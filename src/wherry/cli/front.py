@@ -6,6 +6,7 @@ to the command line proper. Errors of ours become two lines and an exit code her
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -18,11 +19,17 @@ def main() -> None:
     """Run the command line; never returns."""
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _terminate)
+    # Names of files may be no text. As a code they stay readable, and JSON stays JSON.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = _run(sys.argv[1:])
         sys.stdout.flush()
     except WherryError as error:
-        print(f"error: {error}", file=sys.stderr)
+        # Only here: nothing was wrong nearly always.
+        from wherry.cli.talk import say
+
+        say(f"error: {error}")
         code = error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -13,7 +13,7 @@ import typer
 from wherry.cli.epilog import render_examples
 from wherry.cli.image import image_app
 from wherry.cli.options import AsJson, DryRun, PlainHttp, complete_name, parse_platforms, parse_tag, platform_option
-from wherry.cli.talk import format_size, print_json, say, show_progress
+from wherry.cli.talk import format_size, print_json, say, show, show_progress
 from wherry.errors import CheckError, UsageError
 
 if TYPE_CHECKING:
@@ -123,9 +123,9 @@ def _tell(plan: RebasePlan, *, as_json: bool) -> None:
         print(f"{plan.platform}: it does not fit")
         for finding in plan.findings:
             where = f" ({finding.where[0]})" if finding.where and finding.where[0] not in finding.what else ""
-            print(f"  {finding.rule:<19}{finding.what}{where}")
+            show(f"  {finding.rule:<19}{finding.what}{where}")
             if finding.remedy:
-                print(f"  {'':<19}try: {finding.remedy}")
+                show(f"  {'':<19}try: {finding.remedy}")
         return
     say(
         f"{plan.platform}: {len(plan.own)} of {plan.layers} layers are its own; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from wherry.cli.talk import format_size, print_table
+from wherry.cli.talk import format_size, print_table, show
 from wherry.errors import WherryError
 from wherry.model.image import BuiltLayer
 from wherry.model.oci import Descriptor
@@ -112,23 +112,23 @@ def _describe_cause(cause: Cause) -> dict[str, Any]:
 
 def print_details(name: str, image: StoredImage, layers: Sequence[BuiltLayer], causes: Sequence[Cause]) -> None:
     """The same for people: what it is, its layers, and the tree of causes."""
-    print(f"{name}  {image.platform}  {format_size(image.size)}")
+    show(f"{name}  {image.platform}  {format_size(image.size)}")
     print(f"  image ID  {image.config.digest}")
     print(f"  manifest  {image.descriptor.digest}")
     command = " ".join((*image.config.entrypoint, *image.config.cmd))
     for label, value in (("created", image.config.created), ("user", image.config.user), ("runs", command)):
         if value:
-            print(f"  {label:8}  {value}")
+            show(f"  {label:8}  {value}")
     print("\nlayers, lowest first")
     print_table([(f"  {layer.name}", layer.kind.value, format_size(layer.size), layer.diff_id.hex[:12]) for layer in layers])
     made_by = [entry for entry in image.config.history if not entry.created_by.startswith("wherry ")]
     if made_by:
         print("\nhistory of the base")
         for entry in made_by:
-            print(f"  {' '.join(entry.created_by.split())[:110]}")
+            show(f"  {' '.join(entry.created_by.split())[:110]}")
     print("\nwhat brought the bytes")
     for line in render_causes(causes):
-        print(f"  {line}")
+        show(f"  {line}")
 
 
 def render_causes(causes: Sequence[Cause]) -> Iterator[str]:

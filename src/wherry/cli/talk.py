@@ -13,11 +13,17 @@ from contextlib import contextmanager
 
 from wherry.model.progress import Progress, be_silent
 from wherry.model.size import format_size as format_size
+from wherry.model.visible_text import make_visible
 
 
 def say(text: str) -> None:
-    """One line of talk."""
-    print(text, file=sys.stderr)
+    """Talk, on stderr. Codes that would steer the terminal are shown, not sent: a stranger's name may be part of it."""
+    print("\n".join(map(make_visible, text.split("\n"))), file=sys.stderr)
+
+
+def show(text: str) -> None:
+    """One line of a result, on stdout, and never more than one, whatever a stranger's name in it holds."""
+    print(make_visible(text))
 
 
 def print_json(value: object) -> None:
@@ -27,8 +33,9 @@ def print_json(value: object) -> None:
 
 def print_table(rows: Sequence[Sequence[str]], indent: str = "") -> None:
     """Columns as wide as their widest cell, on stdout; the last cell of a row is not padded."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
+    shown = [[make_visible(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    for row in shown:
         print(indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 

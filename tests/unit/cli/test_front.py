@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 AT_WORK = """
 import sys, time
@@ -31,3 +35,22 @@ def test_sigterm_leaves_nothing_half_done(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.communicate(timeout=30)[0] == "cleared away\n"
     assert process.returncode == 143
+
+
+HOSTILE = os.fsdecode(b"a\n  error  x\x1b[2J\xff.so")
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8", "en_US.UTF-8"])
+def test_names_cannot_steer_the_terminal(tmp_path: Path, locale: str) -> None:
+    """A folder's names may be no text, break lines and carry codes; what is printed is text, in lines of ours."""
+    site = tmp_path / "env/lib/python3.11/site-packages"
+    site.mkdir(parents=True)
+    (tmp_path / "env/pyvenv.cfg").write_text("home = /usr/bin\n")
+    (site / HOSTILE).write_bytes(b"\x7fELF")
+    command = [sys.executable, "-c", "from wherry.cli.front import main; main()", "check", "--offline", str(tmp_path / "env")]
+    environment = {**os.environ, "LC_ALL": locale, "PYTHONUTF8": "0", "WHERRY_CACHE": str(tmp_path / "cache")}
+    shown = subprocess.run(command, env=environment, capture_output=True, check=False).stdout
+    assert b"\x1b" not in shown
+    assert rb"/a\n  error  x\x1b[2J" in shown
+    found = json.loads(subprocess.run([*command, "--json"], env=environment, capture_output=True, check=False).stdout)
+    assert any(os.fsencode(where).endswith(b"[2J\xff.so") for each in found["reports"][0]["findings"] for where in each["where"])
