@@ -6,6 +6,7 @@ what an environment is. `FACTS_VERSION` changes whenever anything here, or what 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -79,8 +80,10 @@ class LayerCache(Generic[Learned]):
             return None
 
     def keep(self, diff_id: DiffId, learned: Learned) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._folder / diff_id.hex, [msgspec.json.encode(learned)])
+        """Best effort: on a full disk, or one that may only be read, it is learned again the next time."""
+        with suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._folder / diff_id.hex, [msgspec.json.encode(learned)])
 
 
 def open_fact_cache(cache: Path) -> LayerCache[Facts]:

@@ -114,6 +114,14 @@ def test_the_document_for_programs(app: typer.Typer) -> None:
     assert finding["where"] == ["/opt/env/lib/python3.11/site-packages/cv2/cv2.abi3.so"]
 
 
+def test_a_cache_that_cannot_be_written_stops_nothing(app: typer.Typer) -> None:
+    store_image(system(), BROKEN)
+    cache_path(os.environ).parent.mkdir(parents=True, exist_ok=True)
+    cache_path(os.environ).write_bytes(b"no folder")
+    for more in ((), ("--files",)):
+        assert "import cv2 fails" in check(app, "tiny", "--offline", *more, code=CheckError.exit_code)
+
+
 def test_known_layers_are_not_read_again(app: typer.Typer) -> None:
     descriptor = store_image(system(), BROKEN)
     first = check(app, "tiny", "--json", code=CheckError.exit_code)
