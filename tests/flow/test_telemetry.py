@@ -204,6 +204,15 @@ def test_a_broker_that_wants_to_know_who_we_are(tmp_path: Path) -> None:
         device.env["NAME"] = "buoy"
         with device.run():  # and listening
             pass
+        (tmp_path / "password").write_text("wrong\n")
+        refused = subprocess.Popen(
+            [sys.executable, "-m", "wherry.score"], cwd=device.folder, env=device.env, stderr=subprocess.PIPE
+        )
+        assert refused.stderr is not None
+        while b"refused: Not authorized" not in refused.stderr.readline():
+            assert refused.poll() is None
+        refused.terminate()
+        refused.communicate(timeout=60)
         named = ("--broker", address["url"], "--user", "env:NAME", "--password", "env:WORD", "--idle", "200ms")
         words = [PROGRAM, "telemetry", "collect", tmp_path / "t", *named]
         for word, code in (("wrong", 14), ("right", 0)):

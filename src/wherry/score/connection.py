@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.reasoncodes import ReasonCode
 
 from wherry.errors import DeclarationError, StoreError
 from wherry.model.scoring import Broker
@@ -79,13 +80,20 @@ def parse_address(url: str) -> tuple[str, int, bool]:
 
 
 def say_connections(client: Client, what: str) -> None:
-    """Tell the log of every change, and why it did not come to a connection."""
+    """Tell the log of every break, and why it did not come to a connection."""
+    client.on_connect_fail = lambda *_: _tell(what, "cannot be reached, trying again")
+    client.on_disconnect = lambda _client, _data, _flags, reason, _properties: _tell(what, f"disconnected: {reason}")
 
-    def tell(text: str) -> None:
-        print(f"mqtt: {what}: {text}", file=sys.stderr, flush=True)
 
-    client.on_connect_fail = lambda *_: tell("cannot be reached, trying again")
-    client.on_disconnect = lambda _client, _data, _flags, reason, _properties: tell(f"disconnected: {reason}")
+def is_refused(what: str, reason: ReasonCode) -> bool:
+    """Whether the broker answered that it does not want us; then the log says why, and it is tried again."""
+    if reason.is_failure:
+        _tell(what, f"refused: {reason}")
+    return bool(reason.is_failure)
+
+
+def _tell(what: str, text: str) -> None:
+    print(f"mqtt: {what}: {text}", file=sys.stderr, flush=True)
 
 
 def _make_context(broker: Broker, env: Mapping[str, str]) -> ssl.SSLContext:

@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from paho.mqtt.client import Client
+from paho.mqtt.reasoncodes import ReasonCode
 
 from wherry.errors import StoreError
 from wherry.formats.telemetry import render_message
+from wherry.score.connection import is_refused
 from wherry.score.outbox import DROPPED, FAILED, REFUSED, Outbox, Waiting
 
 _UNDER_WAY = 4
@@ -90,8 +92,9 @@ class Forwarder:
             self._outbox.forget(records)
         self._wake.set()
 
-    def _connect(self, *_: Any) -> None:
-        self._wake.set()
+    def _connect(self, _client: Client, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
+        if not is_refused("telemetry", reason):
+            self._wake.set()
 
 
 @contextmanager

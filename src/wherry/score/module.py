@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from paho.mqtt.client import Client, MQTTMessage, topic_matches_sub
+from paho.mqtt.reasoncodes import ReasonCode
 
 from wherry.errors import DeclarationError, StoreError
 from wherry.formats.telemetry import is_device_name
 from wherry.model.scoring import DATA, DEVICE, MqttModule
 from wherry.model.telemetry import Record
-from wherry.score.connection import make_client, resolve_reference, say_connections
+from wherry.score.connection import is_refused, make_client, resolve_reference, say_connections
 from wherry.score.forwarder import Forwarder
 from wherry.score.outbox import FAILED, REFUSED, Outbox
 from wherry.score.script import Failure, Outcome, Refusal
@@ -83,11 +84,14 @@ class ReadingsModule:
         self._outbox.close()
 
     def tell(self) -> Mapping[str, Any]:
-        waiting = {"waiting": self._outbox.waits(), "listening": self._listening.is_set()}
+        listening = self._listening.is_set() and self._reader.is_connected()
+        waiting = {"waiting": self._outbox.waits(), "listening": listening}
         return {"telemetry": {**self._outbox.counts(), **waiting}}
 
-    def _subscribe(self, client: Client, *_: Any) -> None:
+    def _subscribe(self, client: Client, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
         self._listening.clear()
+        if is_refused("readings", reason):
+            return
         client.subscribe(self._settings.readings, qos=1)
 
     def _submit(self, _client: Client, _data: Any, message: MQTTMessage) -> None:

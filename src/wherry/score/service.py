@@ -142,7 +142,6 @@ def serve(settings: ScoreService, host: str, path: Path, sides: Sequence[Side] =
         service.app,
         host=host,
         port=settings.port,
-        loop="asyncio",
         lifespan="off",
         ws="none",
         access_log=False,
