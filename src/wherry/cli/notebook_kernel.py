@@ -74,14 +74,14 @@ def _prepare_overlay(root: Path) -> tuple[Path, Path, EnvironmentRecord]:
     return prepare_overlay(root, os.environ, _open_once(root))
 
 
-def open_session(root: Path, target: Target, *, here: Path) -> ContainerSession:
-    """A session in a container target, its image loaded. `here` is the folder to start in."""
+def open_session(root: Path, target: Target, *, here: Path, tools: tuple[str, ...] = ()) -> ContainerSession:
+    """A session in a container target, its image loaded. `here` is the folder to start in; `tools` are wanted beside JupyterLab."""
     from wherry.notebook_image import START, prepare_session_image
 
     if target.backend is not BackendKind.CONTAINER:
         raise UsageError(f"target {target.name!r} is not on this machine", where="--on", hint="local, container")
     engine = choose_engine(target.engine, os.environ)
-    store, stored, image = prepare_session_image(root, os.environ, _open_once(root))
+    store, stored, image = prepare_session_image(root, os.environ, _open_once(root), tools)
     load_image(store, stored, image, engine, say)
     return ContainerSession(engine=engine, image=image, target=target, root=root, here=here, start=START, say=say)
 

@@ -59,18 +59,24 @@ class ContainerSession:
             with relay_sockets(folder / _ALIVE, ways):
                 return self.engine.run(self._render_spec(folder, "kernel"))
 
-    def serve_lab(self, port: int, tell: Callable[[str], None]) -> int:
-        """Run JupyterLab behind a port of loopback until it ends; `tell` is given its address, once it answers."""
+    def serve_lab(self, port: int, tell: Callable[[str], None], board: tuple[str, int] | None = None) -> int:
+        """Run JupyterLab behind a port of loopback until it ends; `tell` is given its address, once it answers.
+
+        `board` is a folder of the project that TensorBoard shows, and its port.
+        """
         token = secrets.token_hex(24)
         with _open_folder() as folder:
             _write_own(folder / "token", token)
             lab = folder / "lab.sock"
             address = f"http://127.0.0.1:{port}/lab?token={token}"
             threading.Thread(target=_await_lab, args=(lab, partial(tell, address)), daemon=True).start()
-            with relay_sockets(folder / _ALIVE, {port: lab}):
-                return self.engine.run(self._render_spec(folder, "lab"))
+            ways: dict[Entrance, Path] = {port: lab}
+            if board is not None:
+                ways[board[1]] = folder / "board.sock"
+            with relay_sockets(folder / _ALIVE, ways):
+                return self.engine.run(self._render_spec(folder, "lab", *(board[:1] if board else ())))
 
-    def _render_spec(self, folder: Path, what: str) -> RunSpec:
+    def _render_spec(self, folder: Path, *what: str) -> RunSpec:
         workdir = self.image.config.workdir
         if workdir in ("", "/"):
             raise JobError("the image has no working folder that the project could lie at", hint='workdir = "/app"')
@@ -82,7 +88,7 @@ class ContainerSession:
         spec = RunSpec(
             image=self.image,
             name=folder.name,
-            command=("python", self.start, what),
+            command=("python", self.start, *what),
             env=tuple({"HOME": "/tmp", **dict(self.target.env)}.items()),  # noqa: S108 - nobody's home is writable in there
             mounts=tuple(mounts),
             workdir=f"{workdir}/{self._find_below()}".rstrip("/"),

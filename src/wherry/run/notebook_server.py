@@ -19,6 +19,7 @@ from wherry.errors import EngineError, UsageError
 from wherry.store.posix import end_group, is_root
 
 USUAL_PORT = 8888
+BOARD_PORT = 6006
 _PATIENCE = 120.0  # seconds until it answers; a slow disk imports slowly
 _GRACE = 15.0
 
@@ -58,6 +59,19 @@ def run_notebooks(
         _stop(process)
 
 
+@contextmanager
+def run_tensorboard(root: Path, overlay: Path, folder: Path, surroundings: Mapping[str, str]) -> Iterator[str]:
+    """TensorBoard over a folder until the end of the block; its address. It knows no token: it shows what it reads, and no more."""
+    chosen = choose_port(None, usual=BOARD_PORT)
+    argv = [f"{overlay}/bin/python", "-m", "tensorboard.main", "--host=127.0.0.1", f"--port={chosen}", f"--logdir={folder}"]
+    process = subprocess.Popen(argv, cwd=root, env=dict(surroundings), stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        _await_answer(process, chosen, "TensorBoard")
+        yield f"http://127.0.0.1:{chosen}/"
+    finally:
+        _stop(process)
+
+
 def render_surroundings(overlay: Path, prefix: Path, env: Mapping[str, str]) -> dict[str, str]:
     """The project's programs come first; of Jupyter's own files those count that the project's packages bring, too."""
     values = {name: value for name, value in env.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
@@ -69,9 +83,9 @@ def render_surroundings(overlay: Path, prefix: Path, env: Mapping[str, str]) -> 
     return values
 
 
-def choose_port(port: int | None) -> int:
+def choose_port(port: int | None, *, usual: int = USUAL_PORT) -> int:
     """A port of loopback: the one that was asked for; else the usual one if it is free; else any."""
-    for wanted in (port,) if port else (USUAL_PORT, 0):
+    for wanted in (port,) if port else (usual, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -82,18 +96,18 @@ def choose_port(port: int | None) -> int:
     raise UsageError(f"port {port} is taken", where="--port", hint="another one, or leave it away")
 
 
-def _await_answer(process: subprocess.Popen[bytes], port: int) -> None:
+def _await_answer(process: subprocess.Popen[bytes], port: int, name: str = "JupyterLab") -> None:
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
         if process.poll() is not None:
-            raise EngineError(f"JupyterLab ended with {process.returncode} before it answered", where=f"port {port}")
+            raise EngineError(f"{name} ended with {process.returncode} before it answered", where=f"port {port}")
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
             time.sleep(0.1)
         else:
             return
-    raise EngineError(f"JupyterLab did not answer within {_PATIENCE:.0f} s", where=f"port {port}")
+    raise EngineError(f"{name} did not answer within {_PATIENCE:.0f} s", where=f"port {port}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

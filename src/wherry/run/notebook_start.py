@@ -1,7 +1,7 @@
 """What a container with JupyterLab starts; lies in its image, is run by the image's Python and needs nothing else.
 
     kernel   a kernel for a Jupyter outside, by sockets in the session's folder
-    lab      JupyterLab for the one who began the session, by a socket in its folder
+    lab      JupyterLab for the one who began the session, by a socket in its folder; after it, a folder for TensorBoard
     (none)   JupyterLab for whoever started the container, on port 8888, with a token that is printed
 
 In a session its starter holds the other end of the socket `alive`: when that closes, whatever ended the starter, so does the
@@ -13,6 +13,7 @@ import runpy
 import secrets
 import shutil
 import socket
+import subprocess
 import sys
 import threading
 from contextlib import suppress
@@ -33,8 +34,41 @@ def run_kernel() -> None:
 
 def run_lab() -> None:
     watch_starter()
+    for folder in sys.argv[2:]:
+        serve_board(folder)
     os.environ["JUPYTER_TOKEN"] = (SESSION / "token").read_text("ascii")
     run_jupyterlab(f"--ServerApp.sock={SESSION}/lab.sock", f"--ServerApp.root_dir={Path.cwd()}")
+
+
+def serve_board(folder: str) -> None:
+    """TensorBoard, which listens on ports alone, behind a socket in the session's folder."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    argv = [sys.executable, "-m", "tensorboard.main", "--host=127.0.0.1", f"--port={port}", f"--logdir={folder}"]
+    subprocess.Popen(argv, stdin=subprocess.DEVNULL)
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(f"{SESSION}/board.sock")
+    server.listen()
+
+    def lead() -> None:
+        while True:
+            outer = server.accept()[0]
+            try:
+                inner = socket.create_connection(("127.0.0.1", port))
+            except OSError:  # it does not listen yet, or no longer
+                outer.close()
+                continue
+            for ends in ((outer, inner), (inner, outer)):
+                threading.Thread(target=carry, args=ends, daemon=True).start()
+
+    threading.Thread(target=lead, daemon=True).start()
+
+
+def carry(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while piece := source.recv(1 << 16):
+            sink.sendall(piece)
+        sink.shutdown(socket.SHUT_WR)
 
 
 def run_shared() -> None:

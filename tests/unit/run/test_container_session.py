@@ -171,3 +171,21 @@ def test_jupyterlab_behind_a_port(tmp_path: Path) -> None:
     assert make_session(tmp_path, inside).serve_lab(port, told.append) == 130
     assert told == [f"http://127.0.0.1:{port}/lab?token={tokens[0]}"]
     assert len(tokens[0]) == 48
+
+
+def test_tensorboard_has_a_way_of_its_own(tmp_path: Path) -> None:
+    first, second = free_ports(2)
+
+    def inside(spec: RunSpec) -> int:
+        assert spec.command == ("python", "/opt/notebook/start.py", "lab", "runs")
+        with socket.socket(socket.AF_UNIX) as board:
+            board.bind(str(source_of(spec, "/run/wherry/session") / "board.sock"))
+            board.listen()
+            with socket.create_connection(("127.0.0.1", second)) as browser:
+                inner, _ = board.accept()
+                with inner:
+                    inner.sendall(b"charts")
+                assert browser.recv(100) == b"charts"
+        return 0
+
+    assert make_session(tmp_path, inside).serve_lab(first, lambda _url: None, ("runs", second)) == 0

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from wherry.errors import EngineError, UsageError
-from wherry.run.notebook_server import run_notebooks
+from wherry.run.notebook_server import run_notebooks, run_tensorboard
 
 SERVE = """#!{python}
 import os, pathlib, re, signal, socket, sys
@@ -45,6 +45,16 @@ def test_a_server_has_a_token_and_ends_in_order(tmp_path: Path) -> None:
     assert "LEVEL=1" in said
     assert not any(line.startswith("PYTHONPATH=") for line in said)
     assert not any(found[1] in line for line in said if line.startswith("-"))
+
+
+def test_tensorboard_over_a_folder(tmp_path: Path) -> None:
+    overlay = overlay_with(tmp_path, SERVE.format(python=sys.executable).replace("ServerApp.port", "--port"))
+    with run_tensorboard(tmp_path, overlay, tmp_path / "runs", {"PATH": os.environ["PATH"]}) as url:
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", url)
+        said = (tmp_path / "seen").read_text().splitlines()
+    assert (tmp_path / "ended").read_text() == "yes"
+    assert f"--logdir={tmp_path}/runs" in said
+    assert "--host=127.0.0.1" in said
 
 
 def test_a_server_that_ends_at_once_is_an_error(tmp_path: Path) -> None:
