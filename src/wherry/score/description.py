@@ -81,7 +81,24 @@ def render_page(title: str, document: dict[str, Any]) -> str:
     """The page: a reading can be tried, and what is taken and given is shown."""
     body = document["paths"]["/score"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     shown = json.dumps({"takes": body, **document["components"]}, indent=2)
-    return _PAGE.format(title=html.escape(title), example="{}", schema=html.escape(shown))
+    example = json.dumps(_example(body, document["components"]["schemas"]), indent=2)
+    return _PAGE.format(title=html.escape(title), example=html.escape(example), schema=html.escape(shown))
+
+
+def _example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
+    """Something of the right form to begin with: the author's own example, else every field with nothing much in it."""
+    schema = schemas.get(str(schema.get("$ref", "")).rpartition("/")[2], schema)
+    for told in ("example", "default", "const"):
+        if told in schema:
+            return schema[told]
+    if chosen := schema.get("examples") or schema.get("enum"):
+        return chosen[0]
+    if "properties" in schema:
+        return {
+            name: _example(inner, schemas) for name, inner in schema["properties"].items() if name in schema.get("required", ())
+        }
+    plain = {"string": "", "number": 0.0, "integer": 0, "boolean": False, "array": [], "null": None}
+    return plain.get(str(schema.get("type")), {})
 
 
 def _sides(script: Script) -> tuple[tuple[Any, str], tuple[Any, str]]:

@@ -67,6 +67,7 @@ def test_it_describes_itself(client: TestClient) -> None:
     page = client.get("/")
     assert "<h1>score</h1>" in page.text
     assert "Reading" in page.text
+    assert "{\n  &quot;temp&quot;: 0.0\n}</textarea>" in page.text
 
 
 def test_before_the_model_is_there_it_says_so() -> None:
