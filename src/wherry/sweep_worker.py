@@ -25,6 +25,7 @@ from wherry.run.backends.container import choose_engine
 from wherry.run.environments import find_environment
 from wherry.run.launch import load_image, pick_runnable
 from wherry.run.sweep_container import ContainerLauncher
+from wherry.run.sweep_inputs import TaskInputs
 from wherry.run.sweep_launch import Launcher
 from wherry.run.sweep_process import ProcessLauncher
 from wherry.run.sweep_state import SweepState, spell
@@ -33,7 +34,7 @@ from wherry.run.sweep_watch import StopSign
 from wherry.store.disk import DiskStore
 from wherry.store.host import read_host_name
 from wherry.store.objects_open import open_objects
-from wherry.store.places import store_path
+from wherry.store.places import inputs_path, store_path
 
 _STOPPED = 143
 _FALSE = ("altered-file", "missing-file", "extra-file")
@@ -75,7 +76,8 @@ def _work(asked: argparse.Namespace, env: Mapping[str, str], stop: StopSign) -> 
         except WherryError as error:
             state.write_beat(replace(place.describe(), trouble=str(error), over=True))
             raise
-        run_tasks(state, spec, range(len(spec)), launcher, place, stop)
+        inputs = TaskInputs(spec.sweep, inputs_path(env), env, stop, _say)
+        run_tasks(state, spec, range(len(spec)), launcher, place, stop, inputs)
     return _STOPPED if stop.given else 0
 
 

@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from wherry.declare.paths import relative_path
+from wherry.declare.sweep_inputs import parse_inputs
 from wherry.declare.targets import check_known, parse_data, parse_limits, parse_time, parse_variables, read_own_table
 from wherry.errors import DeclarationError
 from wherry.model.sweep import DEADLINE, Axis, Draw, Parameters, Sweep, Value, list_placeholders
 
 _KEYS = (
-    *("command", "grid", "list", "csv", "random", "keep", "env", "data", "state"),
+    *("command", "grid", "list", "csv", "random", "keep", "env", "data", "inputs", "state"),
     *("cpus", "memory", "gpus", "time", "retries", "concurrency", "workers", "price-per-hour", "max-cost", "deadline"),
 )
 _MOST_TASKS = 10_000_000
@@ -78,6 +79,7 @@ def parse_sweep(name: str, table: object, where: str, root: Path) -> Sweep:
         keep=_parse_texts(table.get("keep", []), f"{where}.keep"),
         env=parse_variables(table.get("env", {}), f"{where}.env"),
         data=parse_data(table.get("data", []), f"{where}.data"),
+        inputs=parse_inputs(table.get("inputs", []), parameters.names, f"{where}.inputs", root),
         price=_parse_optional(table, "price-per-hour", where, _parse_money),
         max_cost=_parse_optional(table, "max-cost", where, _parse_money),
         deadline=parse_time(table.get("deadline"), f"{where}.deadline") or DEADLINE,

@@ -93,6 +93,22 @@ class Parameters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SweepInput:
+    """A file, or a folder with ``/`` at the end, that tasks find at `target` below ``$WHERRY_INPUTS``.
+
+    `source` is its address, with ``{name}`` where parameters go. `digests` are names, as they follow on the address's last ``/``
+    before any parameter, and the sha256 that each must have.
+    """
+
+    source: str
+    target: str
+    digests: tuple[tuple[str, str], ...] = ()
+
+    def address_of(self, values: Mapping[str, str]) -> str:
+        return fill_in(self.source, values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
     """What the author declares. `command` has ``{name}`` where parameters go; `limits` are of one task, `seconds` of one attempt.
 
@@ -111,6 +127,7 @@ class Sweep:
     keep: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     data: tuple[DataFolder, ...] = ()
+    inputs: tuple[SweepInput, ...] = ()
     price: float | None = None
     max_cost: float | None = None
     deadline: float = DEADLINE
@@ -118,8 +135,12 @@ class Sweep:
 
     def command_of(self, index: int) -> tuple[str, ...]:
         """The command of one task: parameters in place, ``{task}`` too, and no shell in between."""
-        values = {"task": str(index), **{name: render_value(value) for name, value in self.parameters.at(index).items()}}
+        values = self.texts_of(index)
         return tuple(fill_in(word, values) for word in self.command)
+
+    def texts_of(self, index: int) -> dict[str, str]:
+        """What stands in place of each ``{name}`` for one task."""
+        return {"task": str(index), **{name: render_value(value) for name, value in self.parameters.at(index).items()}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +221,20 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TakenInput:
+    """An input as a task found it. `version` is what the store said (an ETag), None where it was not asked.
+
+    A folder's `sha256` is that of its files' lines, sorted by name, as `sha256sum` writes them.
+    """
+
+    path: str
+    address: str
+    size: int
+    sha256: str
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDone:
     """How a task ended: the one document whose existence makes it a finished task. `seconds` are those of the attempt.
 
@@ -216,6 +251,7 @@ class TaskDone:
     metrics: Mapping[str, float] = field(default_factory=dict)
     told: Mapping[str, str] = field(default_factory=dict)
     outputs: tuple[Output, ...] = ()
+    inputs: tuple[TakenInput, ...] = ()
     note: str | None = None
 
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from wherry.engines.port import EngineImage, Launched, LaunchingEngine
+from wherry.engines.port import EngineImage, Launched, LaunchingEngine, Mount, MountKind
 from wherry.run.backends.container import render_spec
 from wherry.run.sweep_launch import Attempt
 from wherry.run.sweep_process import limit_memory
+from wherry.run.variables import INPUTS_VARIABLE
+
+_INPUTS = "/run/wherry/inputs"
 
 
 class ContainerLauncher:
@@ -24,6 +27,9 @@ class ContainerLauncher:
     def begin(self, attempt: Attempt) -> Launched:
         job = replace(attempt.job, folder=str(attempt.folder), env=(*attempt.job.env, ("WHERRY_ATTEMPT", attempt.name)))
         spec = render_spec(job, attempt.index, self._image, self._engine, f"wherry-{attempt.name}")
+        if attempt.inputs is not None:
+            bound = Mount(kind=MountKind.BIND, source=str(attempt.inputs), target=_INPUTS, read_only=True)
+            spec = replace(spec, mounts=(*spec.mounts, bound), env=(*spec.env, (INPUTS_VARIABLE, _INPUTS)))
         # bubblewrap itself sets no limits: those of its processes are ours to set.
         starter = limit_memory(job.limits) if self._engine.name == "bubblewrap" else ()
         return self._engine.launch(replace(spec, network=self._network), starter)

@@ -18,6 +18,7 @@ from wherry.model.job import Job
 class Attempt:
     """One attempt at one task. `job` is the task as a job: its command, limits, variables; `folder` has ``outputs``, ``metrics``.
 
+    `inputs` has the declared inputs, to be read only; None where there are none.
     `name` is unique; `mark` (``NAME=value``) stands in the surroundings of all that the attempt starts.
     """
 
@@ -25,6 +26,7 @@ class Attempt:
     index: int
     number: int
     folder: Path
+    inputs: Path | None = None
 
     @property
     def name(self) -> str:

@@ -18,8 +18,9 @@ from pathlib import Path
 from wherry.engines.sandbox_process import end_processes
 from wherry.errors import StoreError, WherryError
 from wherry.model.job import Job, JobState
-from wherry.model.sweep import Beat, Lease, SweepSpec, TaskDone
+from wherry.model.sweep import Beat, Lease, SweepSpec, TakenInput, TaskDone
 from wherry.run.sweep_claims import Claims, keep_numbers, may_try_again, pause_before
+from wherry.run.sweep_inputs import Brought, TaskInputs
 from wherry.run.sweep_launch import Attempt, CommandError, Launcher
 from wherry.run.sweep_pulse import Pulse
 from wherry.run.sweep_results import STDERR, STDOUT, send_metrics, send_outputs, send_streams
@@ -51,21 +52,32 @@ class Place:
         return Beat(worker=self.worker, host=self.host, round=self.round, number=0, slots=self.slots, spent=0.0)
 
 
-def run_tasks(state: SweepState, spec: SweepSpec, indices: Iterable[int], launcher: Launcher, place: Place, stop: StopSign) -> Beat:
+def run_tasks(
+    state: SweepState,
+    spec: SweepSpec,
+    indices: Iterable[int],
+    launcher: Launcher,
+    place: Place,
+    stop: StopSign,
+    inputs: TaskInputs | None = None,
+) -> Beat:
     """Run those of the tasks that nobody has run or runs now; how the worker was in the end.
 
     Returns when none is left for this worker, or after `stop` was given. Trouble of this machine is raised, after its last beat.
+    `inputs` brings what a sweep with inputs has declared.
     """
     pulse = Pulse(state, spec, place.describe(), stop)
     with pulse.beating():
         claims = Claims(state, place.worker, indices, stop, _STILL * spec.beat, place.share)
-        worker = _Worker(state, spec, launcher, place, pulse, stop)
+        worker = _Worker(state, spec, launcher, place, pulse, stop, inputs)
         threads = [threading.Thread(target=worker.work, args=(claims,), name=f"slot-{number}") for number in range(place.slots)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         end_processes(f"WHERRY_WORKER={place.worker}")
+        if inputs is not None:
+            inputs.close()
     if pulse.trouble is not None:
         raise pulse.trouble
     return pulse.tell()
@@ -74,13 +86,23 @@ def run_tasks(state: SweepState, spec: SweepSpec, indices: Iterable[int], launch
 class _Worker:
     """What the slots of a worker share."""
 
-    def __init__(self, state: SweepState, spec: SweepSpec, launcher: Launcher, place: Place, pulse: Pulse, stop: StopSign) -> None:
+    def __init__(
+        self,
+        state: SweepState,
+        spec: SweepSpec,
+        launcher: Launcher,
+        place: Place,
+        pulse: Pulse,
+        stop: StopSign,
+        inputs: TaskInputs | None,
+    ) -> None:
         self._state = state
         self._spec = spec
         self._launcher = launcher
         self._place = place
         self._pulse = pulse
         self._stop = stop
+        self._inputs = inputs
 
     def work(self, claims: Claims) -> None:
         """The life of one slot."""
@@ -103,25 +125,32 @@ class _Worker:
         streams = (KeptStream(folder / STDOUT, self._spec.log_cap), KeptStream(folder / STDERR, self._spec.log_cap))
         self._pulse.begin(lease, streams)
         try:
-            end = self._watch(lease, folder, streams)
+            end, taken = self._watch(lease, folder, streams)
             if end.state is JobState.FAILED:
                 self._refuse_full_disk()
-            return self._conclude(lease, folder, streams, end)
+            return self._conclude(lease, folder, streams, end, taken)
         finally:
             self._pulse.finish(lease)
+            if self._inputs is not None:
+                self._inputs.drop(lease.task, lease.attempt)
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _watch(self, lease: Lease, folder: Path, streams: Streams) -> WatchEnd:
+    def _watch(self, lease: Lease, folder: Path, streams: Streams) -> tuple[WatchEnd, tuple[TakenInput, ...]]:
+        """How the attempt ended, and the inputs that it had."""
         job = self.job_of(lease)
-        attempt = Attempt(job=job, index=lease.task, number=lease.attempt, folder=folder)
         try:
-            begun = self._launcher.begin(attempt)
+            brought = self._inputs.bring(lease.task, lease.attempt) if self._inputs is not None else Brought()
+            if brought is None:
+                return WatchEnd(state=JobState.CANCELLED, exit_code=-1, seconds=0.0), ()
+            begun = self._launcher.begin(
+                Attempt(job=job, index=lease.task, number=lease.attempt, folder=folder, inputs=brought.folder)
+            )
         except CommandError as error:
             streams[1].take(f"{error}\n".encode())
             streams[1].close()
-            return WatchEnd(state=JobState.FAILED, exit_code=error.code, seconds=0.0)
+            return WatchEnd(state=JobState.FAILED, exit_code=error.code, seconds=0.0), ()
         with explain_os_errors(folder, "free some space where TMPDIR is"):
-            return watch_attempt(begun, streams, self._stop, job.limits.seconds, self._place.grace)
+            return watch_attempt(begun, streams, self._stop, job.limits.seconds, self._place.grace), brought.taken
 
     def job_of(self, lease: Lease) -> Job:
         """The task as a job."""
@@ -140,7 +169,7 @@ class _Worker:
         if shutil.disk_usage(self._place.scratch).free < _LITTLE:
             raise StoreError("the disk is full", where=str(self._place.scratch), hint="free some space where TMPDIR is")
 
-    def _conclude(self, lease: Lease, folder: Path, streams: Streams, end: WatchEnd) -> Lease | None:
+    def _conclude(self, lease: Lease, folder: Path, streams: Streams, end: WatchEnd, taken: tuple[TakenInput, ...]) -> Lease | None:
         send_streams(self._state, lease, streams)
         metrics = send_metrics(self._state, lease, folder / METRICS / f"{lease.task}.jsonl")
         if end.state is JobState.CANCELLED:
@@ -159,6 +188,7 @@ class _Worker:
             metrics=keep_numbers(metrics),
             told=metrics.parameters,
             outputs=outputs,
+            inputs=taken,
         )
         if self._state.commit(done):
             self._pulse.add(done)

@@ -7,6 +7,7 @@ from wherry.model.job import Job
 OUTPUTS = "outputs"
 METRICS = "metrics"
 SEEDS = 1 << 32  # PYTHONHASHSEED takes no larger one
+INPUTS_VARIABLE = "WHERRY_INPUTS"  # where a sweep's task finds what was downloaded for it
 _JOB = "WHERRY_JOB"
 
 

@@ -19,6 +19,7 @@ _ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT", "AZU
 _LOOPBACK = re.compile(r"http://(?:127\.0\.0\.1|localhost|\[::1\])(?:[:/].*)?")
 _QUERY = re.compile(r"\?[^\s\"']*")
 _LONGEST = 300
+_PIECE = 1 << 20
 
 
 class RemoteObjects:
@@ -90,6 +91,25 @@ class RemoteObjects:
                 self._obstore.delete(self._store, key)
             except self._missing:
                 return
+
+    def describe(self, key: str) -> tuple[int, str | None] | None:
+        """Size and version of an object that others put here, under whatever key; None where there is none."""
+        with self._explained(key):
+            try:
+                found = self._obstore.head(self._store, key)
+            except self._missing:
+                return None
+            return int(found["size"]), found["e_tag"]
+
+    def stream(self, key: str, offset: int, length: int, version: str | None) -> Iterator[bytes]:
+        """A range of an object in pieces, of this version alone: another one, or none any more, is a `StoreError`."""
+        options = {"range": (offset, offset + length), **({"if_match": version} if version else {})}
+        with self._explained(key):
+            try:
+                yield from self._obstore.get(self._store, key, options=options).stream(min_chunk_size=_PIECE)
+            except (self._exceptions.PreconditionError, *self._missing):
+                hint = "leave it as it is while tasks run, and say its sha256"
+                raise StoreError("it changed while it was downloaded", where=f"{self.url}/{key}", hint=hint) from None
 
     @contextmanager
     def _explained(self, key: str) -> Iterator[None]:

@@ -22,6 +22,11 @@ def cache_path(env: Mapping[str, str]) -> Path:
     return _place(env, "WHERRY_CACHE", "XDG_CACHE_HOME", ".cache", "wherry")
 
 
+def inputs_path(env: Mapping[str, str]) -> Path:
+    """What was downloaded for tasks of sweeps; it may be deleted whenever none runs."""
+    return cache_path(env) / "inputs"
+
+
 def environments_path(env: Mapping[str, str]) -> Path:
     """Environments that have a name, one folder each."""
     return _place(env, "WHERRY_ENVS", "XDG_DATA_HOME", ".local/share", "wherry/envs")

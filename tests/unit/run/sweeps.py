@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wherry.errors import WherryError
 from wherry.model.sweep import Axis, Beat, Parameters, Sweep, SweepSpec
+from wherry.run.sweep_inputs import TaskInputs
 from wherry.run.sweep_launch import Launcher
 from wherry.run.sweep_process import ProcessLauncher
 from wherry.run.sweep_state import SweepState
@@ -60,13 +61,18 @@ class Crew:
         folder.mkdir(parents=True)
         place = Place(worker=self.name(name), host="here", scratch=folder, slots=slots, grace=grace)
         try:
-            return run_tasks(self.state, spec, range(len(spec)) if indices is None else indices, self.launcher, place, self.stop)
+            asked = range(len(spec)) if indices is None else indices
+            return run_tasks(self.state, spec, asked, self.launcher, place, self.stop, self.make_inputs())
         except WherryError as error:
             self.errors.append(error)
             return None
         finally:
             with suppress(OSError):
                 folder.rmdir()  # it is empty, or a test says so
+
+    def make_inputs(self) -> TaskInputs | None:
+        """What brings the sweep's inputs: it has none."""
+        return None
 
     def text(self, task: int, path: str = "stdout", attempt: int = 0) -> str | None:
         held = self.state.store.get(self.state.attempt_key(task, attempt, path))
