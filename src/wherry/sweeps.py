@@ -81,10 +81,10 @@ class Sweeps:
     def plan(self, wish: SweepWish) -> SweepPlan:
         """What it would be, without making anything."""
         spec = self._describe(wish)
-        capacity = self.open_backend(spec).measure(spec)
+        capacity = self.open_backend(spec, self._open(wish.state)).measure(spec)
         most = wish.sweep.limits.seconds
         seconds = None if most is None else -(-len(spec) // (capacity.slots * capacity.workers)) * most
-        price = wish.sweep.price
+        price = spec.sweep.price
         cost = seconds / 3600 * capacity.workers * price if seconds is not None and price is not None else None
         bound = wish.sweep.max_cost
         return SweepPlan(
@@ -102,6 +102,10 @@ class Sweeps:
 
     def _prepare(self, spec: SweepSpec, root: Path, open_project: OpenProject) -> SweepSpec:
         """The spec with what tasks run in, which is made if it has to be: the environment, or the image."""
+        if spec.azure is not None:
+            from wherry.sweep_image import prepare_pull
+
+            return prepare_pull(spec, spec.azure.image, self._env, open_project, self._say)
         if spec.backend == BackendKind.CONTAINER.value or spec.engine is not None:
             _, _, image, lock = prepare_image(root, self._env, open_project)
             return replace(spec, image=str(image.image_id), lock=lock)
@@ -114,7 +118,13 @@ class Sweeps:
         spec = state.read_spec()
         state.resume()
         return SweepDriver(
-            state, spec, self.open_backend(spec), self._post(time.time() + keep if keep else None), stop, self._say, look
+            state,
+            spec,
+            self.open_backend(spec, state.store),
+            self._post(time.time() + keep if keep else None),
+            stop,
+            self._say,
+            look,
         ).drive()
 
     def find(self, text: str | None, state: str | None = None) -> SweepState:
@@ -138,10 +148,10 @@ class Sweeps:
             return tuple((name, state) for name in list_sweeps(self._open(state)))
         return tuple(reversed(self._list_known().items()))
 
-    def read_status(self, state: SweepState) -> SweepStatus:
-        """How far a sweep is."""
+    def open_reader(self, state: SweepState) -> StatusReader:
+        """What reads how far a sweep is, again and again."""
         spec = state.read_spec()
-        return StatusReader(state, spec, 3 * spec.beat).read()
+        return StatusReader(state, spec, 3 * spec.beat)
 
     def cancel(self, state: SweepState) -> None:
         """Have all workers end, wherever they are; what is asked of a backend is given back by the driver, or by `gc`."""
@@ -162,7 +172,7 @@ class Sweeps:
             why = "it was named" if named else self._tell_orphan(made, of)
             if why is None:
                 continue
-            backend, name = self.open_backend(of.read_spec()), f"{made.sweep}.{made.id}"
+            backend, name = self.open_backend(of.read_spec(), of.store), f"{made.sweep}.{made.id}"
             for resource in backend.list_resources():
                 if resource.round == name:
                     found.append(Removed(id=resource.id, round=name, why=why))
@@ -193,12 +203,14 @@ class Sweeps:
         addresses = {state} if state is not None else set(self._list_known().values())
         return {address: self._open(address) for address in sorted(addresses)}
 
-    def open_backend(self, spec: SweepSpec) -> SweepBackend:
-        """Where the sweep's workers are."""
+    def open_backend(self, spec: SweepSpec, store: ObjectStore) -> SweepBackend:
+        """Where the sweep's workers are. `store` has its state."""
         if BackendKind(spec.backend) is BackendKind.SLURM:
             return SlurmBackend(self._env, spec.engine_args, self._say)
         if BackendKind(spec.backend) is BackendKind.RAY:
             return RayBackend(self._env, spec.address)
+        if BackendKind(spec.backend) is BackendKind.AZURE_BATCH:
+            return _open_azure_batch(spec, store, self._env, self._say)
         return LocalBackend(self._env)
 
     def _describe(self, wish: SweepWish) -> SweepSpec:
@@ -209,6 +221,7 @@ class Sweeps:
                 wish.sweep,
                 limits=wish.target.limits.narrowed_by(wish.sweep.limits),
                 env=tuple({**dict(wish.target.env), **dict(wish.sweep.env)}.items()),
+                price=wish.sweep.price or (wish.target.azure.price if wish.target.azure else None),
             ),
             target=wish.target.name,
             backend=wish.target.backend.value,
@@ -216,6 +229,7 @@ class Sweeps:
             network=wish.target.network,
             engine_args=wish.target.engine_args,
             address=wish.target.address,
+            azure=wish.target.azure,
             root=str(wish.root),
             commit=provenance.commit,
             dirty=provenance.dirty,
@@ -252,3 +266,12 @@ class Sweeps:
         """Addresses of the sweeps that were begun here, the oldest first."""
         places = sorted(self.place.glob("*.address"), key=lambda place: place.stat().st_mtime_ns)
         return {place.stem: place.read_text() for place in places}
+
+
+def _open_azure_batch(spec: SweepSpec, store: ObjectStore, env: Mapping[str, str], say: Say) -> SweepBackend:
+    """With Azure's own libraries, which are an extra."""
+    try:
+        from wherry.run.backends.azure_batch import AzureBatchBackend
+    except ImportError as error:
+        raise UsageError("Azure Batch is reached by Azure's own libraries", hint="pip install 'wherry[azure-batch]'") from error
+    return AzureBatchBackend(spec, store, env, say)

@@ -20,14 +20,14 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.simulators.azure_batch_account import BatchAccount, Refusal
-from tests.simulators.azure_batch_nodes import Document, StartContainer
+from tests.simulators.azure_batch_nodes import Document, Node, StartContainer
 
 ACCOUNT, KEY = "wherrytest", base64.b64encode(b"k" * 64).decode()
 # Headers that are signed, in this order.
 _SIGNED = ("Content-Encoding", "Content-Language", "Content-Length", "Content-MD5", "Content-Type", "Date")
 _CONDITIONS = ("If-Modified-Since", "If-Match", "If-None-Match", "If-Unmodified-Since", "Range")
 _PASSED = ("accept", "authorization", "content-type", "ocp-date")
-Answer = tuple[int, Document | None]
+Answer = tuple[int, Document | bytes | None]
 
 
 class AzureBatch:
@@ -90,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
             status, data = refusal.status, json.dumps(document).encode()
         self.send_response(status)
         if data:
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", "application/json" if data[:1] == b"{" else "application/octet-stream")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         if self.command != "HEAD":
@@ -143,6 +143,8 @@ class _Back(_Handler):
         self.body: Document = json.loads(raw) if raw else {}
         with self.server.account.lock:
             status, document = self._route(urlsplit(self.path).path)
+            if isinstance(document, bytes):
+                return status, document
             return status, b"" if document is None else json.dumps(_public(document)).encode()
 
     def _route(self, path: str) -> Answer:
@@ -199,6 +201,19 @@ def _list_nodes(request: _Back, account: BatchAccount, name: str) -> Answer:
     return request.listed(node.describe() for node in account.nodes[name].values())
 
 
+def _get_node_file(_: _Back, account: BatchAccount, pool: str, name: str) -> Answer:
+    """The start task's streams alone."""
+    _need("Pool", account.pools, pool)
+    place = _need_node(account, pool, name).folder / "workitems/startup/job-1/startup"
+    return 200, (place / "stderr.txt").read_bytes()
+
+
+def _need_node(account: BatchAccount, pool: str, name: str) -> Node:
+    if name not in account.nodes[pool]:
+        raise Refusal(404, "NodeNotFound", "The specified node does not exist.")
+    return account.nodes[pool][name]
+
+
 def _list_images(request: _Back, account: BatchAccount) -> Answer:
     rows = (
         {
@@ -221,6 +236,11 @@ def _list_images(request: _Back, account: BatchAccount) -> Answer:
 def _post_job(request: _Back, account: BatchAccount) -> Answer:
     account.add_job(request.body)
     return 201, None
+
+
+def _patch_job(request: _Back, account: BatchAccount, name: str) -> Answer:
+    _need("Job", account.jobs, name).update(request.body)
+    return 200, None
 
 
 def _delete_job(_: _Back, account: BatchAccount, name: str) -> Answer:
@@ -284,10 +304,12 @@ _ROUTES: tuple[tuple[str, str, Callable[..., Answer]], ...] = (
     ("DELETE", f"/pools/{_NAME}", _delete_pool),
     ("POST", f"/pools/{_NAME}/resize", _resize_pool),
     ("GET", f"/pools/{_NAME}/nodes", _list_nodes),
+    ("GET", f"/pools/{_NAME}/nodes/{_NAME}/files/startup(?:/|%2F)stderr.txt", _get_node_file),
     ("GET", "/supportedimages", _list_images),
     ("POST", "/jobs", _post_job),
     ("GET", "/jobs", lambda request, account: request.listed(map(_public, account.jobs.values()))),
     ("GET", f"/jobs/{_NAME}", lambda _, account, name: (200, _need("Job", account.jobs, name))),
+    ("PATCH", f"/jobs/{_NAME}", _patch_job),
     ("DELETE", f"/jobs/{_NAME}", _delete_job),
     ("POST", f"/jobs/{_NAME}/terminate", _terminate_job),
     ("POST", f"/jobs/{_NAME}/addtaskcollection", _post_tasks),

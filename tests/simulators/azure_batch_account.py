@@ -6,6 +6,7 @@ import itertools
 import shutil
 import threading
 import time
+import uuid
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,7 +145,7 @@ class BatchAccount:
     def _take(self, node: Node) -> tuple[Document, Document] | None:
         with self.lock:
             for job in self.jobs.values():
-                if job["state"] != "active" or job["poolInfo"]["poolId"] != node.pool:
+                if job["state"] != "active" or job["executionInfo"].get("poolId") != node.pool:
                     continue
                 for task in self.tasks[job["id"]].values():
                     if task["state"] == "active":
@@ -195,12 +196,26 @@ class BatchAccount:
     def add_job(self, body: Document) -> None:
         if body["id"] in self.jobs:
             raise Refusal(409, "JobExists", "The specified job already exists.")
-        if body["poolInfo"]["poolId"] not in self.pools:
+        info: Document = {"startTime": now()}
+        if auto := body["poolInfo"].get("autoPoolSpecification"):
+            self._add_auto_pool(auto, info)
+        elif body["poolInfo"]["poolId"] in self.pools:
+            info["poolId"] = body["poolInfo"]["poolId"]
+        else:
             raise Refusal(404, "PoolNotFound", "The specified pool does not exist.")
-        info = {"startTime": now(), "poolId": body["poolInfo"]["poolId"]}
         made = {"state": "active", "creationTime": now(), "executionInfo": info, "_begun": time.monotonic()}
         self.jobs[body["id"]] = {key.replace("allTasksComplete", "onAllTasksComplete"): value for key, value in body.items()} | made
         self.tasks[body["id"]] = {}
+
+    def _add_auto_pool(self, auto: Document, info: Document) -> None:
+        """The pool that a job has to itself. One that cannot be made shows in the job, not in the answer."""
+        name = f"{auto.get('autoPoolIdPrefix', '')}_{uuid.uuid4()}"
+        try:
+            self.add_pool(auto["pool"] | {"id": name})
+        except Refusal as refusal:
+            info["schedulingError"] = {"category": "usererror", "code": refusal.code, "message": refusal.message}
+        else:
+            info["poolId"] = name
 
     def add_task(self, job: str, body: Document) -> None:
         if self.jobs[job]["state"] != "active":
@@ -220,9 +235,17 @@ class BatchAccount:
 
     def finish_job(self, job: Document, reason: str) -> None:
         for task in self.tasks[job["id"]].values():
-            self.end_task(job["id"], task, reason)
+            if task["state"] != "active":  # those that wait stay as they are
+                self.end_task(job["id"], task, reason)
+        self._give_up_pool(job)
         job["executionInfo"] |= {"endTime": now(), "terminateReason": reason}
         _turn(job, "completed")
+
+    def _give_up_pool(self, job: Document) -> None:
+        auto = job["poolInfo"].get("autoPoolSpecification")
+        pool = self.pools.get(job["executionInfo"].get("poolId", ""))
+        if auto and pool and not auto.get("keepAlive"):
+            pool["state"] = "deleting"
 
     def find_running(self, job: str, task: str) -> Running | None:
         found = (node.running.get((job, task)) for nodes in self.nodes.values() for node in nodes.values())

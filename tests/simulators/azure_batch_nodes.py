@@ -111,7 +111,7 @@ class Runner:
         elif code:
             info["failureInfo"] = {"category": "usererror", "code": "FailureExitCode", "message": f"exit code {code}"}
         if why not in ("preempted", "node left"):
-            self._upload(task.get("outputFiles", ()), folder / "wd", succeeded=info["result"] == "success")
+            info |= self._send(task.get("outputFiles", ()), folder / "wd", info)
         return info | {"ended_by": why}
 
     def _environment(
@@ -165,6 +165,16 @@ class Runner:
             target.parent.mkdir(parents=True, exist_ok=True)
             with urllib.request.urlopen(file["httpUrl"], timeout=20) as answer, target.open("wb") as sink:
                 shutil.copyfileobj(answer, sink)
+
+    def _send(self, files: Sequence[Document], folder: Path, info: Document) -> Document:
+        """What is said where files cannot be sent, if nothing else was wrong."""
+        try:
+            self._upload(files, folder, succeeded=info["result"] == "success")
+        except OSError as error:
+            code = "FileUploadAccessDenied" if getattr(error, "code", 0) == 403 else "FileUploadMiscError"
+            failure = {"category": "usererror", "code": code, "message": str(error)}
+            return {"result": "failure", "failureInfo": info.get("failureInfo", failure)}
+        return {}
 
     def _upload(self, files: Sequence[Document], folder: Path, *, succeeded: bool) -> None:
         for file in files:

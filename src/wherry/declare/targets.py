@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from wherry.declare.azure_batch import AZURE_KEYS, parse_azure
 from wherry.declare.paths import relative_path
 from wherry.errors import DeclarationError
 from wherry.model.job import BackendKind, DataFolder, Limits, Target
@@ -82,7 +83,8 @@ def _parse_target(name: str, table: object, where: str) -> Target:
         raise DeclarationError(f"{name!r} cannot be the name of a target", where=where, hint="letters, digits, and - _ . inside")
     if not isinstance(table, Mapping):
         raise DeclarationError("not a table", where=where, hint=f"[targets.{name}]")
-    check_known(table, _KEYS, where)
+    is_azure = table.get("backend") == BackendKind.AZURE_BATCH.value
+    check_known(table, (*_KEYS, *AZURE_KEYS) if is_azure else _KEYS, where)
     engine = _parse_engine(table.get("engine"), where)
     target = Target(
         name=name,
@@ -93,6 +95,7 @@ def _parse_target(name: str, table: object, where: str) -> Target:
         data=parse_data(table["data"], f"{where}.data") if "data" in table else None,
         network=_parse_network(table.get("network"), f"{where}.network"),
         engine_args=_parse_engine_args(table.get("engine-args", []), f"{where}.engine-args"),
+        azure=parse_azure(table, where) if is_azure else None,
         address=_parse_address(table.get("address"), f"{where}.address"),
     )
     if target.engine_args and (target.backend.is_here or target.backend is BackendKind.RAY):

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from wherry.model.azure import AzurePool
+
 TIME_IS_UP = 124  # as coreutils' timeout says it
 _NUMBER = re.compile(r"-\.?[0-9]")
 
@@ -23,6 +25,7 @@ class BackendKind(Enum):
     LOCAL = "local"
     CONTAINER = "container"
     SLURM = "slurm"
+    AZURE_BATCH = "azure-batch"
     RAY = "ray"
 
     @property
@@ -73,6 +76,7 @@ class Target:
     """Where jobs go: ``[targets.NAME]``. `engine` None: the first usable one. `data` None: ``data/`` where there is one.
 
     `engine_args` are handed to a cluster's own program as they are; `address` is where a cluster is, None: where this machine says.
+    `azure` is what Azure Batch is asked for.
     """
 
     name: str
@@ -84,6 +88,7 @@ class Target:
     network: str | None = None
     engine_args: tuple[str, ...] = ()
     address: str | None = None
+    azure: AzurePool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from wherry.model.azure import AzurePool
 from wherry.model.job import DataFolder, JobState, Limits, Output
 
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the task itself says that another attempt may succeed
@@ -147,7 +148,8 @@ class Sweep:
 class SweepSpec:
     """A sweep that was begun: written once, read by every worker and driver, changed by nobody.
 
-    `root` is the project's folder, `prefix` the environment's, `image` an image ID: where workers find what tasks run in. `log_cap`
+    `root` is the project's folder, `prefix` the environment's, `image` an image ID: where workers find what tasks run in; `pull` is
+    the same image in a registry, by digest, for nodes of `azure`, which have no other way to it. `log_cap`
     is how many bytes are kept of each stream of an attempt; `beat` how often a worker gives a sign of life, in seconds.
     """
 
@@ -165,6 +167,8 @@ class SweepSpec:
     conda: bool = False
     lock: str | None = None
     image: str | None = None
+    azure: AzurePool | None = None
+    pull: str | None = None
     python: str | None = None
     commit: str | None = None
     dirty: str | None = None
