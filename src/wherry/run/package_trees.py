@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,7 @@ class PackageTrees:
         self._folder = folder
         self._minor = minor
         self._copy = copy
+        self._made: set[str] = set()  # folders
 
     def lay_out(self, planned: PlannedPackage, prefix: Path) -> None:
         """Put a package's files below `prefix`; folders are made."""
@@ -51,13 +52,23 @@ class PackageTrees:
         wanted = [entry for entry in (*planned.own, *planned.generated) if entry.path not in planned.dropped]
         linked = {entry.path for entry in planned.own}
         with explain_os_errors(prefix, _MAKE_ROOM):
-            for folder in {entry.path.rpartition("/")[0] for entry in wanted}:
-                (prefix / folder).mkdir(parents=True, exist_ok=True)
+            self._make_folders(prefix, {entry.path.rpartition("/")[0] for entry in wanted})
             for entry in wanted:
                 if entry.path in linked:
                     clone_file(f"{tree}/{entry.path}", f"{prefix}/{entry.path}", link=not self._copy)
                 else:
                     write_entry(entry, prefix / entry.path)
+
+    def _make_folders(self, prefix: Path, folders: set[str]) -> None:
+        """Each is asked for once: there are hundreds, and packages share many."""
+        for folder in sorted(folders):
+            parts = folder.split("/")
+            for depth in range(1, len(parts) + 1):
+                place = f"{prefix}/{'/'.join(parts[:depth])}"
+                if place not in self._made:
+                    self._made.add(place)
+                    with suppress(FileExistsError):
+                        os.mkdir(place)  # noqa: PTH102 - text is quicker
 
     def _tree_of(self, planned: PlannedPackage) -> Path:
         final = self._folder / planned.sha256.hex / self._minor
