@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -36,6 +37,7 @@ from wherry.run.sweep_watch import StopSign
 from wherry.sweeps import Sweeps, SweepWish
 
 _STOPPED = 130
+_PAUSE = 1.0
 
 
 class SweepGroup(TyperGroup):
@@ -106,7 +108,7 @@ def run_command(
     cpus: Annotated[float | None, CPUS] = None,
     memory: Annotated[str | None, MEMORY] = None,
     gpus: Annotated[str | None, GPUS] = None,
-    time: Annotated[str | None, TIME] = None,
+    time_limit: Annotated[str | None, TIME] = None,
     retries: Annotated[int | None, RETRIES] = None,
     concurrency: Annotated[int | None, CONCURRENCY] = None,
     workers: Annotated[int | None, WORKERS] = None,
@@ -129,7 +131,7 @@ def run_command(
         "cpus": cpus,
         "memory": memory,
         "gpus": gpus,
-        "time": time,
+        "time": time_limit,
         "retries": retries,
         "concurrency": concurrency,
         "workers": workers,
@@ -164,13 +166,25 @@ def resume_command(sweep: Id = None, state: Annotated[str | None, STATE] = None,
     raise typer.Exit(_drive(sweeps, sweeps.find(sweep, state), as_json))
 
 
-@sweep_app.command("status", epilog=render_examples(("wherry sweep status", "of the last one")))
-def status_command(sweep: Id = None, state: Annotated[str | None, STATE] = None, as_json: AsJson = False) -> None:
+@sweep_app.command(
+    "status", epilog=render_examples(("wherry sweep status", "of the last one"), ("wherry sweep status -f", "a live table"))
+)
+def status_command(
+    sweep: Id = None, follow: Annotated[bool, FOLLOW] = False, state: Annotated[str | None, STATE] = None, as_json: AsJson = False
+) -> None:
     """Show how far a sweep is."""
     sweeps = Sweeps(os.environ, say)
     found = sweeps.find(sweep, state)
     spec = found.read_spec()
-    print_status(spec, sweeps.read_status(found), as_json)
+    reader = sweeps.open_reader(found)
+    status = reader.read()
+    if follow:
+        with show_status(spec) as look:
+            while status.counts.done < status.counts.total and not status.cancelled:
+                look(status)
+                time.sleep(_PAUSE)
+                status = reader.read()
+    print_status(spec, status, as_json)
 
 
 @sweep_app.command("cancel", epilog=render_examples(("wherry sweep cancel", "what is done stays; wherry sweep resume goes on")))

@@ -1,4 +1,4 @@
-"""How a sweep's state is shown: one line while it runs, a table at its end, JSON for programs."""
+"""How a sweep's state is shown: live while it runs, a table at its end, JSON for programs."""
 
 from __future__ import annotations
 
@@ -81,32 +81,44 @@ def _render_cell(cell: Cell) -> str:
 
 
 def _tell_failure(spec: SweepSpec, done: TaskDone) -> str:
-    parameters = " ".join(f"{name}={render_value(value)}" for name, value in spec.sweep.parameters.at(done.task).items())
     code = "" if done.exit_code is None else f", exit code {done.exit_code}"
     note = f": {done.note}" if done.note else ""
-    return f"task {done.task} ({parameters}) {done.state.value}{code}{note}"
+    return f"task {done.task} ({_tell_parameters(spec, done.task)}) {done.state.value}{code}{note}"
+
+
+def _tell_parameters(spec: SweepSpec, task: int) -> str:
+    return " ".join(f"{name}={render_value(value)}" for name, value in spec.sweep.parameters.at(task).items())
 
 
 @contextmanager
 def show_status(spec: SweepSpec) -> Iterator[Look]:
-    """A `Look` that redraws one line where somebody watches, and says nothing elsewhere."""
+    """A `Look` that redraws a table where somebody watches, and says nothing elsewhere."""
     if not sys.stderr.isatty() or os.environ.get("CI") or os.environ.get("TERM") == "dumb":
         yield lambda _status: None
         return
+    # Lazily: drawing costs more start-up time than many a command.
     from rich.console import Console
     from rich.live import Live
+    from rich.text import Text
 
     with Live(console=Console(stderr=True), transient=True, auto_refresh=False) as live:
-        yield lambda status: live.update(_render_line(spec, status), refresh=True)
+        yield lambda status: live.update(Text("\n".join(render_live(spec, status))), refresh=True)
 
 
-def _render_line(spec: SweepSpec, status: SweepStatus) -> str:
+def render_live(spec: SweepSpec, status: SweepStatus) -> list[str]:
+    """What a person watches: the counts, then the tasks that run, those that run longest first."""
     counts, cost = status.counts, status.cost(spec.sweep.price)
-    told = f"{counts.done}/{counts.total} done, {counts.running} running"
-    told += (
-        f", {counts.total - counts.waiting - counts.running - counts.succeeded} failed" if counts.done > counts.succeeded else ""
-    )
-    return told + (f", {cost:.2f} so far" if cost is not None else "")
+    failed = counts.done - counts.succeeded
+    told = [f"{counts.done} of {counts.total} done", f"{counts.running} running"]
+    told += [f"{failed} failed"] if failed else []
+    told += [f"{cost:.2f} so far"] if cost is not None else []
+    running = [(one, beat.host) for beat in status.workers if beat.worker in status.alive for one in beat.running]
+    running.sort(key=lambda found: -found[0].seconds)
+    lines = [", ".join(told)]
+    lines += [
+        f"  task {one.task}  {one.seconds:.0f} s  {host}  {_tell_parameters(spec, one.task)}" for one, host in running[:_MOST]
+    ]
+    return [*lines, f"  … and {len(running) - _MOST} more"] if len(running) > _MOST else lines
 
 
 def print_plan(plan: SweepPlan, as_json: bool) -> None:
