@@ -18,7 +18,7 @@ from wherry.check.tree import LayeredTree
 from wherry.formats.tar import EntryKind
 from wherry.formats.untar import read_members
 
-CONTENTS_KIND = "contents-2"
+CONTENTS_KIND = "contents-3"
 _LIST = re.compile(r"(?:.*/)?[^/]+\.dist-info/RECORD|var/lib/dpkg/(?:info|status\.d)/[^/]+\.md5sums|(?:.*/)?conda-meta/[^/]+\.json")
 _MAX_LIST = 64 << 20
 _PACKAGED = re.compile(r"(?:site|dist)-packages/|(?:^|/)bin/|(?:^|/)(?:opt|srv|home|root|app)/")
@@ -44,7 +44,7 @@ class Contents(Protocol):
 def read_contents(chunks: Iterable[bytes], where: str) -> LayerContents:
     """Digest a layer's tar."""
     found = LayerContents()
-    for member in read_members(chunks, where, others=True):
+    for member in read_members(chunks, where, others=True, lenient=True):
         if member.kind is not EntryKind.FILE or not member.path:
             continue
         sha256 = hashlib.sha256() if _PACKAGED.search(member.path) else None

@@ -68,7 +68,7 @@ class _PrefixFiles(msgspec.Struct, frozen=True):
 def scan_layer(chunks: Iterable[bytes], where: str) -> Facts:
     """Read a layer's tar. What cannot be told of a stranger's tar (a device, a name that leaves the root) is passed over."""
     scanner = Scanner()
-    for member in read_members(chunks, where, others=True):
+    for member in read_members(chunks, where, others=True, lenient=True):
         if 0 < len(member.path) <= _MAX_PATH:
             link = member.link if member.kind is EntryKind.SYMLINK else _plain(member.link)
             entry = Entry(path=member.path, kind=_KINDS[member.kind], mode=member.mode, size=member.size, link=link)

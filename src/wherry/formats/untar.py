@@ -9,6 +9,7 @@ Whether names repeat, and where links lead, is for the caller to judge: formats 
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -94,12 +95,15 @@ class TarMember:
     content: Iterator[bytes]
 
 
-def read_members(chunks: Iterable[bytes], where: str, *, others: bool = False, one_size: bool = False) -> Iterator[TarMember]:
+def read_members(
+    chunks: Iterable[bytes], where: str, *, others: bool = False, one_size: bool = False, lenient: bool = False
+) -> Iterator[TarMember]:
     """Yield the members in their order. Content that the caller leaves unread is skipped.
 
     With `one_size`, a pax header that gives another size than the member's own header is refused: readers differ in which of
     the two they believe, and so in where they see the next member. With `others`, what has no place here (devices, pipes,
     sparse files, names that leave the root or are not UTF-8) is of the kind `OTHER`, its path empty where it cannot be told.
+    With `lenient`, names are taken as engines take them: from the root on, and bytes that are not UTF-8 as codes (``\\xff``).
     """
     reader = ChunkReader(chunks, where)
     extension: dict[str, str] = {}
@@ -111,14 +115,14 @@ def read_members(chunks: Iterable[bytes], where: str, *, others: bool = False, o
         _check_sum(block, where)
         size, kind = _number(block[124:136], where), block[156:157]
         if kind in (b"x", b"g", b"L", b"K"):
-            extension |= _read_extension(reader, kind, size, where, others=others)
+            extension |= _read_extension(reader, kind, size, others=others, lenient=lenient)
             continue
         if one_size and extension.get("size", str(size)) != str(size):
             raise FormatError("a member of two sizes", where=where)
         if others and kind == b"S":
             _skip_sparse_map(block, reader)
         try:
-            member, stored = _parse_member(block, size, extension, reader)
+            member, stored = _parse_member(block, size, extension, reader, lenient=lenient)
         except FormatError:
             if not others:
                 raise
@@ -139,13 +143,15 @@ def plain_path(raw: str, where: str) -> str:
     return "/".join(parts)
 
 
-def _parse_member(block: bytes, size: int, extension: dict[str, str], reader: ChunkReader) -> tuple[TarMember, int]:
+def _parse_member(
+    block: bytes, size: int, extension: dict[str, str], reader: ChunkReader, *, lenient: bool
+) -> tuple[TarMember, int]:
     where = reader.where
     kind = _KINDS.get(block[156:157])
     name = extension.get("path")
     if name is None:
-        prefix = _text(block[345:500], where) if block[257:263] == b"ustar\0" else ""
-        name = "/".join(part for part in (prefix, _text(block[:100], where)) if part)
+        prefix = _text(block[345:500], where, lenient=lenient) if block[257:263] == b"ustar\0" else ""
+        name = "/".join(part for part in (prefix, _text(block[:100], where, lenient=lenient)) if part)
     if kind is None:
         raise FormatError(f"{name!r} is neither file, link nor folder (type {block[156:157]!r})", where=where)
     if any(key.startswith("GNU.sparse") for key in extension):
@@ -155,9 +161,9 @@ def _parse_member(block: bytes, size: int, extension: dict[str, str], reader: Ch
     if "size" in extension:
         size = _decimal(extension["size"], where)
     size = size if kind is EntryKind.FILE else 0
-    link = extension.get("linkpath") or _text(block[157:257], where)
+    link = extension.get("linkpath") or _text(block[157:257], where, lenient=lenient)
     member = TarMember(
-        path=plain_path(name, where),
+        path=posixpath.normpath(f"/{name}").strip("/") if lenient else plain_path(name, where),
         kind=kind,
         mode=_number(block[100:108], where) & 0o7777,
         size=size,
@@ -201,7 +207,8 @@ def _skip_sparse_map(block: bytes, reader: ChunkReader) -> None:
         more = reader.read_exactly(BLOCK)[504]
 
 
-def _read_extension(reader: ChunkReader, kind: bytes, size: int, where: str, *, others: bool) -> dict[str, str]:
+def _read_extension(reader: ChunkReader, kind: bytes, size: int, *, others: bool, lenient: bool) -> dict[str, str]:
+    where = reader.where
     if size > MAX_EXTENSION:
         raise FormatError(f"a header of {size} bytes", where=where)
     body = reader.read_exactly(size)
@@ -209,16 +216,16 @@ def _read_extension(reader: ChunkReader, kind: bytes, size: int, where: str, *, 
     if kind == b"g":
         return {}  # a comment on the whole archive
     if kind == b"x":
-        return _parse_pax(body, where, others=others)
+        return _parse_pax(body, where, others=others, lenient=lenient)
     try:
-        return {"path" if kind == b"L" else "linkpath": _text(body, where)}
+        return {"path" if kind == b"L" else "linkpath": _text(body, where, lenient=lenient)}
     except FormatError:
         if not others:
             raise
         return {"path": _NOWHERE} if kind == b"L" else {}
 
 
-def _parse_pax(body: bytes, where: str, *, others: bool) -> dict[str, str]:
+def _parse_pax(body: bytes, where: str, *, others: bool, lenient: bool) -> dict[str, str]:
     records: dict[str, str] = {}
     at = 0
     while at < len(body):
@@ -229,7 +236,7 @@ def _parse_pax(body: bytes, where: str, *, others: bool) -> dict[str, str]:
         if length < 5 or not equals or record[-1:] != b"\n" or at + length > len(body):
             raise FormatError("a damaged pax header", where=where)
         try:
-            records[_text(key, where)] = _text(value, where)
+            records[_text(key, where)] = _text(value, where, lenient=lenient)
         except FormatError:
             if not others:
                 raise
@@ -281,9 +288,9 @@ def _decimal(text: str, where: str) -> int:
     return int(text)
 
 
-def _text(field: bytes, where: str) -> str:
+def _text(field: bytes, where: str, *, lenient: bool = False) -> str:
     raw = field.partition(b"\0")[0]
     try:
-        return raw.decode("utf-8")
+        return raw.decode("utf-8", "backslashreplace" if lenient else "strict")
     except UnicodeDecodeError as error:
         raise FormatError(f"a name that is not UTF-8: {raw[:80]!r}", where=where) from error

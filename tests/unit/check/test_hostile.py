@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import os
+import tarfile
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -75,6 +78,20 @@ def test_a_tar_of_noise(noise: bytes) -> None:
 def test_paths_that_no_system_could_open_are_passed_over() -> None:
     long = "/".join(["a" * 100] * 60)
     assert [entry.path for entry in facts_of({long: b"", "short": b""}).entries if entry.kind == "file"] == ["short"]
+
+
+@pytest.mark.parametrize("name", [b"app/\xff.pem", b"/app/key.pem", b"app/../app/key.pem"])
+def test_names_that_engines_take(name: bytes) -> None:
+    """No key hides behind a name that wherry itself would not give a file."""
+    key = b"-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEA7\n"
+    info = tarfile.TarInfo(os.fsdecode(name))
+    info.size = len(key)
+    blob = io.BytesIO()
+    with tarfile.open(fileobj=blob, mode="w", encoding="utf-8", errors="surrogateescape") as archive:
+        archive.addfile(info, io.BytesIO(key))
+    facts = scan_layer([blob.getvalue()], "test")
+    assert list(facts.secrets) in ([r"app/\xff.pem"], ["app/key.pem"])
+    assert read_contents([blob.getvalue()], "test").sha256.keys() == facts.secrets.keys()
 
 
 def test_folders_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
