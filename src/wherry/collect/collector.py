@@ -127,7 +127,7 @@ class _Collection:
         if reason.is_failure:
             self._refusal = str(reason)
         else:
-            self._connected = True
+            self._connected, self._last = True, time.monotonic()
             client.subscribe(self._wish.topic, qos=1)
 
     def _take(self, client: Client, _data: Any, message: MQTTMessage) -> None:
