@@ -1,14 +1,15 @@
 """Starts tasks as processes of the project's environment, each in a group of its own.
 
-A limit of memory is the kernel's, and each process's. What a task leaves running in its group is ended with it; what left the
-group is found by its mark when it has to be.
+A limit of memory is the kernel's, and each process's; processors and GPUs are each task's own. What a task leaves running in its
+group is ended with it; what left the group is found by its mark when it has to be.
 """
 
 from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from wherry.engines.process import NOT_FOUND
@@ -16,8 +17,9 @@ from wherry.engines.sandbox_process import end_processes
 from wherry.model.job import Limits
 from wherry.run.activation import environment_values
 from wherry.run.sweep_launch import Attempt, CommandError
+from wherry.run.sweep_shares import VISIBLE, Shares
 from wherry.run.variables import INPUTS_VARIABLE, list_variables
-from wherry.store.posix import end_group, signal_group
+from wherry.store.posix import end_group, on_processors, signal_group
 
 _CANNOT_RUN = 126
 # A limit of memory is set by a shell between us and the command: were it set here, other threads would have it meanwhile.
@@ -31,6 +33,7 @@ class ProcessLauncher:
         values = environment_values(prefix, variables, conda=conda) if prefix else {}
         inherited = {key: value for key, value in env.items() if key not in ("PYTHONHOME", "PYTHONPATH")}
         path = inherited.get("PATH", "/usr/local/bin:/usr/bin:/bin")
+        self._shares = Shares.of_machine(env)
         self._env = {**inherited, **values, "PATH": f"{prefix}/bin:{path}" if prefix else path}
 
     def begin(self, attempt: Attempt) -> BegunProcess:
@@ -39,15 +42,25 @@ class ProcessLauncher:
         env = {**self._env, **dict(job.env), **own, "WHERRY_ATTEMPT": attempt.name}
         if attempt.inputs is not None:
             env[INPUTS_VARIABLE] = str(attempt.inputs)
-        return BegunProcess(_start((*limit_memory(job.limits), *job.command), job.root, env), attempt.mark)
+        share = self._shares.take(job.limits)
+        if share.gpus is not None:
+            env[VISIBLE] = ",".join(share.gpus)
+        try:
+            with on_processors(share.processors):
+                process = _start((*limit_memory(job.limits), *job.command), job.root, env)
+        except BaseException:
+            self._shares.give_back(share)
+            raise
+        return BegunProcess(process, attempt.mark, partial(self._shares.give_back, share))
 
 
 class BegunProcess:
     """A task's first process, the leader of its group."""
 
-    def __init__(self, process: subprocess.Popen[bytes], mark: str) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], mark: str, then: Callable[[], None]) -> None:
         self.process = process
         self._mark = mark
+        self._then = then
         self._asked = False
 
     def ask(self) -> None:
@@ -59,6 +72,7 @@ class BegunProcess:
         if self._asked:
             # It did not end by itself: whatever left its group is looked for, which takes a look at every process.
             end_processes(self._mark)
+        self._then()
 
     def read_code(self, code: int) -> int:
         return 128 - code if code < 0 else code

@@ -253,9 +253,25 @@ def limit_processes(cpus: float | None, memory: int | None) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def count_processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0))
+def list_processors() -> tuple[int, ...]:
+    """The processors that this process may use."""
+    return tuple(sorted(os.sched_getaffinity(0)))
+
+
+@contextmanager
+def on_processors(numbers: Iterable[int]) -> Iterator[None]:
+    """Processes that this thread begins meanwhile use these processors alone; none are named: those that it may use itself."""
+    former = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, set(numbers) or former)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, former)
+
+
+def read_memory() -> int:
+    """How much memory this machine has, in bytes."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def name_user() -> tuple[int, int]:

@@ -22,10 +22,11 @@ from wherry.model.sweep import Grain, SweepSpec
 from wherry.run.activation import environment_values
 from wherry.run.environments import EnvironmentRecord
 from wherry.run.port import BackendInfo, Capacity, Prepared, Resource, TaskLogs
+from wherry.run.sweep_shares import count_slots, list_gpus
 from wherry.run.tasks import find_logs, list_tasks, read_end, start_task, stop_task, task_folder
 from wherry.run.variables import list_variables, mark_of, name_worker
 from wherry.store.places import sweeps_path
-from wherry.store.posix import count_processors, end_group, limit_processes, signal_group
+from wherry.store.posix import end_group, limit_processes, list_processors, read_memory, signal_group
 
 _CANNOT_RUN = 126
 _TICK = 0.02
@@ -88,9 +89,11 @@ class LocalBackend:
         """Nothing: an environment that stands costs nothing."""
 
     def measure(self, spec: SweepSpec) -> Capacity:
-        """One worker, and as many tasks at once as there are processors for."""
-        usable = count_processors()
-        slots = spec.sweep.concurrency or max(1, int(usable / (spec.sweep.limits.cpus or 1.0)))
+        """One worker, and as many tasks at once as there are processors, memory and GPUs for."""
+        usable, gpus, limits = len(list_processors()), len(list_gpus(self._env)), spec.sweep.limits
+        if limits.gpus is not None and not gpus:
+            raise JobError("this machine has no GPU that a driver shows", where="gpus", hint="leave it away, or another target")
+        slots = spec.sweep.concurrency or count_slots(limits, usable, read_memory(), gpus)
         return Capacity(workers=1, slots=min(slots, len(spec)), notes=(f"this machine has {usable} processors",))
 
     def list_resources(self) -> tuple[Resource, ...]:
