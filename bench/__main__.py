@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Name → the module whose `run(work, source, results, cases)` measures it and whose CASES names what it can measure.
 BENCHES = {
     "batch": "bench.batch",
+    "batch-data": "bench.batch_data",
     "batch-slurm": "bench.batch_slurm",
     "build": "bench.build",
     "check": "bench.check",
