@@ -8,6 +8,7 @@ Written: one canonical form (sorted keys, no spaces, UTF-8, no empty members), s
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -27,15 +28,19 @@ from wherry.model.oci import (
 from wherry.model.platform import Platform
 
 MAX_DOCUMENT = 4 << 20  # what the distribution specification lets a registry refuse above
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _T = TypeVar("_T")
 
 
 def parse_json(raw: bytes, where: str = "document", limit: int = MAX_DOCUMENT) -> dict[str, Any]:
-    """A JSON object from a stranger. Duplicate members, NaN, deep nesting and non-objects are a `FormatError`."""
+    """A JSON object from a stranger. Duplicate members, NaN, halves of surrogate pairs, deep nesting and non-objects are a
+    `FormatError`."""
     if len(raw) > limit:
         raise FormatError(f"{len(raw)} bytes of JSON, at most {limit} are read", where=where)
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        if _SURROGATE.search(raw):
+            json.dumps(value, ensure_ascii=False).encode()  # raises for what could never be written again
     except (ValueError, RecursionError) as error:
         raise FormatError(f"not valid JSON: {str(error)[:200]}", where=where) from error
     return _typed(value, dict, where)

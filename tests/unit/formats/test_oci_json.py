@@ -185,8 +185,9 @@ def test_configs_with_nulls() -> None:
         (b'{"a":NaN}', "NaN is not JSON"),
         (b'{"a":' + b"[" * 200_000, "not valid JSON"),
         (b" " * (MAX_DOCUMENT + 1), "at most 4194304"),
+        (rb'{"a":["x\uDC80"]}', "surrogates not allowed"),
     ],
-    ids=range(7),
+    ids=range(8),
 )
 def test_what_is_not_json(raw: bytes, message: str) -> None:
     with pytest.raises(FormatError, match=f"document: .*{message}"):
@@ -266,3 +267,7 @@ def test_strangers_bytes_give_a_value_or_a_format_error(raw: bytes) -> None:
 def test_layers_and_media_types_are_taken_as_written() -> None:
     layer = Descriptor(media_type=LAYER_GZIP, digest=A, size=1)
     assert parse_manifest(render_manifest(config=layer, layers=[layer])).layers == (layer,)
+
+
+def test_whole_surrogate_pairs_are_text() -> None:
+    assert parse_json(rb'{"a":"\ud83d\ude00"}') == {"a": "😀"}
