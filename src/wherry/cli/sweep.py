@@ -27,7 +27,7 @@ from wherry.cli.sweep_report import SWEEP_SCHEMA, print_plan, print_results, pri
 from wherry.cli.talk import print_json, print_table, say
 from wherry.declare.sweep_words import parse_draws, parse_grid, parse_list
 from wherry.declare.sweeps import read_sweep, read_sweeps
-from wherry.declare.targets import parse_time, read_targets
+from wherry.declare.targets import add_engine_args, parse_time, read_targets
 from wherry.errors import UsageError
 from wherry.model.job import Target
 from wherry.model.sweep import Sweep
@@ -77,6 +77,9 @@ RETRIES = typer.Option("--retries", metavar="N", min=0, help="Try a failed task 
 CONCURRENCY = typer.Option("--concurrency", metavar="N", min=1, help="So many tasks at once on a worker.")
 WORKERS = typer.Option("--workers", metavar="N", min=1, help="So many workers, where there are several.")
 MAX_COST = typer.Option("--max-cost", metavar="MONEY", min=0, help="End it when it has cost so much, by its price-per-hour.")
+ENGINE_ARGS = typer.Option(
+    "--engine-args", metavar="WORDS", help="For the cluster's own program, as they are: '--account=lab --partition=gpu'."
+)
 KEEP = typer.Option("--keep", metavar="TIME", help="Leave what it was given standing for so long: 2h. It costs meanwhile.")
 FOLLOW = typer.Option("-f", "--follow", help="Go on until they have ended.")
 STATE = typer.Option("--state", metavar="ADDRESS", help="The object store of the sweep's state: a folder, s3://, az://, gs://.")
@@ -113,6 +116,7 @@ def run_command(
     concurrency: Annotated[int | None, CONCURRENCY] = None,
     workers: Annotated[int | None, WORKERS] = None,
     max_cost: Annotated[float | None, MAX_COST] = None,
+    engine_args: Annotated[str | None, ENGINE_ARGS] = None,
     state: Annotated[str | None, STATE] = None,
     keep: Annotated[str | None, KEEP] = None,
     dry_run: DryRun = False,
@@ -139,9 +143,8 @@ def run_command(
         "state": state,
     }
     sweep = _find_sweep(root, name, {key: value for key, value in said.items() if value is not None})
-    wish = SweepWish(
-        root=root, sweep=sweep, target=_find_target(root, on), state=_find_state(root, sweep.state) or sweeps.default_state()
-    )
+    target = add_engine_args(_find_target(root, on), engine_args or "", "--engine-args")
+    wish = SweepWish(root=root, sweep=sweep, target=target, state=_find_state(root, sweep.state) or sweeps.default_state())
     if dry_run:
         print_plan(sweeps.plan(wish), as_json)
         return

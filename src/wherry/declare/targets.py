@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,14 +100,28 @@ def _parse_target(name: str, table: object, where: str) -> Target:
         azure=parse_azure(table, where) if is_azure else None,
         address=_parse_address(table.get("address"), f"{where}.address"),
     )
-    if target.engine_args and (target.backend.is_here or target.backend is BackendKind.RAY):
-        what = f"{target.backend.value} takes no such arguments"
-        raise DeclarationError(what, where=f"{where}.engine-args", hint='backend = "slurm"')
+    _refuse_engine_args(target, f"{where}.engine-args")
     if target.address and target.backend is not BackendKind.RAY:
         raise DeclarationError(f"{target.backend.value} has no address", where=f"{where}.address", hint='backend = "ray"')
     if target.backend is BackendKind.LOCAL and (target.engine or target.network):
         raise DeclarationError("a local job has no engine and no network of its own", where=where, hint='backend = "container"')
     return target
+
+
+def add_engine_args(target: Target, text: str, where: str) -> Target:
+    """The target with words of a command line after its own, split as a shell would."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise DeclarationError(f"{text!r}: {error}", where=where, hint=f"{where} '--partition=gpu --gres=gpu:1'") from error
+    added = replace(target, engine_args=(*target.engine_args, *words))
+    _refuse_engine_args(added, where)
+    return added
+
+
+def _refuse_engine_args(target: Target, where: str) -> None:
+    if target.engine_args and target.backend is not BackendKind.SLURM:
+        raise DeclarationError(f"{target.backend.value} takes no such arguments", where=where, hint='backend = "slurm"')
 
 
 def _parse_engine_args(value: object, where: str) -> tuple[str, ...]:

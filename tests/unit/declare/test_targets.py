@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from wherry.declare.targets import parse_targets, read_targets
+from wherry.declare.targets import add_engine_args, parse_targets, read_targets
 from wherry.errors import DeclarationError
 from wherry.model.job import BackendKind, DataFolder, Limits, Target
 
@@ -87,6 +87,23 @@ def test_refusals(table: dict[str, Any], said: str) -> None:
 def test_a_cluster() -> None:
     (target,) = parse_targets({"big": {"backend": "slurm", "engine-args": ["--partition=gpu"]}}, "wherry.toml")
     assert (target.backend, target.engine_args, target.backend.is_here) == (BackendKind.SLURM, ("--partition=gpu",), False)
+
+
+def test_a_command_line_s_arguments_come_after_the_target_s_own() -> None:
+    (target,) = parse_targets({"big": {"backend": "slurm", "engine-args": ["--partition=gpu"]}}, "wherry.toml")
+    added = add_engine_args(target, "--account=lab --comment='a b'", "--engine-args")
+    assert added.engine_args == ("--partition=gpu", "--account=lab", "--comment=a b")
+    assert add_engine_args(target, "", "--engine-args") == target
+
+
+@pytest.mark.parametrize(
+    ("backend", "text", "said"), [("local", "-p x", "no such arguments"), ("slurm", "'", "No closing quotation")]
+)
+def test_a_command_line_s_arguments_that_are_refused(backend: str, text: str, said: str) -> None:
+    (target,) = parse_targets({"big": {"backend": backend}}, "wherry.toml")
+    with pytest.raises(DeclarationError, match=said) as caught:
+        add_engine_args(target, text, "--engine-args")
+    assert caught.value.where == "--engine-args"
 
 
 def test_a_cluster_with_an_address() -> None:
