@@ -2,7 +2,7 @@
 
 All signatures follow from key and data alone (RFC 6979 for ECDSA), so signing twice gives the same bytes. A signature is over
 the data's sha256, but for ed25519, which takes the data itself: what cosign and containers/image expect of each kind.
-Refused: other curves and short RSA keys; cosign's own encrypted form, whose cipher (NaCl's secretbox) no library here knows.
+Refused: other curves and short RSA keys. Keys in cosign's own encrypted form are opened by `cosign_key`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_private_key,
+    load_pem_private_key,
+    load_pem_public_key,
+)
 
 from wherry.errors import UsageError
+from wherry.formats.cosign_key import is_cosign_key, open_cosign_key
 
 MAKE_KEY = "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -aes-256-cbc -out signing.pem"
 SHOW_PUBLIC = "openssl pkey -in signing.pem -pubout -out signing.pub"
@@ -71,17 +78,13 @@ class SigningKey:
 
 
 def parse_private_key(pem: bytes, where: str, ask: Callable[[], str]) -> SigningKey:
-    """A private key in PEM (PKCS#8, or what openssl wrote before it); `ask` gives the passphrase of an encrypted one."""
-    if b" COSIGN PRIVATE KEY" in pem or b" SIGSTORE PRIVATE KEY" in pem:
-        raise UsageError(
-            "cosign encrypts its keys in a way of its own, which is not read here",
-            where=where,
-            hint="one key for both: openssl genpkey -algorithm ed25519 -out signing.pem; cosign import-key-pair --key signing.pem",
-        )
+    """A private key in PEM (PKCS#8, openssl's older forms, cosign's); `ask` gives the passphrase of an encrypted one."""
     is_locked = b"ENCRYPTED" in pem
-    passphrase = ask().encode() if is_locked else None
     try:
-        key = load_pem_private_key(pem, passphrase)
+        if is_cosign_key(pem):
+            key = load_der_private_key(open_cosign_key(pem, where, ask), None)
+        else:
+            key = load_pem_private_key(pem, ask().encode() if is_locked else None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         if is_locked:
             raise UsageError("the passphrase is wrong, or the file is damaged", where=where) from error

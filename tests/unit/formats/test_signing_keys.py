@@ -17,7 +17,6 @@ from wherry.formats.signing_keys import SigningKey, VerifyingKey, parse_private_
 PRIVATE = 0xC9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721
 R = 0xEFD48B2AACB6A8FD1140DD9CD45E81D69D2C877B56AAF991C34D0EA84EAF3716
 S = 0xF7CB1C942D657C41D436C7A1B6E29F65F3E900DBB9AFF4064DC4AB2F843ACDA8
-COSIGN = b"-----BEGIN ENCRYPTED %s PRIVATE KEY-----\neyJrZGYiOnsibmFtZSI6InNjcnlwdCJ9fQ==\n-----END ENCRYPTED %s PRIVATE KEY-----\n"
 
 
 def ask() -> str:
@@ -61,13 +60,6 @@ def test_what_openssl_wrote_before_pkcs8() -> None:
     private = ec.generate_private_key(ec.SECP256R1())
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     assert parse_private_key(pem, "key.pem", ask).public.hint == VerifyingKey(private.public_key()).hint
-
-
-@pytest.mark.parametrize("name", [b"SIGSTORE", b"COSIGN"])
-def test_cosigns_own_encryption_is_refused_with_a_way_out(name: bytes) -> None:
-    with pytest.raises(UsageError, match="way of its own") as refused:
-        parse_private_key(COSIGN % (name, name), "cosign.key", ask)
-    assert "import-key-pair" in str(refused.value)
 
 
 def test_others_are_refused() -> None:
