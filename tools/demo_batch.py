@@ -21,7 +21,7 @@ CLUSTER = """
 The same on a cluster: in wherry.toml
   [sweeps.forest]
   state = "s3://BUCKET/sweeps"       a folder that the nodes share, s3://, az:// or gs://
-  env = { DATA = "s3://BUCKET/data/tumours.parquet" }
+  inputs = [{ from = "s3://BUCKET/data/tumours.parquet", to = "tumours.parquet" }]
 and a target of your own instead of --on local: docs/reference/wherry-toml.md, "Targets"."""
 
 
@@ -29,6 +29,9 @@ def main() -> int:
     for name in ("sweep", "jobs"):
         shutil.rmtree(DEMO / name, ignore_errors=True)
     shutil.copytree(ROOT / "examples/sweep", PROJECT)
+    with (PROJECT / "wherry.toml").open("a", encoding="utf-8") as file:
+        address = (PROJECT / "store/data/tumours.parquet").as_uri()
+        file.write(f'inputs = [{{ from = "{address}", to = "tumours.parquet" }}]\n')
     wherry("lock")
     wherry("env", "create")
     wherry("run", "--on", "local", "--", "prepare.py", "store/data/tumours.parquet")

@@ -1,7 +1,7 @@
 """Learns from harmless tumours alone, and says how well it then tells the malignant ones: an isolation forest.
 
-Reads the Parquet file that DATA names, a path or an address such as s3://BUCKET/data/tumours.parquet. Tells `auc` as its metric,
-and leaves the model in the job's outputs. Equal parameters and package versions give an equal model, byte for byte.
+Reads tumours.parquet where the sweep's inputs were brought to, else in the project's own store. Tells `auc` as its metric, and
+leaves the model in the job's outputs. Equal parameters and package versions give an equal model, byte for byte.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
     asked = parser.parse_args()
-    table = pyarrow.parquet.read_table(os.environ["DATA"])
+    table = pyarrow.parquet.read_table(Path(os.environ.get("WHERRY_INPUTS", "store/data"), "tumours.parquet"))
     malignant = table["malignant"].to_numpy()
     rows = np.column_stack([table[name].to_numpy() for name in table.column_names if name != "malignant"])
     drawn = np.random.default_rng(asked.seed).random(len(rows)) < 0.7
