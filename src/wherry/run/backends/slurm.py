@@ -5,40 +5,48 @@ the project, its environment and workers' folders lie at the same paths. Account
 the batch script itself, and Slurm is believed only about those that wrote nothing. A round is found by its job's name, and what is
 of any sweep by the comment that its array carries. Slurm's own retries are off: who is lost is asked for again by the driver.
 
-A controller that does not answer ends nothing: workers go on without it, and polls say what was known before.
+A controller that does not answer ends nothing: workers go on without it, and polls say what was known before. Words of the user's
+own come before those by which rounds are found and ended, so that they cannot hide any; variables that filter what Slurm's programs
+show (`SQUEUE_PARTITION`) are kept from them.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
-import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from wherry.engines.process import ask, find_program, shorten_errors
 from wherry.errors import EngineError, JobError
 from wherry.model.job import TIME_IS_UP, Job, JobState, TaskEnd
 from wherry.model.sweep import Grain, SweepSpec
+from wherry.run.backends.slurm_words import (
+    EXIT_CODE,
+    QUEUE_FORMAT,
+    QueueRow,
+    find_partition,
+    is_out,
+    parse_queue,
+    render_request,
+    render_script,
+    render_share,
+    render_time,
+    split_rows,
+)
 from wherry.run.port import BackendInfo, Capacity, Prepared, Resource, TaskLogs
 from wherry.run.tasks import find_logs, task_folder
-from wherry.run.variables import name_worker
 from wherry.store.posix import explain_os_errors, write_atomically
 
 Say = Callable[[str], None]
 _ASKED = "slurm.json"
-_CODE = "exit-code"
 _UNREACHABLE = re.compile(
     "unable to contact slurm controller|socket timed out|zero bytes were transmitted|connection refused", re.I
 )
 _PATIENCE = 60.0
 _PAUSE = 0.5
-_KILL_AFTER = 30  # seconds between the asking and the ending of a worker whose time is up
-_PASSED = "PATH,HOME,USER,LOGNAME,LANG,TMPDIR,XDG_CONFIG_HOME,XDG_DATA_HOME,XDG_CACHE_HOME,WHERRY_STORE,WHERRY_CACHE"
 _STATES = {
     "COMPLETED": JobState.SUCCEEDED,
     "CANCELLED": JobState.CANCELLED,
@@ -53,24 +61,16 @@ _STATES = {
 }
 _STANDING = "PENDING,RUNNING,SUSPENDED,CONFIGURING,STOPPED"
 # Reasons of a wait that does not end by itself.
-_STUCK = re.compile(r"DOWN, DRAINED|ReqNodeNotAvail|PartitionDown|BadConstraints|NodeDown|InvalidAccount|InvalidQOS")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
-    """An element of an array, as squeue tells it."""
-
-    array: str
-    index: int
-    state: str
-    reason: str
+_STUCK = re.compile(r"DOWN, DRAINED|ReqNodeNotAvail|Partition(Down|Inactive)|BadConstraints|NodeDown|InvalidAccount|InvalidQOS")
+_TOO_LONG = re.compile(r"PartitionTimeLimit|MaxWallDurationPerJob")
+_FILTERS = ("SQUEUE_", "SINFO_", "SCANCEL_")
 
 
 class SlurmBackend:
     """`env` is what finds the cluster; `engine_args` go to sbatch as they are: account, partition, QOS, gres."""
 
     def __init__(self, env: Mapping[str, str], engine_args: Sequence[str] = (), say: Say = lambda _text: None) -> None:
-        self._env = env
+        self._env = {name: value for name, value in env.items() if not name.startswith(_FILTERS)}
         self._engine_args = tuple(engine_args)
         self._say = say
         self._said: set[str] = set()
@@ -102,6 +102,8 @@ class SlurmBackend:
             raise EngineError("no node of the cluster can be had", hint=self._explain_nodes() or "sinfo --list-reasons")
         limits = spec.sweep.limits
         room = [int(cpus / (limits.cpus or 1.0)) for cpus, _ in nodes]
+        if limits.gpus is not None:
+            room = [min(most, 1) for most in room]
         if limits.memory is not None:
             room = [min(most, memory // limits.memory) for most, (_, memory) in zip(room, nodes, strict=True)]
         if max(room) < 1:
@@ -110,9 +112,7 @@ class SlurmBackend:
         workers = min(spec.sweep.workers or len(nodes), -(-len(spec) // slots))
         if spec.sweep.concurrency is not None:
             slots = max(1, min(slots, -(-spec.sweep.concurrency // workers)))
-        self._share = (f"--cpus-per-task={math.ceil(slots * (limits.cpus or 1.0))}",)
-        if limits.memory is not None:
-            self._share += (f"--mem={math.ceil(slots * limits.memory / (1 << 20))}M",)
+        self._share = render_share(limits, slots)
         return Capacity(workers=workers, slots=slots, notes=(f"{len(nodes)} nodes can be had, {slots} tasks at once on each",))
 
     def submit(self, job: Job, indices: Sequence[int]) -> None:
@@ -124,13 +124,13 @@ class SlurmBackend:
             write_atomically(script, render_script(job).encode())
             write_atomically(folder / _ASKED, json.dumps({"indices": list(indices)}).encode())
         self._demand(
-            ("sbatch", *render_request(job, indices), *self._share, *self._engine_args, str(script)),
+            ("sbatch", *self._share, *render_time(job), *self._engine_args, *render_request(job, indices), "--", str(script)),
             "Slurm does not take the workers",
         )
 
     def poll(self, job: Job) -> dict[int, TaskEnd]:
         asked = _read_asked(Path(job.folder))
-        done = ask(("squeue", "--noheader", "--array", "--states=all", f"--name={job.id}", "--format=%F|%K|%T|%r"), self._env)
+        done = ask(("squeue", "--noheader", "--array", "--states=all", f"--name={job.id}", f"--format={QUEUE_FORMAT}"), self._env)
         if done.returncode != 0:
             if not _UNREACHABLE.search(done.stderr.decode(errors="replace")):
                 raise EngineError(f"squeue: {shorten_errors(done.stderr)}", hint="wherry sweep resume")
@@ -151,11 +151,10 @@ class SlurmBackend:
 
     def list_resources(self) -> tuple[Resource, ...]:
         output = self._demand(
-            ("squeue", "--noheader", "--me", f"--states={_STANDING}", "--format=%F|%k|%j"), "Slurm does not say what stands"
+            ("squeue", "--noheader", "--me", f"--states={_STANDING}", "--format=%F|%j|%k"), "Slurm does not say what stands"
         )
         found: dict[str, Resource] = {}
-        for line in output.splitlines():
-            array, comment, name = line.split("|", 2)
+        for array, name, comment in split_rows(output, 3):
             if _read_label(comment, "wherry-sweep") is not None:
                 found[array] = Resource(id=array, round=name, detail="an array of Slurm")
         return tuple(found.values())
@@ -208,24 +207,27 @@ class SlurmBackend:
             time.sleep(_PAUSE)
 
     def _list_nodes(self) -> list[tuple[int, int]]:
-        """Processors and memory (bytes) of the nodes that take jobs, those of the partition that was asked for."""
-        partition = [word for word in self._engine_args if word.startswith(("--partition=", "-p"))]
-        argv = ("sinfo", "--noheader", "--Node", "--responding", "--format=%N|%c|%m|%t", *partition[:1])
-        rows = (line.split("|") for line in self._demand(argv, "Slurm does not tell its nodes").splitlines())
-        found = {name: (int(cpus), int(memory) << 20) for name, cpus, memory, state in rows if not _is_out(state)}
+        """Processors and memory (bytes) of the nodes that take jobs: of the partition that was asked for, else of the default."""
+        partition = find_partition(self._engine_args) or self._env.get("SBATCH_PARTITION")
+        which = (f"--partition={partition}",) if partition else ()
+        argv = ("sinfo", "--noheader", "--Node", "--responding", "--format=%N|%c|%m|%t|%P", *which)
+        rows = list(split_rows(self._demand(argv, "Slurm does not tell its nodes"), 5))
+        default = [row for row in rows if row[4].endswith("*")] if not partition else []
+        found = {name: (int(cpus), int(memory) << 20) for name, cpus, memory, state, _ in default or rows if not is_out(state)}
         return list(found.values())
 
-    def _tell_what_waits(self, rows: Iterable[_Row]) -> None:
+    def _tell_what_waits(self, rows: Iterable[QueueRow]) -> None:
         for row in rows:
             if row.state == "PENDING" and _STUCK.search(row.reason):
                 self._say_once(f"workers wait: {row.reason}\ntry: {self._explain_nodes() or 'sinfo --list-reasons'}")
+            elif row.state == "PENDING" and _TOO_LONG.search(row.reason):
+                self._say_once(f"workers wait: {row.reason}\ntry: a shorter deadline, or --engine-args '--time=HOURS:00:00'")
 
     def _explain_nodes(self) -> str | None:
         """How drained nodes are brought back, if there are any: a controller that crashed leaves some behind."""
         done = ask(("sinfo", "--noheader", "--list-reasons", "--format=%N|%t|%E"), self._env)
-        for line in done.stdout.decode(errors="replace").splitlines() if done.returncode == 0 else ():
-            name, state, reason = line.split("|", 2)
-            if _is_out(state):
+        for name, state, reason in split_rows(done.stdout.decode(errors="replace"), 3) if done.returncode == 0 else ():
+            if is_out(state):
                 return f"scontrol update nodename={name} state=resume ({name} is {state}: {reason})"
         return None
 
@@ -235,55 +237,7 @@ class SlurmBackend:
             self._say(text)
 
 
-def render_request(job: Job, indices: Sequence[int]) -> tuple[str, ...]:
-    """What sbatch is asked for. Of the surroundings only what finds programs and folders goes along: no credentials."""
-    minutes = () if job.limits.seconds is None else (f"--time={math.ceil((job.limits.seconds + _KILL_AFTER) / 60)}",)
-    comment = ",".join(f"{name}={value}" for name, value in job.labels)
-    streams = str(task_folder(job.folder, 0).parent / "%a")
-    return (
-        "--parsable",
-        "--no-requeue",
-        "--nodes=1",
-        "--ntasks=1",
-        f"--array={','.join(map(str, indices))}",
-        f"--job-name={job.id}",
-        f"--comment={comment}",
-        f"--chdir={job.folder}",
-        f"--output={streams}/stdout",
-        f"--error={streams}/stderr",
-        f"--export={_PASSED}",
-        *minutes,
-    )
-
-
-def render_script(job: Job) -> str:
-    """What a node runs: the worker, which is told of a signal and has its own end in time, and how it ended as a file."""
-    exports = [f"export {name}={shlex.quote(value)}" for name, value in (*job.env, *name_worker(job, 0).items())]
-    limit = () if job.limits.seconds is None else ("timeout", f"--kill-after={_KILL_AFTER}", f"{job.limits.seconds:g}")
-    lines = [
-        "#!/bin/sh",
-        *exports,
-        'export WHERRY_TASK="$SLURM_ARRAY_TASK_ID"',
-        f'place={shlex.quote(str(task_folder(job.folder, 0).parent))}/"$SLURM_ARRAY_TASK_ID"',
-        f"{shlex.join((*limit, *job.command))} &",
-        "child=$!",
-        "trap 'kill -TERM \"$child\" 2>/dev/null' TERM",
-        'while wait "$child"; code=$?; kill -0 "$child" 2>/dev/null; do :; done',
-        f'echo "$code" > "$place/.{_CODE}" && mv "$place/.{_CODE}" "$place/{_CODE}"',
-        'exit "$code"',
-    ]
-    return "\n".join((*lines, ""))
-
-
-def parse_queue(text: str) -> tuple[_Row, ...]:
-    """Rows of ``%F|%K|%T|%r``. An element that Slurm has not split off yet has its array's rows as one, ``N/A`` among them."""
-    rows = (line.split("|", 3) for line in text.splitlines() if line.count("|") >= 3)
-    return tuple(
-        _Row(array=array, index=int(index), state=state, reason=reason) for array, index, state, reason in rows if index.isdecimal()
-    )
-
-
-def _judge(row: _Row | None) -> TaskEnd:
+def _judge(row: QueueRow | None) -> TaskEnd:
     """A worker that wrote no end: as Slurm says, and lost where Slurm no longer knows it."""
     if row is None:
         return TaskEnd(state=JobState.LOST)
@@ -292,7 +246,7 @@ def _judge(row: _Row | None) -> TaskEnd:
 
 def _read_end(job: Job, index: int) -> TaskEnd | None:
     try:
-        path = task_folder(job.folder, index) / _CODE
+        path = task_folder(job.folder, index) / EXIT_CODE
         code, ended = int(path.read_text()), path.stat().st_mtime
     except (OSError, ValueError):
         return None
@@ -310,11 +264,6 @@ def _read_asked(folder: Path) -> tuple[int, ...]:
 
 def _read_label(comment: str, name: str) -> str | None:
     return dict(part.partition("=")[::2] for part in comment.split(",")).get(name)
-
-
-def _is_out(state: str) -> bool:
-    """Down, drained, failing, or not answering (``*``), as sinfo's short states say it."""
-    return state.startswith(("down", "drain", "drng", "fail", "maint", "unk", "err")) or state.endswith("*")
 
 
 def _shorten(done: subprocess.CompletedProcess[bytes]) -> str:
