@@ -13,9 +13,9 @@ import random
 import string
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 
 from wherry.model.azure import AzurePool
+from wherry.model.grain import Grain as Grain
 from wherry.model.job import DataFolder, JobState, Limits, Output
 
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the task itself says that another attempt may succeed
@@ -276,13 +276,6 @@ class Round:
     workers: int
     price: float | None = None
     host: str = ""
-
-
-class Grain(Enum):
-    """What an index stands for that a sweep's driver submits: a worker, which finds its tasks itself, or one task."""
-
-    WORKERS = "workers"
-    TASKS = "tasks"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,10 +13,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from wherry.model.grain import Grain
 from wherry.model.job import Job, TaskEnd
-from wherry.model.sweep import Grain, SweepSpec
+
+if TYPE_CHECKING:  # a single job begins without knowing what a sweep is
+    from wherry.model.sweep import SweepSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wherry.engines.process import NOT_FOUND, supervise
 from wherry.engines.sandbox_process import end_processes
 from wherry.errors import JobError
+from wherry.model.grain import Grain
 from wherry.model.job import Job, JobState, TaskEnd
-from wherry.model.sweep import Grain, SweepSpec
 from wherry.run.activation import environment_values
 from wherry.run.environments import EnvironmentRecord
 from wherry.run.port import BackendInfo, Capacity, Prepared, Resource, TaskLogs
@@ -27,6 +28,10 @@ from wherry.run.tasks import find_logs, list_tasks, read_end, start_task, stop_t
 from wherry.run.variables import list_variables, mark_of, name_worker
 from wherry.store.places import sweeps_path
 from wherry.store.posix import end_group, limit_processes, list_processors, read_memory, signal_group
+
+if TYPE_CHECKING:
+    from wherry.model.sweep import SweepSpec
+
 
 _CANNOT_RUN = 126
 _TICK = 0.02
