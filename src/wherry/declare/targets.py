@@ -33,6 +33,7 @@ _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?b)?", re.IGNORECASE)
 _TIME = re.compile(r"(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 _ADDRESS = re.compile(r"auto|(?:ray://)?[A-Za-z0-9.-]+:[0-9]{1,5}")
+_CREDENTIAL = re.compile(r"(?:.*_)?(?:PASSWORD|SECRET|TOKEN|SAS|CONNECTION_STRING|(?:ACCESS|ACCOUNT|API|SECRET|STORAGE)_KEY)")
 _LEAST_MEMORY = 16 << 20
 DEFAULTS = (Target(name="local", backend=BackendKind.LOCAL), Target(name="container", backend=BackendKind.CONTAINER))
 
@@ -225,6 +226,9 @@ def parse_variables(table: object, where: str) -> tuple[tuple[str, str], ...]:
     for key, value in table.items():
         if not _VARIABLE.fullmatch(key) or key.startswith("WHERRY_"):
             raise DeclarationError(f"{key!r} is not the name of a variable of yours", where=where)
+        if _CREDENTIAL.fullmatch(key.upper()):
+            hint = f"set {key} where the tasks run: what is written here goes into records, states and command lines"
+            raise DeclarationError(f"{key} is a credential's name, and none belongs into a file", where=where, hint=hint)
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise DeclarationError(f"the value of {key} is no text", where=where, hint=f'{key} = "1"')
     return tuple(sorted((key, str(value)) for key, value in table.items()))

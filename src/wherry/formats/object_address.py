@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 _BUCKETS = ("az", "s3", "gs")
-_HOW = {"az": "AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_ACCOUNT_KEY", "s3": "AWS_SECRET_ACCESS_KEY or AWS_PROFILE"}
+_HOW = {"az": "AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_ACCOUNT_KEY", "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"}
 _HOW["gs"] = "GOOGLE_APPLICATION_CREDENTIALS"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

@@ -37,6 +37,7 @@ class Pulse:
         self._sent: dict[KeptStream, int] = {}
         self._ends: list[TaskDone] = []
         self._lock = threading.Lock()
+        self._sending = threading.Lock()  # an attempt's files are there for as long as they are sent
 
     @contextmanager
     def beating(self) -> Iterator[None]:
@@ -57,7 +58,7 @@ class Pulse:
             self._running[lease] = (time.monotonic(), streams)
 
     def finish(self, lease: Lease) -> None:
-        with self._lock:
+        with self._sending, self._lock:
             _, streams = self._running.pop(lease)
             for stream in streams:
                 self._sent.pop(stream, None)
@@ -127,5 +128,7 @@ class Pulse:
                 if stream.size > self._sent.get(stream, 0)
             ]
         for lease, stream in grown:
-            self._sent[stream] = stream.size
-            send_streams(self._state, lease, (stream,))
+            with self._sending:
+                if lease in self._running:
+                    self._sent[stream] = stream.size
+                    send_streams(self._state, lease, (stream,))

@@ -172,9 +172,9 @@ class _Worker:
     def _conclude(self, lease: Lease, folder: Path, streams: Streams, end: WatchEnd, taken: tuple[TakenInput, ...]) -> Lease | None:
         send_streams(self._state, lease, streams)
         metrics = send_metrics(self._state, lease, folder / METRICS / f"{lease.task}.jsonl")
+        outputs = send_outputs(self._state, lease, folder / OUTPUTS, self._spec.sweep.keep)
         if end.state is JobState.CANCELLED:
             return None  # no end: the task is done by whoever resumes
-        outputs = send_outputs(self._state, lease, folder / OUTPUTS, self._spec.sweep.keep)
         if may_try_again(self._spec, lease, end.state, end.exit_code):
             return self._try_again(lease, end)
         done = TaskDone(

@@ -20,6 +20,7 @@ _LOOPBACK = re.compile(r"http://(?:127\.0\.0\.1|localhost|\[::1\])(?:[:/].*)?")
 _QUERY = re.compile(r"\?[^\s\"']*")
 _LONGEST = 300
 _PIECE = 1 << 20
+_PART, _MOST_PARTS = 8 << 20, 9000  # of an upload; S3 takes ten thousand parts
 
 
 class RemoteObjects:
@@ -55,7 +56,8 @@ class RemoteObjects:
 
     def put(self, key: str, source: bytes | Path) -> None:
         with self._explained(check_key(key)):
-            self._obstore.put(self._store, key, source, max_concurrency=4)
+            chunk = max(_PART, source.stat().st_size // _MOST_PARTS) if isinstance(source, Path) else _PART
+            self._obstore.put(self._store, key, source, chunk_size=chunk, max_concurrency=4)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         with self._explained(check_key(key)):

@@ -76,3 +76,18 @@ def test_what_is_refused(tmp_path: Path, table: dict[str, Any], says: str) -> No
 def test_two_at_one_place(places: tuple[str, str]) -> None:
     with pytest.raises(DeclarationError, match="one place"):
         parse(*({"from": "az://data/x", "to": place} for place in places))
+
+
+@pytest.mark.parametrize(
+    "name", ["AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_CONNECTION_STRING", "hf_token"]
+)
+def test_a_credential_is_no_variable_of_a_sweep(name: str) -> None:
+    with pytest.raises(DeclarationError, match="credential") as caught:
+        parse_sweeps({"deep": {"command": "true", "env": {name: "hunter2"}}}, "wherry.toml", Path())
+    assert "hunter2" not in str(caught.value)
+
+
+def test_other_variables_are() -> None:
+    names = {"TOKENIZERS_PARALLELISM": "false", "AWS_ACCESS_KEY_ID": "id", "SORT_KEY": "a"}
+    (sweep,) = parse_sweeps({"deep": {"command": "true", "env": names}}, "wherry.toml", Path())
+    assert dict(sweep.env) == names
