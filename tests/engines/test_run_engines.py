@@ -17,6 +17,7 @@ from tests.conftest import cannot_run, require_tool
 from tests.engines.images import busybox_entries, layer_bytes, put_image
 from wherry.engines.choice import make_engine
 from wherry.engines.port import Engine
+from wherry.errors import EngineError
 from wherry.formats.tar import directory_entry, file_entry
 from wherry.run.launch import load_image, pick_runnable
 from wherry.store.disk import DiskStore
@@ -78,6 +79,15 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def out(done: subprocess.CompletedProcess[bytes]) -> str:
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode()
+
+
+def test_secrets_by_reference(place: Place) -> None:
+    done = place.run("--secret", "KEY=env:MINE", "sh", "-c", "echo $KEY; echo $MINE", MINE="s3cret")
+    if place.engine.name == "containerd":
+        assert done.returncode == EngineError.exit_code
+        assert b"s3cret" not in done.stderr
+    else:
+        assert out(done) == "s3cret\n\n"
 
 
 def test_entrypoint(place: Place) -> None:

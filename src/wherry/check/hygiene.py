@@ -25,7 +25,10 @@ _CACHES = (
     ("git's history", re.compile(r"(?:.*/)?\.git/.*")),
 )
 _WORTH = 1_000_000  # bytes of a cache that are worth a line
-_REMEDY = "keep it out of the image and give it to the container when it starts; what was pushed once is known: replace it"
+_REMEDY = (
+    "keep it out of the image and give it to the container when it starts (wherry run --secret); "
+    "what was pushed once is known: replace it"
+)
 
 
 def judge_files(tree: Tree) -> Iterator[Finding]:

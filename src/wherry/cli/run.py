@@ -23,6 +23,7 @@ from wherry.model.job import Target
 from wherry.model.platform import Platform
 from wherry.run.grammar import parse_env, parse_mount, parse_port
 from wherry.run.launch import choose_terminal, pick_runnable, run_image
+from wherry.run.secrets import read_secrets
 from wherry.run.shared_notebook import complete_notebook
 from wherry.run.variables import SEEDS
 from wherry.store.disk import DiskStore
@@ -50,6 +51,7 @@ PROJECT = typer.Option("--project", metavar="DIR", help="The project's folder.")
 VOLUME = typer.Option("-v", "--volume", metavar="HOST:CONTAINER[:ro]", help="Mount a folder, a file or a named volume.")
 PUBLISH = typer.Option("-p", "--publish", metavar="[HOST:]PORT", help="Publish a port.")
 ENV = typer.Option("-e", "--env", metavar="KEY[=VALUE]", help="Set a variable, or pass this shell's on.")
+SECRET = typer.Option("--secret", metavar="NAME=env:VARIABLE|file:PATH", help="Set a variable that no command line shows.")
 WORKDIR = typer.Option("-w", "--workdir", metavar="DIR", help="The folder in the container to start in.")
 USER = typer.Option("-u", "--user", metavar="USER[:GROUP]", help="Run as this user of the image.")
 NETWORK = typer.Option("--network", metavar="NAME", help="host, none, or a network of the engine.")
@@ -62,6 +64,7 @@ _EPILOG = render_examples(
     ("wherry run", "the entrypoint"),
     ("wherry run python train.py --epochs 3", "a command instead of it"),
     ("wherry run --on docker -v ./data:/data:ro -- python -m app", ""),
+    ("wherry run --secret AZURE_BLOB_KEY=env:KEY", "in no layer, and in no list of processes"),
     ("wherry run --on local -- train.py --lr 0.1", "a job, recorded"),
     before="A command replaces the image's entrypoint, as with uv run. The exit code is the command's.",
 )
@@ -82,6 +85,7 @@ def run_command(
     volume: Annotated[list[str] | None, VOLUME] = None,
     publish: Annotated[list[str] | None, PUBLISH] = None,
     env: Annotated[list[str] | None, ENV] = None,
+    secret: Annotated[list[str] | None, SECRET] = None,
     detach: Annotated[bool, typer.Option("-d", "--detach", help="Run in the background and print what to stop it by.")] = False,
     remove: Annotated[bool, typer.Option("--rm/--no-rm", help="Remove the container when it has ended.")] = True,
     workdir: Annotated[str | None, WORKDIR] = None,
@@ -103,6 +107,7 @@ def run_command(
     if target is not None or again is not None:
         others = {"-v": volume, "-p": publish, "-w": workdir, "-u": user, "--read-only": read_only, "-t": tty}
         refuse_options(others | {"--no-rm": not remove, "--image": image, "--platform": platform}, "a job has none of its own")
+        refuse_options({"--secret": secret}, "-e NAME takes it from this shell, and the job's record has no value")
         limits = {"cpus": cpus, "memory": memory, "gpus": gpus, "time": time}
         raise typer.Exit(begin_job(target, again, command or [], project, env or (), detach, network, {**limits, "seed": seed}))
     refuse_options({"--cpus": cpus, "--memory": memory, "--time": time}, "only jobs have limits")
@@ -117,6 +122,7 @@ def run_command(
     spec = replace(
         make_spec(found, tuple(command or ()), variables, mounts, tty=tty),
         ports=ports,
+        secrets=read_secrets(secret or (), folder, surroundings),
         workdir=workdir,
         user=user,
         network=network,

@@ -179,7 +179,7 @@ class _Walk:
             raise DeclarationError(
                 f"{_shown(path)} looks like a secret and never enters an image",
                 where="code.include",
-                hint="remove it from include; hand secrets over when the image runs: wherry run -e NAME, or -v",
+                hint="remove it from include; hand secrets over when the image runs: wherry run --secret, or -v",
             )
         if not left_out:
             self.secrets.append(path)

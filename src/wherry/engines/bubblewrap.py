@@ -157,7 +157,7 @@ class BubblewrapEngine:
         if spec.terminal:
             env["TERM"] = self._env.get("TERM", "xterm")
         env |= {key: value for key, _, value in (item.partition("=") for item in spec.image.config.env)}
-        return env | dict(spec.env)
+        return env | dict(spec.env) | dict(spec.secrets)
 
     def _place_mounts(self, spec: RunSpec, root: Path, scratch: Path, workdir: str) -> tuple[Placed, ...]:
         placed = [

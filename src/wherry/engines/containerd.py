@@ -171,6 +171,10 @@ class ContainerdEngine:
         name = self._find_name(spec.image)
         if name is None:
             raise EngineError(f"containerd does not have image {spec.image.image_id}")
+        if spec.secrets:
+            raise EngineError(
+                "ctr takes variables on its command line alone, which others can read", hint="--on podman, or bubblewrap"
+            )
         options = ["--platform", str(spec.image.config.platform)]
         options += ["--detach"] if detached else []
         options += ["--rm"] if spec.remove and not detached else []  # ctr knows not both

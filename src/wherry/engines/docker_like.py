@@ -7,16 +7,20 @@ containerd image store shows the manifest's digest) the name is used after its l
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 
 from wherry.engines.port import EngineImage, Mount, MountKind, RunSpec
 from wherry.engines.process import ask, demand, feed, find_program, shorten_errors, start_with_pipes, supervise
-from wherry.errors import EngineError
+from wherry.errors import EngineError, UsageError
 from wherry.model.digest import DiffId
 
 _ENGINE_FAILED = 125
+_CLIENTS_OWN = re.compile(
+    r"(?:PATH|HOME|TMPDIR)$|(?:DOCKER|CONTAINERS?|PODMAN|BUILDAH|REGISTRY|STORAGE|XDG|LD|SSL)_|.*_proxy$", re.IGNORECASE
+)
 
 
 class DockerLikeEngine:
@@ -54,7 +58,7 @@ class DockerLikeEngine:
     def run(self, spec: RunSpec) -> int:
         argv = [self._path(), "run", *self._render_run(spec)]
         try:
-            process = subprocess.Popen(argv, env=dict(self._env), stdin=None if spec.interactive else subprocess.DEVNULL)
+            process = subprocess.Popen(argv, env=self._client_env(spec), stdin=None if spec.interactive else subprocess.DEVNULL)
         except OSError as error:
             raise EngineError(f"cannot start {self.program}: {error.strerror}") from error
         with process:
@@ -67,7 +71,7 @@ class DockerLikeEngine:
             raise EngineError(f"{self.program} does not have image {image}", hint=self.remedy)
         self._handles[image] = handle  # one that is removed meanwhile fails the run, and that is told
         argv = [*starter, self._path(), "run", *self._render_options(spec), handle, *spec.command[1:]]
-        return LaunchedClient(self, spec.name, start_with_pipes(argv, self._env))
+        return LaunchedClient(self, spec.name, start_with_pipes(argv, self._client_env(spec)))
 
     def remove(self, container: str) -> None:
         """End a container at once and forget it; one that is gone already is fine."""
@@ -77,7 +81,7 @@ class DockerLikeEngine:
 
     def start(self, spec: RunSpec) -> str:
         argv = [self._path(), "run", "--detach", *self._render_run(spec)]
-        return demand(argv, self._env, f"{self.program} did not start the container").decode().strip()
+        return demand(argv, self._client_env(spec), f"{self.program} did not start the container").decode().strip()
 
     def stop(self, container: str, grace: float) -> None:
         """Stop a container; one that is gone already is fine."""
@@ -137,6 +141,8 @@ class DockerLikeEngine:
             options += [flag, value] if value is not None else []
         for key, value in spec.env:
             options += ["--env", f"{key}={value}"]
+        for key, _ in spec.secrets:
+            options += ["--env", key]
         for key, value in spec.labels:
             options += ["--label", f"{key}={value}"]
         for mount in spec.mounts:
@@ -144,6 +150,12 @@ class DockerLikeEngine:
         for port in spec.ports:
             options += ["--publish", str(port)]
         return [*options, *spec.options]
+
+    def _client_env(self, spec: RunSpec) -> dict[str, str]:
+        """The client's own variables: what is named to it without a value, it takes from there."""
+        if clash := [key for key, _ in spec.secrets if _CLIENTS_OWN.match(key)]:
+            raise UsageError(f"{self.program} itself goes by {clash[0]}", where="--secret", hint="another name, or -v of a file")
+        return {**self._env, **dict(spec.secrets)}
 
     def _render_gpus(self, gpus: str) -> list[str]:
         return ["--gpus", gpus]

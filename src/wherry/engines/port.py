@@ -77,13 +77,15 @@ class RunSpec:
     """One container. `command` empty: the image's entrypoint; else it replaces entrypoint and cmd.
 
     `name` is the container's, unique on this machine. `interactive` passes stdin on, `terminal` gives a terminal.
-    `options` are words for the engine's own command line, as they are.
+    `options` are words for the engine's own command line, as they are. `secrets` are variables, over those of `env`, that stand on
+    no command line: `ps` shows those to everybody.
     """
 
     image: EngineImage
     name: str
     command: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[tuple[str, str], ...] = ()
     mounts: tuple[Mount, ...] = ()
     ports: tuple[PublishedPort, ...] = ()
     workdir: str | None = None

@@ -13,7 +13,7 @@ from tests.unit.engines.fakes import Fake
 from wherry.engines.docker import DockerEngine
 from wherry.engines.podman import PodmanEngine
 from wherry.engines.port import EngineImage, Mount, MountKind, PublishedPort, RunSpec
-from wherry.errors import EngineError
+from wherry.errors import EngineError, UsageError
 from wherry.run.launch import pick_runnable
 from wherry.store.disk import DiskStore
 
@@ -64,6 +64,24 @@ def test_run_says_everything(docker: Fake, image: EngineImage) -> None:
 def test_without_a_command_the_entrypoint_is_left_alone(docker: Fake, image: EngineImage) -> None:
     DockerEngine(docker.env).run(RunSpec(image=image, name="n"))
     assert docker.argvs()[-1] == ["run", "--name", "n", "--pull", "never", "--rm", "--interactive", str(image.image_id)]
+
+
+@pytest.mark.parametrize("way", ["run", "launch", "start"])
+def test_secrets_stand_on_no_command_line(docker: Fake, image: EngineImage, way: str) -> None:
+    spec = RunSpec(image=image, name="n", env=(("A", "1"),), secrets=(("KEY", "s3cret"),))
+    done = getattr(DockerEngine(docker.env), way)(spec)
+    if way == "launch":
+        done.process.communicate(timeout=30)
+    argv = docker.argvs()[-1]
+    assert argv[argv.index("A=1") + 1 :][:2] == ["--env", "KEY"]
+    assert not [word for word in argv if "s3cret" in word]
+    assert docker.calls()[-1]["env"]["KEY"] == "s3cret"
+
+
+@pytest.mark.parametrize("name", ["PATH", "DOCKER_HOST", "https_proxy"])
+def test_secrets_that_would_steer_the_client_are_refused(docker: Fake, image: EngineImage, name: str) -> None:
+    with pytest.raises(UsageError, match=name):
+        DockerEngine(docker.env).run(RunSpec(image=image, name="n", secrets=((name, "x"),)))
 
 
 def test_detached(docker: Fake, image: EngineImage) -> None:
