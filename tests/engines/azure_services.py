@@ -1,7 +1,7 @@
 """Azure on loopback: Azurite, which is Microsoft's own emulator of its storage, and the service that simulates Batch behind prism.
 
 Prism refuses every request and every answer that is not as Azure's public description of Batch (2019-08-01) has it. Three of its
-constructs are no JSON schema and are taken out beforehand.
+constructs are no JSON schema and are taken out beforehand; and what is said of files' bytes is that they are JSON.
 """
 
 from __future__ import annotations
@@ -79,8 +79,11 @@ def _read_description() -> Any:
 
 
 def _simplify(part: Any) -> None:
-    """Azure's durations are longer than the format's, and its headers' times have no example that prism could make up."""
+    """Azure's durations are longer than the format's, its headers' times have no example that prism could make up, and its
+    files are no documents."""
     if isinstance(part, dict):
+        if "ocp-batch-file-url" in part.get("headers", {}):
+            part["content"] = {"application/octet-stream": {}}
         if part.get("format") == "duration":
             del part["format"]
         if isinstance(part.get("Last-Modified"), dict):

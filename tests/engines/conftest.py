@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.engines.azure_place import azure_env, azure_place
 from tests.engines.daemons import Daemon, run_containerd, run_docker, run_podman
 from tests.engines.newer_docker import run_newer_docker
+
+__all__ = ["azure_env", "azure_place"]
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.simulators.azure_batch_account import BatchAccount, Refusal
@@ -72,6 +73,9 @@ class _Server(ThreadingHTTPServer):
     forward_to = ""
     public_url = ""
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that go away."""
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -108,6 +112,7 @@ class _Front(_Handler):
     def answer(self, raw: bytes) -> tuple[int, bytes]:
         account = self.server.account
         account.seen.append(f"{self.command} {urlsplit(self.path).path}")
+        account.asked.append(raw)
         if account.behaviour.failures:
             raise Refusal(account.behaviour.failures.pop(0), "ServerBusy", "The server is busy.")
         self._check_signature()
@@ -256,7 +261,8 @@ def _terminate_job(request: _Back, account: BatchAccount, name: str) -> Answer:
 
 
 def _post_tasks(request: _Back, account: BatchAccount, job: str) -> Answer:
-    _need("Job", account.jobs, job)
+    if _need("Job", account.jobs, job)["state"] != "active":
+        raise Refusal(409, "JobCompleted", "The specified job is already in a completed state.")
     if len(request.body["value"]) > 100:
         raise Refusal(413, "RequestBodyTooLarge", "A collection has at most 100 tasks.")
     rows = []

@@ -46,6 +46,7 @@ class BatchAccount:
         self.tasks: dict[str, dict[str, Document]] = {}
         self.nodes: dict[str, dict[str, Node]] = {}
         self.seen: list[str] = []  # "POST /pools", in order
+        self.asked: list[bytes] = []  # the bodies that came with them
         self.lock = threading.RLock()
         self.runner = Runner(start_container, variables or {"PATH": "/usr/local/bin:/usr/bin:/bin"})
         self._names = itertools.count(1)

@@ -185,7 +185,7 @@ class Runner:
             if "*" not in pattern:
                 put_blob(container["containerUrl"], container.get("path", ""), folder / pattern)
                 continue
-            top = (folder / pattern.split("*")[0]).parent.resolve()
+            top = (folder / pattern.split("*")[0].rpartition("/")[0]).resolve()
             for path in sorted(top.rglob("*")):
                 if path.is_file() and _matches(os.path.relpath(path, folder), pattern):
                     name = f"{container.get('path', '')}/{path.relative_to(top)}".lstrip("/")

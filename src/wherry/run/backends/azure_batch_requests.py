@@ -20,14 +20,13 @@ from wherry.model.sweep import SweepSpec
 from wherry.run.variables import METRICS, OUTPUTS, list_variables
 
 ROUND = "wherry-job"
-_HERE = "AZ_BATCH_TASK_WORKING_DIR"
+_HERE, _ABOVE = "AZ_BATCH_TASK_WORKING_DIR", "AZ_BATCH_TASK_DIR"
 # Only here is known where the agent has put the task's folder.
 _START = (
-    f'import os, sys; here = os.environ["{_HERE}"]; '
-    f'[os.makedirs(f"{{here}}/{{name}}", exist_ok=True) for name in ("{OUTPUTS}", "{METRICS}")]; '
-    f'os.environ["WHERRY_OUTPUTS"] = f"{{here}}/{OUTPUTS}"; '
-    f'os.environ["WHERRY_METRICS"] = told = here + "/{METRICS}/" + os.environ["WHERRY_TASK"] + ".jsonl"; '
-    'open(told, "a").close(); os.execvp(sys.argv[1], sys.argv[1:])'
+    "import os, sys; "
+    f'os.environ["WHERRY_OUTPUTS"] = made = os.environ["{_HERE}"] + "/{OUTPUTS}"; os.makedirs(made, exist_ok=True); '
+    f'os.environ["WHERRY_METRICS"] = told = os.environ["{_ABOVE}"] + "/{METRICS}"; open(told, "a").close(); '
+    "os.execvp(sys.argv[1], sys.argv[1:])"
 )
 _KEPT = timedelta(hours=1)
 _LONGEST = 7 * 86400.0
@@ -158,12 +157,12 @@ def render_task(job: Job, index: int, spec: SweepSpec, landing: Landing, key: st
             retention_time=_KEPT,
         ),
         output_files=[
-            _render_output(landing, pattern, f"{key}/{name}")
+            _render_output(landing, pattern, f"{key}/{name}".rstrip("/"))
             for pattern, name in (
                 ("../stdout.txt", "stdout"),
                 ("../stderr.txt", "stderr"),
-                (f"{METRICS}/{index}.jsonl", "metrics"),
-                (f"{OUTPUTS}/**/*", OUTPUTS),
+                (f"../{METRICS}", "metrics"),
+                ("**/*", ""),  # there is nothing but outputs; relative to the folder itself, whose name is kept then
             )
         ],
     )
@@ -182,7 +181,7 @@ def _render_run(pull: str, options: tuple[str, ...], variables: Mapping[str, str
 
     The agent knows of no container then, so its time, and its end, are seen to here.
     """
-    names = " ".join(f"--env={name}" for name in (*variables, _HERE))
+    names = " ".join(f"--env={name}" for name in (*variables, _HERE, _ABOVE))
     name = '"$AZ_BATCH_JOB_ID.$AZ_BATCH_TASK_ID"'
     volume = '"$AZ_BATCH_NODE_ROOT_DIR:$AZ_BATCH_NODE_ROOT_DIR"'
     words = f"{names} {shlex.join(options)} {shlex.quote(pull)} {shlex.join(command)}"
