@@ -1,7 +1,7 @@
 """The bench `batch`: sweeps on this machine beside GNU parallel, what the wrapper costs, calls of backends, status of a huge sweep.
 
-Whole processes are timed where there is a rival. The store of the 100,000 tasks is simulated: it makes up each document when it is
-asked for, so that memory is the reader's alone.
+Whole processes are timed where there is a rival. The store of the 100,000 tasks is simulated, in the reader's own process; what it
+holds counts in the memory.
 """
 
 from __future__ import annotations

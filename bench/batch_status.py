@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from wherry.formats.sweep_json import render_document, render_journal
 from wherry.model.job import JobState, Output
 from wherry.model.sweep import Axis, Beat, Parameters, Sweep, SweepSpec, TaskDone
-from wherry.run.sweep_state import SweepState, spread
+from wherry.run.sweep_state import BLOCK, SweepState
 from wherry.run.sweep_status import StatusReader
 from wherry.store.objects import PAGE, Held, Listed
 
@@ -20,17 +21,19 @@ _ROOT = "sweeps/big"
 
 
 class SimulatedObjects:
-    """A store that has the state of a finished sweep, and makes up what it is asked for."""
+    """A store that has the state of a finished sweep."""
 
     url = "memory://"
 
     def __init__(self, tasks: int) -> None:
         self.tasks = tasks
+        self.copies = [render_journal(map(make_end, range(first, min(first + _COPY, tasks)))) for first in range(0, tasks, _COPY)]
 
     def list(self, prefix: str) -> Iterator[tuple[Listed, ...]]:
         names: Iterator[str] = iter(())
-        if prefix == f"{_ROOT}/_DONE/":
-            names = (spread(task) for task in range(self.tasks))
+        if found := re.fullmatch(f"{_ROOT}/_DONE/([0-9]{{5}})/", prefix):
+            first = int(found[1]) * BLOCK
+            names = (f"{number:03}" for number in range(min(BLOCK, self.tasks - first)))
         elif prefix == f"{_ROOT}/ends/":
             names = (f"w/{number:06}" for number in range(-(-self.tasks // _COPY)))
         elif prefix == f"{_ROOT}/workers/":
@@ -43,8 +46,7 @@ class SimulatedObjects:
             return Held(render_document(Beat(worker="w", number=9, slots=2, spent=5000.0, done=self.tasks, over=True)), "1")
         if not key.startswith(f"{_ROOT}/ends/"):
             return None
-        first = int(key.rpartition("/")[2]) * _COPY
-        return Held(render_journal(map(make_end, range(first, min(first + _COPY, self.tasks)))), "1")
+        return Held(self.copies[int(key.rpartition("/")[2])], "1")
 
     def size(self, key: str) -> int | None:
         return None
@@ -62,7 +64,7 @@ class SimulatedObjects:
         raise NotImplementedError
 
     def folders(self, prefix: str) -> tuple[str, ...]:
-        raise NotImplementedError
+        return tuple(f"{block:05}" for block in range(-(-self.tasks // BLOCK))) if prefix.endswith("/_DONE/") else ()
 
     def delete(self, key: str) -> None:
         raise NotImplementedError

@@ -16,14 +16,11 @@ _PAUSE = 1.0
 
 def print_logs(state: SweepState, tasks: Sequence[int], *, follow: bool) -> None:
     """Print what the tasks printed; `follow`: until all of them have ended."""
-    printer, reader = _Printer(named=len(tasks) > 1), LogReader(state)
-    left = list(tasks)
+    printer, reader = _Printer(named=len(tasks) > 1), LogReader(state, tasks)
     while True:
-        done = set(state.list_done()).intersection(left) if follow else set(left)
-        for printed in reader.read(left):
+        for printed in reader.read():
             printer.print(printed)
-        left = [task for task in left if task not in done]
-        if not left or (follow and state.is_cancelled()):
+        if not follow or reader.is_over or state.is_cancelled():
             printer.finish()
             return
         time.sleep(_PAUSE)

@@ -37,14 +37,17 @@ def send_metrics(state: SweepState, lease: Lease, path: Path) -> JobMetrics:
 
 
 def send_outputs(state: SweepState, lease: Lease, folder: Path, keep: tuple[str, ...]) -> tuple[Output, ...]:
-    """Keep the regular files of an outputs folder that match one of the patterns, or all. Links are not followed."""
+    """Keep the regular files of an outputs folder that match one of the patterns, or all, and can be read. No link is followed."""
     found = []
     for path, name in _list_files(folder):
         if keep and not any(fnmatch.fnmatchcase(name, pattern) for pattern in keep):
             continue
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            size = os.fstat(file.fileno()).st_size
+        try:
+            with path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                size = os.fstat(file.fileno()).st_size
+        except OSError:
+            continue  # what its own task made unreadable is nobody's
         state.put_file(lease.task, lease.attempt, f"{OUTPUTS_FOLDER}/{name}", path)
         found.append(Output(path=os.fsencode(name).decode("utf-8", "backslashreplace"), size=size, sha256=sha256))
     return tuple(found)

@@ -16,7 +16,7 @@ Task 42017 is ``00042/017``. A list of the keys below ``_DONE`` says which tasks
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -29,6 +29,7 @@ from wherry.store.objects import Held, ObjectStore
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]")
 _SPELLED = re.compile(r"=([0-9A-F]{2})")
 _AT_ONCE = 16
+BLOCK = 1000  # tasks to a folder
 _D = TypeVar("_D", Round, Beat)
 
 
@@ -109,6 +110,14 @@ class SweepState:
         """The tasks that are finished, in order: a call for each thousand."""
         return _list_tasks(self.store, f"{self._root}/_DONE/")
 
+    def list_done_beside(self, is_known: Callable[[int], bool]) -> Iterator[int]:
+        """Finished tasks in the thousands that `is_known` does not know whole: a call, and one for each of these, some at once."""
+        prefix = f"{self._root}/_DONE/"
+        blocks = [int(name) for name in self.store.folders(prefix) if name.isdecimal() and not is_known(int(name))]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for keys in pool.map(lambda block: list(_list_keys(self.store, f"{prefix}{block:05}/")), blocks):
+                yield from (_task_of(key, len(prefix)) for key in keys)
+
     def list_leased(self) -> Iterator[int]:
         """The tasks that somebody has or had."""
         return _list_tasks(self.store, f"{self._root}/leases/")
@@ -168,7 +177,7 @@ def list_sweeps(store: ObjectStore) -> tuple[str, ...]:
 
 def spread(task: int) -> str:
     """A task's place: a thousand to a folder."""
-    return f"{task // 1000:05}/{task % 1000:03}"
+    return f"{task // BLOCK:05}/{task % BLOCK:03}"
 
 
 def spell(path: str) -> str:
@@ -203,8 +212,12 @@ def _list_keys(store: ObjectStore, prefix: str) -> Iterator[str]:
 
 
 def _list_tasks(store: ObjectStore, prefix: str) -> Iterator[int]:
-    start = len(prefix)
-    return (int(one.key[start : start + 5]) * 1000 + int(one.key[start + 6 :]) for page in store.list(prefix) for one in page)
+    return (_task_of(key, len(prefix)) for key in _list_keys(store, prefix))
+
+
+def _task_of(key: str, start: int) -> int:
+    """The task whose place begins there in a key."""
+    return int(key[start : start + 5]) * BLOCK + int(key[start + 6 :])
 
 
 def _get_all(store: ObjectStore, keys: Iterable[str]) -> Iterator[tuple[str, Held]]:

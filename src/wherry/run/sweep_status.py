@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from wherry.model.job import JobState
 from wherry.model.sweep import Beat, SweepCounts, SweepSpec, TaskDone
 from wherry.run.sweep_claims import is_still
-from wherry.run.sweep_state import SweepState
+from wherry.run.sweep_state import BLOCK, SweepState
 
 _FINAL = (JobState.SUCCEEDED, JobState.FAILED, JobState.TIMED_OUT, JobState.LOST)
 _MOST_FAILURES = 20
@@ -64,7 +64,7 @@ class StatusReader:
         beats = self._state.read_beats()
         for done in self._state.read_new_ends(self._copies):
             self._note(done)
-        unknown = [task for task in self._state.list_done() if not self._ends[task]]
+        unknown = [task for task in self._state.list_done_beside(self._is_whole) if not self._ends[task]]
         for done in self._state.read_dones(unknown):
             self._note(done)
         alive = self._find_alive(beats)
@@ -78,6 +78,10 @@ class StatusReader:
             spent=sum(beat.spent for beat in beats),
             cancelled=self._state.is_cancelled(),
         )
+
+    def _is_whole(self, block: int) -> bool:
+        """Whether the end of each of these thousand tasks is known already."""
+        return 0 not in self._ends[block * BLOCK : (block + 1) * BLOCK]
 
     def _note(self, done: TaskDone) -> None:
         self._tell(done)
