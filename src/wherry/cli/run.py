@@ -51,7 +51,7 @@ PROJECT = typer.Option("--project", metavar="DIR", help="The project's folder.")
 VOLUME = typer.Option("-v", "--volume", metavar="HOST:CONTAINER[:ro]", help="Mount a folder, a file or a named volume.")
 PUBLISH = typer.Option("-p", "--publish", metavar="[HOST:]PORT", help="Publish a port.")
 ENV = typer.Option("-e", "--env", metavar="KEY[=VALUE]", help="Set a variable, or pass this shell's on.")
-SECRET = typer.Option("--secret", metavar="NAME=env:VARIABLE|file:PATH", help="Set a variable that no command line shows.")
+SECRET = typer.Option("--secret", metavar="NAME=FROM", help="Set a variable from env:NAME or file:PATH, which nobody sees.")
 WORKDIR = typer.Option("-w", "--workdir", metavar="DIR", help="The folder in the container to start in.")
 USER = typer.Option("-u", "--user", metavar="USER[:GROUP]", help="Run as this user of the image.")
 NETWORK = typer.Option("--network", metavar="NAME", help="host, none, or a network of the engine.")
@@ -64,7 +64,7 @@ _EPILOG = render_examples(
     ("wherry run", "the entrypoint"),
     ("wherry run python train.py --epochs 3", "a command instead of it"),
     ("wherry run --on docker -v ./data:/data:ro -- python -m app", ""),
-    ("wherry run --secret AZURE_BLOB_KEY=env:KEY", "in no layer, and in no list of processes"),
+    ("wherry run --secret BLOB_KEY=env:KEY", "a key that nobody sees"),
     ("wherry run --on local -- train.py --lr 0.1", "a job, recorded"),
     before="A command replaces the image's entrypoint, as with uv run. The exit code is the command's.",
 )
