@@ -115,6 +115,9 @@ class _Worker:
                     lease = self._attempt(lease)
         except WherryError as error:
             self._pulse.trouble = self._pulse.trouble or error
+        except OSError as error:
+            trouble = StoreError(error.strerror or str(error), where=str(error.filename or self._place.scratch))
+            self._pulse.trouble = self._pulse.trouble or trouble
 
     def _attempt(self, lease: Lease) -> Lease | None:
         """One attempt; the lease for the next one, if there is to be one."""

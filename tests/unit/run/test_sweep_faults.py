@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.run.sweeps import Crew, make_state
 from wherry.errors import TransferError
-from wherry.run import sweep_watch
+from wherry.run import sweep_process, sweep_watch
 from wherry.run.sweep_state import SweepState
 from wherry.run.sweep_status import StatusReader
 from wherry.store.objects import ObjectStore
@@ -157,3 +157,15 @@ def test_one_that_fails_does_not_hide_the_others(tmp_path: Path) -> None:
         ("succeeded", 0),
     ]
     assert [crew.text(task, "outputs/m") for task in range(3)] == ["0\n", "1\n", "2\n"]
+
+
+def test_no_descriptor_is_left_for_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    state = make_state(tmp_path, "true", 1)
+    crew = Crew(state, tmp_path / "scratch")
+    monkeypatch.setattr(sweep_process, "list_variables", refuse)
+    assert crew.work() is None
+    assert "Too many open files" in str(crew.errors[0])
+    assert state.read_ends() == {}
