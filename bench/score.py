@@ -48,7 +48,7 @@ def run(work: Path, source: Path, results: Results, cases: tuple[str, ...]) -> N
 def _measure_serving(work: Path) -> Iterator[Figure]:
     """In short turns, so that whatever else the machine does is for all of them; the idle ones take nothing.
 
-    On a machine that is busy otherwise `ratio_by_cpu` tells more: a kernel divides a core among threads, and FastAPI has forty.
+    On a machine that is busy otherwise `ratio_by_cpu` tells more.
     """
     if len(cores := sorted(os.sched_getaffinity(0))) < 2:
         raise NotMeasured("one core for the server, another one for who asks")
