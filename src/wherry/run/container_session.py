@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import socket
 import tempfile
 import threading
@@ -28,6 +29,7 @@ from wherry.run.backends.container import choose_user, render_limits
 from wherry.run.relay import Entrance, relay_sockets
 
 _CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
+_PREFIX = "wherry-session-"
 _ALIVE = "alive"
 _SOCKET = "ipc"
 _TICK = 0.1  # seconds between two looks whether JupyterLab listens
@@ -116,9 +118,24 @@ class ContainerSession:
 
 @contextmanager
 def _open_folder() -> Iterator[Path]:
-    """A short path, for sockets have room for 108 bytes."""
-    with tempfile.TemporaryDirectory(prefix="wherry-session-", ignore_cleanup_errors=True) as folder:
+    """A short path, for sockets have room for 108 bytes. Those of sessions that were killed go."""
+    for former in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        if _is_abandoned(former / _ALIVE):
+            shutil.rmtree(former, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
+
+
+def _is_abandoned(alive: Path) -> bool:
+    """Whether there is a socket that nobody holds the other end of; one that is not there yet is no sign."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(alive))
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+        return False
 
 
 def _await_lab(lab: Path, tell: Callable[[], None]) -> None:

@@ -45,7 +45,7 @@ def free_ports(count: int) -> list[int]:
 
 def write_connection(place: Path, **more: Any) -> dict[str, Any]:
     ports = {f"{channel}_port": port for channel, port in zip(CHANNELS, free_ports(5), strict=True)}
-    document = {"transport": "tcp", "ip": "127.0.0.1", "key": "secret", "signature_scheme": "hmac-sha256", **ports, **more}
+    document = {"transport": "tcp", "ip": "127.0.0.1", "key": "k3y-of-messages", "signature_scheme": "hmac-sha256", **ports, **more}
     place.write_text(json.dumps(document))
     return document
 
@@ -80,7 +80,7 @@ def test_what_a_kernel_says_reaches_its_jupyter(tmp_path: Path) -> None:
     def inside(spec: RunSpec) -> int:
         folder = source_of(spec, "/run/wherry/session")
         document = json.loads((folder / "kernel.json").read_text())
-        assert (document["transport"], document["ip"], document["key"]) == ("ipc", "/run/wherry/session/ipc", "secret")
+        assert (document["transport"], document["ip"], document["key"]) == ("ipc", "/run/wherry/session/ipc", "k3y-of-messages")
         assert (folder / "kernel.json").stat().st_mode & 0o777 == 0o600
         assert folder.stat().st_mode & 0o777 == 0o700
         starters.append(socket.socket(socket.AF_UNIX))
@@ -125,7 +125,7 @@ def test_where_the_project_lies(tmp_path: Path) -> None:
     assert dict(specs[0].env) == {"HOME": "/tmp", "LEVEL": "1"}
     assert specs[0].options == ("--cpus", "2")
     assert specs[0].command == ("python", "/opt/notebook/start.py", "kernel")
-    assert "secret" not in str(specs[0])
+    assert "k3y-of-messages" not in str(specs[0])
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"ip": "127.0.0.1", "shell_port": "1"}'])
@@ -189,3 +189,18 @@ def test_tensorboard_has_a_way_of_its_own(tmp_path: Path) -> None:
         return 0
 
     assert make_session(tmp_path, inside).serve_lab(first, lambda _url: None, ("runs", second)) == 0
+
+
+def test_what_killed_sessions_left_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    dead, begun, living = (tmp_path / f"wherry-session-{name}" for name in ("dead", "begun", "living"))
+    for folder in (dead, begun, living):
+        folder.mkdir()
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(dead / "alive"))
+    with socket.socket(socket.AF_UNIX) as held:
+        held.bind(str(living / "alive"))
+        held.listen()
+        write_connection(tmp_path / "connection.json")
+        make_session(tmp_path, lambda _spec: 0).serve_kernel(tmp_path / "connection.json")
+    assert [folder.exists() for folder in (dead, begun, living)] == [False, True, True]
