@@ -23,7 +23,7 @@ from wherry.assemble.recipe import PlatformRecipe, Recipe
 from wherry.bases import Bases, open_bases
 from wherry.building import Building, find_stale_folders, refuse_stale
 from wherry.conda_side import CondaSide, conda_source, open_conda_side
-from wherry.declare.code import find_secrets
+from wherry.declare.code import code_files, find_secrets, list_tokens
 from wherry.declare.conda import LOCK_NAMES, NAMES
 from wherry.declare.fingerprint import declaration_digest
 from wherry.declare.project import read_declaration
@@ -275,6 +275,10 @@ class LockedProject:
         """Build the image into the store, named `tag` (default: NAME:latest). `verify` reads every file and layer again."""
         for path in find_secrets(self.declaration):
             self.project.say(f"{path} looks like a secret: it is left out of the image")
+        for path, kinds in list_tokens(code_files(self.declaration)):
+            self.project.say(
+                f"{path} holds {', '.join(kinds)}, which whoever pulls the image has: hand it over by wherry run --secret"
+            )
         declared = replace(self.declaration, platforms=tuple(sorted(platforms or self.declaration.platforms)))
         if verify:
             self.project._drop_damaged_layers()

@@ -23,7 +23,7 @@ from wherry.assemble.files import disk_entry, model_files, path_in_image
 from wherry.assemble.image import ComposedImage, compose_image, compose_index
 from wherry.assemble.layers import LayerBlob, write_layer
 from wherry.assemble.recipe import Recipe, parse_layer, parse_recipe, render_layer, render_recipe
-from wherry.declare.code import CodeFile, list_code, survey_code
+from wherry.declare.code import CodeFile, list_code, list_tokens, survey_code
 from wherry.declare.model_files import default_models
 from wherry.errors import FormatError
 from wherry.formats.tar import TarEntry, add_parents, directory_entry, symlink_entry
@@ -114,6 +114,8 @@ def rebuild(root: Path, store: DiskStore, cache: Path, env: Mapping[str, str]) -
         return None
     if state["names"] != _names(files):
         return None  # a new or a lost file may mean another entrypoint, another model or a secret to tell of
+    if any(list_tokens(_list_changed(files, _former_layers(state, recipe)))):
+        return None  # there is something to tell of
     return finish_build(files, recipe, state["tag"], store, cache, env, since=since, usual=True)
 
 
@@ -167,6 +169,11 @@ def _put(store: DiskStore, document: bytes) -> None:
 
 def _list(files: ProjectFiles) -> tuple[CodeFile, ...]:
     return list_code(files.root, files.code, [model.path for model in files.models])
+
+
+def _list_changed(files: ProjectFiles, former: _Layers | None) -> list[CodeFile]:
+    known = dict(former.code[1]) if former else {}
+    return [file for file in _list(files) if known.get(file.path) != _stamp(file.state)]
 
 
 def _project_layers(files: ProjectFiles, recipe: Recipe, store: DiskStore, former: _Layers | None) -> _Layers:

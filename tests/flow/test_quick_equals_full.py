@@ -187,6 +187,18 @@ def test_an_edit_at_once_after_a_build_is_seen(wherry: Wherry, seed: Seed, tmp_p
     assert wherry.build(project) == wherry.build(project, "--verify")
 
 
+def test_a_token_in_code_is_for_the_full_build_to_tell(wherry: Wherry, seed: Seed, tmp_path: Path) -> None:
+    project = start_project(seed, tmp_path / "leaking")
+    told: list[str] = []
+    env = wherry.environment()
+    Project(project, env=env, say=told.append).build()
+    assert not [line for line in told if "token" in line]
+    (project / "pkg/a.py").write_text(f"TOKEN = 'ghp_{'a1B2' * 9}'\n")
+    assert rebuild(project, DiskStore(wherry.store), wherry.cache, env) is None
+    Project(project, env=env, say=told.append).build()
+    assert [line for line in told if line.startswith("pkg/a.py holds a GitHub token")]
+
+
 def test_verify_reads_what_stamps_cannot_tell(wherry: Wherry, seed: Seed, tmp_path: Path) -> None:
     """A file changed behind every stamp is what --verify is for; so it must not believe the kept state."""
     project = start_project(seed, tmp_path / "verified")

@@ -22,7 +22,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from wherry.declare.ignore import DockerRules, GitRules, compile_patterns
-from wherry.declare.secret_files import holds_secret, is_litter, is_secret_name
+from wherry.declare.secret_files import find_tokens, holds_secret, is_litter, is_secret_name
 from wherry.errors import DeclarationError
 from wherry.model.declaration import CodeSelection, Declaration
 
@@ -83,6 +83,18 @@ def find_secrets(declaration: Declaration) -> tuple[str, ...]:
     for _ in walk.entries():
         pass
     return tuple(sorted(walk.secrets))
+
+
+def list_tokens(files: Iterable[CodeFile]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Files of the code layer that hold secrets, with their kinds; to be told to the author, for they go into the image."""
+    for file in files:
+        if file.link is None:
+            try:
+                found = find_tokens(file.location)
+            except OSError as error:
+                raise _unreadable(file.path, error) from error
+            if found:
+                yield file.path, found
 
 
 @dataclass(slots=True)

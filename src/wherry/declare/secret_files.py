@@ -6,10 +6,10 @@ harmless). At most 1 MiB of such a file is read. Imports stay lean for the 0.1 s
 
 from __future__ import annotations
 
-from wherry.formats.secrets import READ_LIMIT, content_of, is_secret_name
+from wherry.formats.secrets import READ_LIMIT, content_of, find_secrets, is_secret_name
 from wherry.model.stamp import STAMP_SUFFIX
 
-__all__ = ["holds_secret", "is_litter", "is_secret_name"]
+__all__ = ["find_tokens", "holds_secret", "is_litter", "is_secret_name"]
 
 # Left out without a word: nobody wants them in an image.
 _LITTER = frozenset(
@@ -33,3 +33,10 @@ def holds_secret(name: str, file: str) -> bool:
         return False
     with open(file, "rb") as opened:  # noqa: PTH123 (pathlib costs start-up time here)
         return content.search(opened.read(READ_LIMIT)) is not None
+
+
+def find_tokens(file: str) -> tuple[str, ...]:
+    """The kinds of secrets in a file whatever its name, as a check of the image would find them. OSError passes through."""
+    with open(file, "rb") as opened:  # noqa: PTH123 (pathlib costs start-up time here)
+        data = opened.read(READ_LIMIT)
+    return () if b"\0" in data[:1024] else find_secrets(data)

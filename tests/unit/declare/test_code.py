@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.declare.projects import declare, write_files
-from wherry.declare.code import CodeKind, code_files, find_secrets, list_code
+from wherry.declare.code import CodeKind, code_files, find_secrets, list_code, list_tokens
 from wherry.errors import DeclarationError
 from wherry.model.declaration import CodeSelection
 
@@ -66,6 +66,15 @@ def test_secrets_by_content(tmp_path: Path) -> None:
     assert find_secrets(declare(write_files(tmp_path, {"wherry.toml": "environment = false"}))) == (
         ".npmrc", "gcp-credentials.json", "pip.conf", "requirements.txt", "tls/server.pem",
     )  # fmt: skip
+
+
+def test_tokens_in_code_are_told_and_stay(tmp_path: Path) -> None:
+    token = b"ghp_" + b"a1B2" * 9
+    (tmp_path / "data.bin").write_bytes(b"\0" + token)
+    (tmp_path / "link.py").symlink_to("main.py")
+    write_files(tmp_path, {"main.py": f"TOKEN = '{token.decode()}'", "other.py": "TOKEN = os.environ['TOKEN']"})
+    assert paths(tmp_path) == ["data.bin", "link.py", "main.py", "other.py"]
+    assert list(list_tokens(list_code(tmp_path, CodeSelection(), ()))) == [("main.py", ("a GitHub token",))]
 
 
 def test_files_of_conda_are_looked_into_for_tokens_of_channels(tmp_path: Path) -> None:
