@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BENCHES = {
     "batch": "bench.batch",
     "batch-data": "bench.batch_data",
+    "batch-ray": "bench.batch_ray",
     "batch-slurm": "bench.batch_slurm",
     "build": "bench.build",
     "check": "bench.check",

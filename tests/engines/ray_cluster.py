@@ -37,16 +37,23 @@ class RayCluster:
     def python(self) -> tuple[str, ...]:
         return (*self.inside, sys.executable)
 
-    def start_node(self, cpus: int = 2, gpus: int = 0) -> None:
+    def start(self) -> None:
+        """Two nodes of two processors; the head has two GPUs, or says so."""
+        self.start_node(gpus=2)
+        self._wait_for_head()
+        self.start_node()
+        self.wait_for_nodes()
+
+    def start_node(self, gpus: int = 0) -> None:
         """The first one is the head, and the others begin when that one can be asked."""
-        place = (f"--address={ADDRESS}",)
+        place: tuple[str, ...] = (f"--address={ADDRESS}",)
         if not self.nodes:
             place = ("--head", "--port=6379", "--include-dashboard=false", f"--temp-dir={self.folder}/ray")
         argv = [*self.inside, str(Path(sys.executable).with_name("ray")), "start", "--block", *place]
         log = self.folder / f"node-{len(self.nodes)}.log"
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [*argv, f"--num-cpus={cpus}", f"--num-gpus={gpus}", *_OPTIONS],
+                [*argv, "--num-cpus=2", f"--num-gpus={gpus}", *_OPTIONS],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -60,7 +67,7 @@ class RayCluster:
         for number, process in enumerate(self.nodes):
             _wait_for(self.folder / f"node-{number}.log", b"Ray runtime started", process)
 
-    def wait_for_head(self) -> None:
+    def _wait_for_head(self) -> None:
         """Until other nodes may ask it."""
         _wait_for(self.folder / "ray/session_latest/logs/gcs_server.out", b"listening on port", self.nodes[0])
 
@@ -73,7 +80,7 @@ class RayCluster:
 
 
 @contextmanager
-def run_ray(folder: Path, nodes: int = 2) -> Iterator[RayCluster]:
+def run_ray(folder: Path) -> Iterator[RayCluster]:
     """The cluster, up and idle."""
     pytest.importorskip("ray")
     require_tool("unshare", "nsenter", "ip")
@@ -89,13 +96,10 @@ def run_ray(folder: Path, nodes: int = 2) -> Iterator[RayCluster]:
         if holder.stdout.readline() != b"up\n":
             cannot_run("no network namespace can be made here")
         environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "RAY_USAGE_STATS_ENABLED": "0", "RAY_ADDRESS": ADDRESS}
+        environment["RAY_gcs_rpc_server_reconnect_timeout_s"] = "5"  # instead of a minute
         cluster = RayCluster(folder, ("nsenter", f"--net=/proc/{holder.pid}/ns/net"), environment)
         stack.callback(_kill_all, cluster)
-        cluster.start_node()
-        cluster.wait_for_head()
-        for _ in range(nodes - 1):
-            cluster.start_node()
-        cluster.wait_for_nodes()
+        cluster.start()
         yield cluster
 
 

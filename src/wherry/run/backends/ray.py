@@ -33,7 +33,7 @@ from wherry.store.posix import explain_os_errors, write_atomically
 
 _PATIENCE = 120.0  # Ray itself waits for a head that is away for a minute
 _ENOUGH = 0.9  # of the room that could be used: then larger workers are better than more of them
-_HINT = "`ray status` on a node of the cluster; `address` of the target, or RAY_ADDRESS"
+_HINT = "`ray status` on a node; `address` of the target, or RAY_ADDRESS. When Ray is up again: wherry sweep resume"
 _HOW = {"lost": JobState.LOST, "cancelled": JobState.CANCELLED, "late": JobState.TIMED_OUT}
 _CODES = {0: JobState.SUCCEEDED, -9: JobState.LOST, -15: JobState.LOST, 143: JobState.CANCELLED}
 

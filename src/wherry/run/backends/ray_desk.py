@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +20,10 @@ from ray import cloudpickle
 
 from wherry.run.backends import ray_round
 from wherry.run.backends.ray_round import Asked, begin_round, find_keeper, list_rounds
+
+_PATIENCE = 30.0
+_PAUSE = 0.5
+_SOON = 10.0
 
 
 def main() -> int:
@@ -29,13 +35,23 @@ def main() -> int:
         verb, arguments = json.loads(line)
         try:
             if not connected:
-                ray.init(address=sys.argv[1], namespace=ray_round.NAMESPACE, log_to_driver=False)
+                _connect(sys.argv[1])
                 connected = True
             answer = {"is": _VERBS[verb](**arguments)}
         except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
             answer = {"error": str(error).strip() or type(error).__name__}
         print(json.dumps(answer), file=answers, flush=True)
     return 0
+
+
+def _connect(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    if host and "/" not in host:
+        try:  # Ray would wait for more than a minute where nobody listens, and then end this process
+            socket.create_connection((host, int(port)), _SOON).close()
+        except OSError as error:
+            raise ConnectionError(f"nobody answers ({error.strerror or error})") from error
+    ray.init(address=address, namespace=ray_round.NAMESPACE, log_to_driver=False)
 
 
 def _list_nodes() -> list[dict[str, float]]:
@@ -48,31 +64,41 @@ def _begin(asked: Asked) -> None:
 
 
 def _look(name: str, known: list[str]) -> Any:
-    keeper = find_keeper(name)
-    return None if keeper is None else ray.get(keeper.look.remote(known))
+    return _ask(name, "look", known)
 
 
 def _read(name: str, index: str) -> Any:
-    keeper = find_keeper(name)
-    return None if keeper is None else ray.get(keeper.read.remote(index))
+    return _ask(name, "read", index)
 
 
 def _end(name: str, grace: float) -> None:
-    keeper = find_keeper(name)
-    if keeper is not None:
-        ray.get(keeper.end.remote(grace))
+    _ask(name, "end", grace)
 
 
 def _list() -> list[tuple[str, str]]:
-    keepers = [(name, keeper) for name in list_rounds() if (keeper := find_keeper(name)) is not None]
-    return [(name, ray.get(keeper.describe.remote())) for name, keeper in keepers]
+    return [(name, told) for name in list_rounds() if (told := _ask(name, "describe")) is not None]
 
 
 def _release(name: str) -> None:
+    _ask(name, "end", 0.0)
     keeper = find_keeper(name)
     if keeper is not None:
-        ray.get(keeper.end.remote(0.0))
         ray.kill(keeper)
+
+
+def _ask(name: str, method: str, *arguments: Any) -> Any:
+    """What a round's keeper answers; None where it is gone. One that cannot be reached may be again in a while."""
+    end = time.monotonic() + _PATIENCE
+    while (keeper := find_keeper(name)) is not None:
+        try:
+            return ray.get(getattr(keeper, method).remote(*arguments))
+        except ray.exceptions.ActorDiedError:
+            return None
+        except ray.exceptions.ActorUnavailableError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(_PAUSE)
+    return None
 
 
 _VERBS: dict[str, Callable[..., Any]] = {

@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, TypedDict
 
@@ -24,8 +25,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 NAMESPACE = "wherry"
 GRACE = 10.0  # between the asking and the ending of workers whose time is up
 _REMEMBERED = 600.0  # seconds for which the ends of a round are known when all of it has ended
-_PATIENCE = 30.0
+_PATIENCE = 15.0
 _SAID = 16 << 10  # bytes that are kept of the end of a worker's stream
+_ON_HEAD = {"node:__internal_head__": 0.001}
 _MARK = "WHERRY_HOLDER"
 _OF_RAY = ("PYTHONBREAKPOINT", "OMP_NUM_THREADS", "SPT_NOENV")  # what Ray sets for programs of its own
 # A worker is asked to end when its holder is gone, however that one went: prctl(PR_SET_PDEATHSIG, SIGTERM).
@@ -68,16 +70,18 @@ class Holder:
     def __init__(self, command: list[str], env: dict[str, str], name: str) -> None:
         self._command = [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), *command]
         own = {key: value for key, value in os.environ.items() if not key.startswith("RAY_") and key not in _OF_RAY}
-        self._mark = f"{_MARK}={name}.{os.urandom(4).hex()}"
-        self._env = {**own, **env, _MARK: self._mark.partition("=")[2]}
+        self._mark = f"{_MARK}={name}"
+        self._env = {**own, **env, _MARK: name}
         self._streams = tuple(tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115 - they go with this process
         self._process: Any = None
 
-    async def start(self) -> None:
+    async def start(self) -> str:
+        """Start the worker; the node that it is on."""
         out, err = self._streams
         self._process = await asyncio.create_subprocess_exec(
             *self._command, cwd="/", env=self._env, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=err, process_group=0
         )
+        return str(ray.get_runtime_context().get_node_id())
 
     async def wait(self) -> int:
         """The worker's exit code, when nothing of it is left."""
@@ -102,7 +106,8 @@ class Holder:
 
     def _signal(self, number: int) -> None:
         if self._process.returncode is None:
-            os.killpg(self._process.pid, number)
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
 
 
 class Keeper:
@@ -111,7 +116,7 @@ class Keeper:
     def __init__(self, asked: Asked) -> None:
         self._asked = asked
         self._holders: dict[str, Any] = {}
-        self._begun: set[str] = set()
+        self._begun: dict[str, str] = {}  # and on which node
         self._ends: dict[str, End] = {}
         self._why: str | None = None
         self._minding: dict[str, asyncio.Task[None]] = {}
@@ -119,9 +124,8 @@ class Keeper:
 
     async def begin(self) -> None:
         for index, env in self._asked["workers"].items():
-            name = f"{self._asked['round']}/{index}"
             make = ray.remote(Holder).options(scheduling_strategy="SPREAD", **self._asked["share"])
-            self._holders[index] = make.remote(self._asked["command"], env, name)
+            self._holders[index] = make.remote(self._asked["command"], env, self._name(index))
             self._minding[index] = asyncio.create_task(self._mind(index))
         self._aside.append(asyncio.create_task(self._leave()))
 
@@ -154,31 +158,43 @@ class Keeper:
         asked = [self._holders[index].end.remote(grace) for index in left if index in self._begun]
         if asked:
             await asyncio.wait([asyncio.ensure_future(self._swallow(one)) for one in asked], timeout=grace + _PATIENCE)
+        await asyncio.wait(self._minding.values(), timeout=_PATIENCE)
         for index in left:
             if index not in self._ends:
                 ray.kill(self._holders[index])
-        if left:
-            await asyncio.wait([self._minding[index] for index in left])
+        await asyncio.wait(self._minding.values(), timeout=_PATIENCE)
 
     async def _mind(self, index: str) -> None:
         holder = self._holders[index]
         out = err = ""
+        cleared = True
         try:
-            await holder.start.remote()
-            self._note_begun(index)
+            self._note_begun(index, await holder.start.remote())
             code = await holder.wait.remote()
             out, err = await holder.read.remote()
             how = self._why if self._why and code else "code"
         except ray.exceptions.RayError as error:
-            code, how, err = None, self._why or "lost", f"{str(error).strip()}\n"
+            code, how, err, cleared = None, self._why or "lost", f"{str(error).strip()}\n", False
         self._ends[index] = End(how=how, code=code, ended=time.time(), out=out, err=err)
         ray.kill(holder)  # its place is somebody else's now
+        if not cleared:
+            await self._clear(index)
 
-    def _note_begun(self, index: str) -> None:
+    async def _clear(self, index: str) -> None:
+        """A holder that was killed ends nothing any more. Its worker hears of it, and has its time to end in order."""
+        if (node := self._begun.get(index)) is not None:
+            place = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+            clear = ray.remote(end_marked).options(num_cpus=0, max_retries=0, scheduling_strategy=place)
+            await self._swallow(clear.remote(f"{_MARK}={self._name(index)}", 0.0 if self._why else GRACE))
+
+    def _name(self, index: str) -> str:
+        return f"{self._asked['round']}/{index}"
+
+    def _note_begun(self, index: str, node: str) -> None:
         """The deadline counts from here, for those that wait cost nothing."""
         if not self._begun and self._asked["seconds"] is not None:
             self._aside.append(asyncio.create_task(self._keep_deadline(self._asked["seconds"])))
-        self._begun.add(index)
+        self._begun[index] = node
 
     async def _keep_deadline(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -198,10 +214,9 @@ class Keeper:
 
 
 def begin_round(asked: Asked) -> None:
-    """Make a round's keeper, beside whoever asks, as far as that is possible: on the machine that stays longest."""
-    here = NodeAffinitySchedulingStrategy(node_id=ray.get_runtime_context().get_node_id(), soft=True)
+    """Make a round's keeper, on the head: that stays longest, and without it no round could be kept."""
     make = ray.remote(Keeper).options(
-        name=asked["round"], namespace=NAMESPACE, lifetime="detached", num_cpus=0, scheduling_strategy=here, max_concurrency=100
+        name=asked["round"], namespace=NAMESPACE, lifetime="detached", num_cpus=0, resources=_ON_HEAD, max_concurrency=100
     )
     ray.get(make.remote(asked).begin.remote())
 
@@ -225,12 +240,22 @@ def read_tail(stream: IO[bytes]) -> str:
     return os.pread(stream.fileno(), _SAID, max(0, size - _SAID)).decode(errors="replace")
 
 
-def end_marked(mark: str) -> None:
-    """End at once whatever was started below a worker and has outlived it."""
-    wanted = os.fsencode(mark)
+def end_marked(mark: str, grace: float = 0.0) -> None:
+    """End whatever was started below a worker and is there still after `grace` seconds."""
+    end, missed = time.monotonic() + grace, 0
+    while missed < 2:  # one that just becomes another program shows no mark for a moment
+        left = _find_marked(os.fsencode(mark))
+        missed = 0 if left else missed + 1
+        for process in left if time.monotonic() >= end else ():
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def _find_marked(mark: bytes) -> list[int]:
+    found = []
     for name in os.listdir("/proc"):  # noqa: PTH208
-        try:
-            if name.isdigit() and wanted in Path("/proc", name, "environ").read_bytes().split(b"\0"):
-                os.kill(int(name), signal.SIGKILL)
-        except OSError:
-            continue
+        with suppress(OSError):
+            if name.isdigit() and mark in Path("/proc", name, "environ").read_bytes().split(b"\0"):
+                found.append(int(name))
+    return found
