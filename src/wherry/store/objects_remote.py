@@ -18,6 +18,10 @@ from wherry.store.objects import PAGE, Held, Listed, check_key
 _ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT", "GOOGLE_BASE_URL")
 _LOOPBACK = re.compile(r"http://(?:127\.0\.0\.1|localhost|\[::1\])(?:[:/].*)?")
 _QUERY = re.compile(r"\?[^\s\"']*")
+_STATUS = re.compile(r"status code: (\d{3})")
+_CODE = re.compile(r"<Code>(\w{1,80})</Code>")
+_DUMP = "\n\nDebug source"  # what it appends of its insides
+_ACCESS = "credentials as for the cloud's own tools: variables, a file, or the machine's identity"
 _LONGEST = 300
 _PIECE = 1 << 20
 _PART, _MOST_PARTS = 8 << 20, 9000  # of an upload; S3 takes ten thousand parts
@@ -33,7 +37,11 @@ class RemoteObjects:
         plain = any(_LOOPBACK.fullmatch(env.get(name, "")) for name in _ENDPOINTS)
         client = {"connect_timeout": "10s", "timeout": "120s", "allow_http": plain}
         with self._explained(""):
-            self._store = self._obstore.store.from_url(self.url, client_options=client, retry_config={"max_retries": 0})
+            try:
+                self._store = self._obstore.store.from_url(self.url, client_options=client, retry_config={"max_retries": 0})
+            except self._exceptions.BaseError as error:  # nothing was asked of anybody yet
+                hint = "the account, as for the cloud's own tools: AZURE_STORAGE_ACCOUNT_NAME, AWS_REGION"
+                raise UsageError(_shorten(error), where=self.url, hint=hint) from None
 
     def get(self, key: str) -> Held | None:
         with self._explained(check_key(key)):
@@ -122,12 +130,21 @@ class RemoteObjects:
         except self._missing as error:
             raise StoreError(f"it is not there: {_shorten(error)}", where=where, hint="does the bucket exist?") from None
         except (errors.PermissionDeniedError, errors.UnauthenticatedError) as error:
-            hint = "credentials as for the cloud's own tools: variables, a file, or the machine's identity"
-            raise StoreError(f"no access: {_shorten(error)}", where=where, hint=hint) from None
+            raise StoreError(f"no access: {_shorten(error)}", where=where, hint=_ACCESS) from None
         except (errors.InvalidPathError, errors.NotSupportedError, errors.UnknownConfigurationKeyError, ValueError) as error:
             raise UsageError(_shorten(error), where=where) from None
         except errors.BaseError as error:
+            self._refuse_status(error, where)
             raise TransferError(_shorten(error), where=where, hint="is the store reachable from here?") from None
+
+    @staticmethod
+    def _refuse_status(error: Exception, where: str) -> None:
+        """Of lists and deletions obstore tells in words alone what the store said: what would be the same again is not for patience."""
+        said = _STATUS.search(str(error).partition(_DUMP)[0])
+        if said and said[1] in ("401", "403"):
+            raise StoreError(f"no access: {_shorten(error)}", where=where, hint=_ACCESS) from None
+        if said and said[1] in ("400", "404", "405"):
+            raise StoreError(_shorten(error), where=where, hint="does the bucket exist?") from None
 
 
 def _load() -> tuple[Any, Any]:
@@ -142,6 +159,7 @@ def _load() -> tuple[Any, Any]:
 
 def _shorten(error: Exception) -> str:
     """The first lines of what it says, without the dump of its insides."""
-    text = " ".join(str(error).partition("\n\nDebug source")[0].split())
-    text = _QUERY.sub("?…", text)
+    said, _, body = str(error).partition(_DUMP)[0].partition("<?xml")
+    code = _CODE.search(body)
+    text = _QUERY.sub("?…", " ".join(said.split())) + (f" {code[1]}" if code else "")
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -58,3 +58,12 @@ class TestFolder(ObjectStoreContract):
 def test_an_address_of_nothing() -> None:
     with pytest.raises(UsageError, match="ftp"):
         open_objects("ftp://host/x", {})
+
+
+def test_an_address_whose_account_nobody_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("obstore")
+    for name in [name for name in os.environ if name.startswith("AZURE_")]:
+        monkeypatch.delenv(name)
+    with pytest.raises(UsageError, match="Account") as caught:
+        open_objects("az://sweeps", {})
+    assert "AZURE_STORAGE_ACCOUNT_NAME" in str(caught.value.hint)
