@@ -117,7 +117,7 @@ class TestAzureBatch(SweepBackendContract):
         self, backend: Callable[..., AzureBatchBackend], worker: Callable[..., Job], spec: SweepSpec, service: AzureBatch
     ) -> None:
         wide = replace(spec, sweep=replace(spec.sweep, parameters=make_spec(Path("/"), tasks=101).sweep.parameters))
-        here, job = backend(wide), worker(f"trap 'exit 0' TERM; {ASLEEP}")
+        here, job = backend(wide), worker(ASLEEP)
         here.submit(job, range(101))
         assert wait_until(
             lambda: any(task["state"] == "running" for task in service.account.tasks[job.id.replace(".", "-")].values())
@@ -129,6 +129,14 @@ class TestAzureBatch(SweepBackendContract):
         assert len([line for line in service.account.seen if line.endswith("addtaskcollection")]) == 2
         assert len(here.poll(job)) == 101
         assert len(here.list_resources()) == 2
+
+    def test_tasks_that_are_too_much_for_one_request_go_in_several(
+        self, backend: Callable[..., AzureBatchBackend], worker: Callable[..., Job], service: AzureBatch
+    ) -> None:
+        here, job = backend(), worker("true", env=(("LONG", "x" * (400 << 10)),))
+        service.account.behaviour.never_allocates = True
+        here.submit(job, range(4))
+        assert self.states(here, job) == [JobState.RUNNING] * 4
 
     # -- what the service does by itself
 

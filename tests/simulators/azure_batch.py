@@ -263,8 +263,8 @@ def _terminate_job(request: _Back, account: BatchAccount, name: str) -> Answer:
 def _post_tasks(request: _Back, account: BatchAccount, job: str) -> Answer:
     if _need("Job", account.jobs, job)["state"] != "active":
         raise Refusal(409, "JobCompleted", "The specified job is already in a completed state.")
-    if len(request.body["value"]) > 100:
-        raise Refusal(413, "RequestBodyTooLarge", "A collection has at most 100 tasks.")
+    if len(request.body["value"]) > 100 or int(request.headers["Content-Length"]) > 1 << 20:
+        raise Refusal(413, "RequestBodyTooLarge", "A collection has at most 100 tasks and 1 MiB.")
     rows = []
     for task in request.body["value"]:
         row: Document = {"taskId": task["id"], "status": "success"}

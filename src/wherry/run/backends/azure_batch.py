@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from azure.batch import BatchClient, models
-from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
 from wherry.errors import EngineError, JobError, UsageError, WherryError
 from wherry.model.azure import AzurePool
 from wherry.model.job import Job, JobState, TaskEnd
 from wherry.model.sweep import Grain, SweepSpec
-from wherry.run.backends.azure_batch_account import KEY, AzureAccount, explain_code, is_over
+from wherry.run.backends.azure_batch_account import KEY, AzureAccount, explain_code, is_over, read_code
 from wherry.run.backends.azure_batch_requests import (
     ROUND,
     Landing,
@@ -170,11 +170,16 @@ class AzureBatchBackend:
             names.append(self._create_job(client, job, 0))
         try:
             added = client.create_task_collection(names[-1], models.BatchTaskGroup(task_values=tasks))
-        except ResourceExistsError as error:
-            if not is_over(error):
+        except HttpResponseError as error:
+            if is_over(error):
+                names.append(self._create_job(client, job, len(names)))
+                self._add_tasks(client, job, tasks)
+            elif read_code(error) == "RequestBodyTooLarge" and len(tasks) > 1:
+                self._add_tasks(client, job, tasks[: len(tasks) // 2])
+                self._add_tasks(client, job, tasks[len(tasks) // 2 :])
+            else:
                 raise
-            names.append(self._create_job(client, job, len(names)))
-            added = client.create_task_collection(names[-1], models.BatchTaskGroup(task_values=tasks))
+            return
         for one in added.result_values or ():
             if one.error is not None and one.error.code != "TaskExists":
                 message = one.error.message.value if one.error.message else ""
@@ -190,7 +195,7 @@ class AzureBatchBackend:
         try:
             client.create_job(wanted)
         except ResourceExistsError as error:
-            if str(error.error.code if error.error else "") != "JobExists":
+            if read_code(error) != "JobExists":
                 raise
         return name
 
@@ -220,7 +225,11 @@ class AzureBatchBackend:
         except ResourceNotFoundError:
             return {}
         states = {task.state for task in tasks}
-        stuck = models.BatchTaskState.ACTIVE in states and states <= {models.BatchTaskState.ACTIVE, models.BatchTaskState.COMPLETED}
+        if states - {models.BatchTaskState.ACTIVE, models.BatchTaskState.COMPLETED}:
+            self._watch.rest()
+            stuck = False
+        else:
+            stuck = models.BatchTaskState.ACTIVE in states
         over, late = self._look_after(client, name) if stuck else (False, False)
         found: dict[int, TaskEnd] = {}
         for task in tasks:

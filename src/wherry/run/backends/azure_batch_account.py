@@ -7,6 +7,7 @@ signature that can only write, for the sweep's time, to one container. None is i
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from azure.batch import BatchClient
 from azure.core.credentials import AzureNamedKeyCredential
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ServiceRequestError, ServiceResponseError
+from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestError, ServiceResponseError
 from azure.core.pipeline.policies import RetryPolicy
 from azure.identity import DefaultAzureCredential
 from azure.storage.blob import BlobServiceClient, ContainerSasPermissions, generate_container_sas
@@ -26,9 +27,11 @@ KEY = "AZURE_BATCH_ACCESS_KEY"
 # Every request that we make names what it makes, so that each may be made again.
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"))
 _SIGNATURE = re.compile(r"\?[^\s\"']*|sig=[^\s&\"']*")
+_NO_LOGIN = "no login to Azure"
 _QUOTA = "a larger quota: Azure's portal, the Batch account, Quotas; or fewer nodes, or a smaller vm-size"
 _HINTS = {
     "AuthenticationFailed": f"{KEY}, or az login; and the clock of this machine",
+    _NO_LOGIN: f"{KEY} and AZURE_STORAGE_ACCOUNT_KEY, or az login",
     "AuthorizationFailure": "the role Azure Batch Data Contributor for who is logged in",
     "AccountCoreQuotaReached": _QUOTA,
     "AccountLowPriorityCoreQuotaReached": _QUOTA,
@@ -39,6 +42,9 @@ _HINTS = {
     "AllocationTimedOut": "the region has none of these machines now: another vm-size, or later",
     "AllocationFailed": "another vm-size, or later",
 }
+
+# What Azure's libraries would print on stderr is told by our errors.
+logging.getLogger("azure").addHandler(logging.NullHandler())
 
 
 class AzureAccount:
@@ -87,8 +93,8 @@ def explain_azure(where: str) -> Iterator[None]:
     try:
         yield
     except HttpResponseError as error:
-        code = read_code(error)
-        raise explain_code(code, str(error.error.message if error.error else error.reason), where) from None
+        message = error.error.message if error.error else error.message
+        raise explain_code(read_code(error), str(message), where) from None
     except (ServiceRequestError, ServiceResponseError) as error:
         raise TransferError(f"it does not answer: {_scrub(str(error))}", where=where, hint="is it reachable from here?") from None
     except AzureError as error:
@@ -102,11 +108,13 @@ def explain_code(code: str, message: str, where: str) -> WherryError:
 
 
 def read_code(error: HttpResponseError) -> str:
-    code = error.error.code if error.error else None
-    return str(code or f"status {error.status_code}")
+    """Azure's word for what is wrong. A login that fails before anything is asked has none."""
+    if error.error and error.error.code:
+        return str(error.error.code)
+    return f"status {error.status_code}" if error.status_code else _NO_LOGIN
 
 
-def is_over(error: ResourceExistsError) -> bool:
+def is_over(error: HttpResponseError) -> bool:
     """Whether what was refused is because the job has ended meanwhile."""
     return read_code(error) in ("JobCompleted", "JobTerminating", "JobNotActive", "JobBeingDeleted")
 

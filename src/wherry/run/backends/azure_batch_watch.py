@@ -21,7 +21,7 @@ _AT_WORK = (models.BatchNodeState.IDLE, models.BatchNodeState.RUNNING)
 
 
 class PoolWatch:
-    """One round's pool; the time runs from the first look."""
+    """One round's pool; the time runs while nothing else does."""
 
     def __init__(self, pool: AzurePool, say: Callable[[str], None], patience: float) -> None:
         self._pool = pool
@@ -29,6 +29,10 @@ class PoolWatch:
         self._patience = patience
         self._since: float | None = None
         self._said = False
+
+    def rest(self) -> None:
+        """Something runs."""
+        self._since = None
 
     def look(self, client: BatchClient, job: models.BatchJob) -> None:
         """An error where no task of `job` will ever begin."""
