@@ -104,7 +104,7 @@ def test_an_environment_that_is_not_the_lock_s_runs_nothing(mine: Wherry, yard: 
     assert shown(mine, "status")["counts"]["waiting"] == 4
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_driver_that_ends_is_followed_by_another(mine: Wherry, yard: Path, tmp_path: Path, how: signal.Signals) -> None:
     words = ["sweep", "run", "depth", "--list", "lr=1,depth=9", "--list", "lr=2,depth=9", "--list", "lr=3,depth=9", "--on", "local"]
     (yard / "wherry.toml").write_text(SWEEP.replace("grid = { lr = [0.5, 0.25], depth = [2, 8] }", ""))

@@ -22,8 +22,9 @@ from wherry.run.port import Capacity, SweepBackend
 from wherry.run.sweep_foreign import ForeignTasks
 from wherry.run.sweep_state import SweepState
 from wherry.run.sweep_status import StatusReader, SweepStatus
-from wherry.run.sweep_watch import GRACE, StopSign
+from wherry.run.sweep_watch import StopSign
 
+_GRACE = 30.0  # for workers: their tasks have ten seconds, and are looked after to their end
 _LAST_WORDS = 4096
 _SHORTEST = 1.0  # seconds that a round is worth its while
 _IDLE_ROUNDS = 3  # rounds in a row after which nothing more was finished
@@ -129,6 +130,8 @@ class SweepDriver:
         made = plan_round(self._spec, capacity, self._post, time.time(), status)
         if made.expires - made.begun < _SHORTEST:
             raise _refuse_more(self._spec, status)
+        for former in rounds[-1:]:
+            self._backend.cancel(self.job_of(former), 0)  # its workers are gone; what they left running is not
         rounds.append(made)  # first, so that whatever happens from here on is given back
         self._state.add_round(made)
         for note in capacity.notes:
@@ -146,7 +149,7 @@ class SweepDriver:
         """The first net. What fails here is told, and left to the other two."""
         for made in rounds:
             try:
-                self._backend.cancel(self.job_of(made), GRACE)
+                self._backend.cancel(self.job_of(made), _GRACE)
                 if self._post.keep is None:
                     self._release(made)
             except WherryError as error:

@@ -8,13 +8,13 @@ OUTPUTS = "outputs"
 METRICS = "metrics"
 SEEDS = 1 << 32  # PYTHONHASHSEED takes no larger one
 INPUTS_VARIABLE = "WHERRY_INPUTS"  # where a sweep's task finds what was downloaded for it
-_JOB = "WHERRY_JOB"
+JOB = "WHERRY_JOB"
 
 
 def list_variables(job: Job, index: int, folder: str) -> dict[str, str]:
     """`folder` is where the job sees its own: at least what is in OUTPUTS and METRICS."""
     return {
-        _JOB: job.id,
+        JOB: job.id,
         "WHERRY_TASK": str(index),
         "WHERRY_OUTPUTS": f"{folder}/{OUTPUTS}",
         "WHERRY_METRICS": f"{folder}/{METRICS}/{index}.jsonl",
@@ -30,9 +30,9 @@ def seed_variables(seed: int) -> dict[str, str]:
 
 def name_worker(job: Job, index: int) -> dict[str, str]:
     """What a sweep's worker gets: which one it is."""
-    return {_JOB: job.id, "WHERRY_TASK": str(index)}
+    return {JOB: job.id, "WHERRY_TASK": str(index)}
 
 
 def mark_of(job: Job) -> str:
     """What stands in the surroundings of each of the job's processes."""
-    return f"{_JOB}={job.id}"
+    return f"{JOB}={job.id}"

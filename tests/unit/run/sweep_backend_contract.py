@@ -31,9 +31,10 @@ class SweepBackendContract:
     @pytest.fixture
     def worker(self, folder: Path, tmp_path: Path) -> Callable[..., Job]:
         def make(script: str, **more: object) -> Job:
-            name = f"trial-1.{os.urandom(3).hex()}"
+            sweep = f"trial-{os.urandom(3).hex()}"
+            name = f"{sweep}.{os.urandom(3).hex()}"
             (folder / name).mkdir(parents=True)
-            labels = (("wherry-sweep", "trial-1"), ("wherry-round", name))
+            labels = (("wherry-sweep", sweep), ("wherry-round", name))
             values = {"id": name, "root": str(tmp_path), "folder": str(folder / name), "command": ("/bin/sh", "-c", script)}
             return Job(**{**values, "worker": True, "labels": labels, **more})  # type: ignore[arg-type]
 

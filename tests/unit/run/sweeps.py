@@ -21,12 +21,14 @@ from wherry.store.objects_memory import MemoryObjects
 BEAT = 0.05
 
 
-def make_state(root: Path, script: str, tasks: int = 3, store: ObjectStore | None = None, **more: object) -> SweepState:
-    """A sweep that was begun: `script` is the shell's, with ``{i}`` for the parameter."""
+def make_state(
+    root: Path, script: str, tasks: int = 3, store: ObjectStore | None = None, name: str = "trial-1", **more: object
+) -> SweepState:
+    """A sweep that was begun: `script` is the shell's, with ``{i}`` for the parameter. Backends end what has `name` for its job."""
     parameters = Parameters(axes=(Axis(name="i", values=tuple(range(tasks))),))
     sweep = Sweep(name="trial", command=("sh", "-c", script), parameters=parameters, **more)  # type: ignore[arg-type]
     spec = SweepSpec(
-        id="trial-1",
+        id=name,
         sweep=sweep,
         target="here",
         backend="local",

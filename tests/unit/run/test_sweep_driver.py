@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.run.backend_contract import stands_still
 from tests.unit.run.sweeps import make_state
 from wherry.errors import BudgetError, JobError
 from wherry.model.job import Job
@@ -26,6 +27,8 @@ from wherry.run.variables import name_worker
 from wherry.store.objects_folder import FolderObjects
 from wherry.store.posix import fork_process, wait_for_process
 from wherry.sweep_worker import main
+
+NAME = f"trial-{os.urandom(4).hex()}"  # its processes are ended by it, and other tests have others
 
 
 class ForkingBackend(LocalBackend):
@@ -49,7 +52,7 @@ class Office:
     """A machine's driver: with a home of its own, so that another one knows nothing but the store."""
 
     def __init__(self, store: Path, home: Path) -> None:
-        self.state = SweepState(FolderObjects(store), "trial-1")
+        self.state = SweepState(FolderObjects(store), NAME)
         self.env = {**os.environ, "WHERRY_JOBS": str(home / "jobs")}
         self.folder = home / "jobs/sweeps"
         self.stop = StopSign()
@@ -68,7 +71,7 @@ def office(tmp_path: Path) -> Office:
 
 
 def begin(tmp_path: Path, script: str, tasks: int = 3, **more: object) -> SweepState:
-    return make_state(tmp_path, script, tasks, FolderObjects(tmp_path / "store"), **more)
+    return make_state(tmp_path, script, tasks, FolderObjects(tmp_path / "store"), name=NAME, **more)
 
 
 def test_a_sweep_is_carried_to_its_end(office: Office, tmp_path: Path) -> None:
@@ -133,6 +136,22 @@ def test_a_worker_that_is_killed_is_asked_for_again(office: Office, tmp_path: Pa
     assert len(office.state.read_rounds()) == 2
 
 
+def test_what_a_killed_worker_left_running_is_ended(office: Office, tmp_path: Path) -> None:
+    script = (
+        f"test -e {tmp_path}/worker && exit; echo $PPID > {tmp_path}/worker; while :; do echo >> {tmp_path}/beat; sleep 0.02; done"
+    )
+    begin(tmp_path, script, tasks=1)
+    killed: list[int] = []
+
+    def look(status: SweepStatus) -> None:
+        if not killed and (tmp_path / "beat").exists():
+            killed.append(int((tmp_path / "worker").read_text()))
+            os.kill(killed[0], signal.SIGKILL)
+
+    assert office.drive(look).counts.succeeded == 1
+    assert stands_still(tmp_path / "beat")
+
+
 def test_workers_that_do_nothing_are_not_asked_for_for_ever(office: Office, tmp_path: Path) -> None:
     begin(tmp_path, "true")
 
@@ -153,7 +172,7 @@ def test_cancelled_from_elsewhere(office: Office, tmp_path: Path) -> None:
 
     def look(status: SweepStatus) -> None:
         if status.counts.running:
-            SweepState(FolderObjects(tmp_path / "store"), "trial-1").cancel()
+            SweepState(FolderObjects(tmp_path / "store"), NAME).cancel()
 
     assert office.drive(look).cancelled
     assert office.backend.list_resources() == ()

@@ -25,7 +25,7 @@ from wherry.run.environments import EnvironmentRecord
 from wherry.run.port import BackendInfo, Capacity, Prepared, Resource, TaskLogs
 from wherry.run.sweep_shares import count_slots, list_gpus
 from wherry.run.tasks import find_logs, list_tasks, read_end, start_task, stop_task, task_folder
-from wherry.run.variables import list_variables, mark_of, name_worker
+from wherry.run.variables import JOB, list_variables, mark_of, name_worker
 from wherry.store.places import sweeps_path
 from wherry.store.posix import end_group, limit_processes, list_processors, read_memory, signal_group
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _CANNOT_RUN = 126
 _TICK = 0.02
 _GRACE = 10.0
+_WORKER_GRACE = 30.0  # its tasks have ten of these, and what they printed is sent after that
 _GPU = Path("/proc/driver/nvidia/gpus")
 # Makes the environment if it has to be made, and gives its prefix and what it says of itself.
 Materialise = Callable[[], tuple[Path, EnvironmentRecord]]
@@ -89,6 +90,8 @@ class LocalBackend:
     def cancel(self, job: Job, grace: float) -> None:
         for index in list_tasks(job.folder):
             stop_task(task_folder(job.folder, index), grace, partial(end_processes, mark_of(job)))
+        if job.worker:
+            _end_left_tasks(job.id)
 
     def down(self) -> None:
         """Nothing: an environment that stands costs nothing."""
@@ -111,7 +114,8 @@ class LocalBackend:
         )
 
     def release(self, resource: Resource) -> None:
-        stop_task(Path(resource.id), _GRACE, partial(end_processes, f"WHERRY_JOB={resource.round}"))
+        stop_task(Path(resource.id), _WORKER_GRACE, partial(end_processes, f"{JOB}={resource.round}"))
+        _end_left_tasks(resource.round)
 
     def _environment(self) -> tuple[Path, EnvironmentRecord]:
         if self._made is None:
@@ -134,6 +138,11 @@ class LocalBackend:
         return {**inherited, **values, **gpus, **path, **dict(job.env), **own}
 
 
+def _end_left_tasks(name: str) -> None:
+    """End the tasks of a worker that was killed, and could not do it: `name` is the round's, tasks are marked by their sweep's."""
+    end_processes(f"{JOB}={name.rpartition('.')[0]}")
+
+
 def _list_gpus(gpus: str | None) -> str:
     return ",".join(map(str, range(int(gpus or "0"))))
 
@@ -150,7 +159,7 @@ def _run_command(job: Job, env: Mapping[str, str]) -> int:
         os.write(2, f"{error.filename}: {error.strerror}\n".encode())
         return _CANNOT_RUN
     try:
-        return supervise(process, partial(_stop, process))
+        return supervise(process, partial(_stop, process), _WORKER_GRACE if job.worker else _GRACE)
     finally:
         end_group(process.pid)
         process.wait()
