@@ -16,8 +16,10 @@ from wherry.engines.bubblewrap import BubblewrapEngine
 from wherry.engines.choice import make_engine
 from wherry.engines.docker_like import DockerLikeEngine
 from wherry.model.job import Limits
+from wherry.model.sweep import SweepInput
 from wherry.run.launch import load_image, pick_runnable
 from wherry.run.sweep_container import ContainerLauncher
+from wherry.run.sweep_inputs import TaskInputs
 from wherry.store.disk import DiskStore
 
 pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("engines")]
@@ -90,3 +92,16 @@ def test_a_program_that_is_not_there(launcher: ContainerLauncher, tmp_path: Path
     done = state.read_done(0)
     assert done is not None, crew.errors
     assert done.exit_code == 127
+
+
+def test_inputs_are_there_to_be_read(launcher: ContainerLauncher, tmp_path: Path) -> None:
+    """The container's user may be root, so that the files' modes alone would keep nobody off."""
+    (tmp_path / "one").write_text("one\n")
+    script = 'cat "$WHERRY_INPUTS/data/one"; (echo x > "$WHERRY_INPUTS/data/one") 2>&1 || rm "$WHERRY_INPUTS/data/one" || echo kept'
+    one = SweepInput(source=f"file://{tmp_path}/one", target="data/one")
+    crew = Crew(make_state(tmp_path, script, tasks=1, inputs=(one,)), tmp_path / "scratch", launcher)
+    crew.inputs = TaskInputs(crew.state.read_spec().sweep, tmp_path / "cache", {}, crew.stop)
+    crew.work()
+    lines = (crew.text(0) or "").splitlines()
+    assert (lines[0], lines[-1]) == ("one", "kept"), crew.errors
+    assert [path.read_text() for path in (tmp_path / "cache/data").iterdir()] == ["one\n"]

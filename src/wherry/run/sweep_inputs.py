@@ -57,6 +57,7 @@ class TaskInputs:
         self._sources = ObjectSources(env)
         self._opened = ExitStack()
         self._opening = threading.Lock()
+        self._cache: InputCache | None = None
         self._views: Path | None = None
         self._seen: dict[str, Fetched] = {}
         self._listed: dict[str, tuple[str, ...]] = {}
@@ -86,10 +87,11 @@ class TaskInputs:
 
     def _open_cache(self) -> InputCache:
         with self._opening:
-            cache = InputCache(self._root, self._traffic)
-            if self._views is None:
+            if self._cache is None:
+                cache = InputCache(self._root, self._traffic)
                 self._views = self._opened.enter_context(cache.open_views(self._sweep.name))
-        return cache
+                self._cache = cache
+            return self._cache
 
     def _folder_of(self, task: int, attempt: int) -> Path:
         assert self._views is not None  # noqa: S101

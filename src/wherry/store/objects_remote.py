@@ -139,7 +139,7 @@ class RemoteObjects:
 
     @staticmethod
     def _refuse_status(error: Exception, where: str) -> None:
-        """Of lists and deletions obstore tells in words alone what the store said: what would be the same again is not for patience."""
+        """What would be the same again is not for patience. Of lists and deletions obstore tells the status in words alone."""
         said = _STATUS.search(str(error).partition(_DUMP)[0])
         if said and said[1] in ("401", "403"):
             raise StoreError(f"no access: {_shorten(error)}", where=where, hint=_ACCESS) from None

@@ -51,6 +51,7 @@ class Crew:
         self.scratch = scratch
         self.launcher = launcher or ProcessLauncher(os.environ, None, {})
         self.stop = StopSign()
+        self.inputs: TaskInputs | None = None
         self.errors: list[WherryError] = []
         self._own = os.urandom(4).hex()
 
@@ -64,17 +65,13 @@ class Crew:
         place = Place(worker=self.name(name), host="here", scratch=folder, slots=slots, grace=grace)
         try:
             asked = range(len(spec)) if indices is None else indices
-            return run_tasks(self.state, spec, asked, self.launcher, place, self.stop, self.make_inputs())
+            return run_tasks(self.state, spec, asked, self.launcher, place, self.stop, self.inputs)
         except WherryError as error:
             self.errors.append(error)
             return None
         finally:
             with suppress(OSError):
                 folder.rmdir()  # it is empty, or a test says so
-
-    def make_inputs(self) -> TaskInputs | None:
-        """What brings the sweep's inputs: it has none."""
-        return None
 
     def text(self, task: int, path: str = "stdout", attempt: int = 0) -> str | None:
         held = self.state.store.get(self.state.attempt_key(task, attempt, path))

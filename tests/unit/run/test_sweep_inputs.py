@@ -23,16 +23,11 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-class InputCrew(Crew):
+def make_crew(tmp_path: Path, script: str, *inputs: SweepInput, tasks: int = 2, **more: Any) -> Crew:
     """Workers that bring inputs to a cache of their own."""
-
-    def __init__(self, tmp_path: Path, script: str, *inputs: SweepInput, tasks: int = 2, **more: Any) -> None:
-        super().__init__(make_state(tmp_path, script, tasks=tasks, inputs=inputs, **more), tmp_path / "scratch")
-        self.cache = tmp_path / "cache"
-        self.said: list[str] = []
-
-    def make_inputs(self) -> TaskInputs:
-        return TaskInputs(self.state.read_spec().sweep, self.cache, os.environ, self.stop, self.said.append)
+    crew = Crew(make_state(tmp_path, script, tasks=tasks, inputs=inputs, **more), tmp_path / "scratch")
+    crew.inputs = TaskInputs(crew.state.read_spec().sweep, tmp_path / "cache", os.environ, crew.stop)
+    return crew
 
 
 @pytest.fixture
@@ -50,7 +45,7 @@ def test_a_file_a_folder_and_one_for_each_task(tmp_path: Path, shelf: Path) -> N
         SweepInput(source=f"file://{shelf}/all/", target="all"),
         SweepInput(source=f"file://{shelf}/fold-{{i}}", target="fold"),
     )
-    crew = InputCrew(tmp_path, SHOW, *inputs)
+    crew = make_crew(tmp_path, SHOW, *inputs)
     assert crew.work(), crew.errors
     assert [crew.text(task) for task in (0, 1)] == ["a\nb\none\nzero\n", "a\nb\none\nfirst\n"]
     done = crew.state.read_done(1)
@@ -62,19 +57,21 @@ def test_a_file_a_folder_and_one_for_each_task(tmp_path: Path, shelf: Path) -> N
         ("fold", 6, digest(b"first\n")),
     ]
     assert done.inputs[2].address == f"file://{shelf}/fold-1"
-    assert not list((crew.cache / "views").iterdir())
+    assert not list((tmp_path / "cache" / "views").iterdir())
 
 
 def test_tasks_and_workers_share_one_download(tmp_path: Path) -> None:
     with WebSimulator({"/one": b"x" * 100_000}) as web:
         source = f"http://127.0.0.1:{web.address[1]}/one"
-        crew = InputCrew(tmp_path, 'wc -c < "$WHERRY_INPUTS/one"', SweepInput(source=source, target="one"), tasks=8)
-        workers = [threading.Thread(target=crew.work, args=(name,)) for name in ("w1", "w2")]
+        crew = make_crew(tmp_path, 'wc -c < "$WHERRY_INPUTS/one"', SweepInput(source=source, target="one"), tasks=8)
+        other = Crew(crew.state, tmp_path / "scratch")
+        other.inputs = TaskInputs(crew.state.read_spec().sweep, tmp_path / "cache", os.environ, other.stop)
+        workers = [threading.Thread(target=one.work, args=(name,)) for one, name in ((crew, "w1"), (other, "w2"))]
         for worker in workers:
             worker.start()
         for worker in workers:
             worker.join()
-        assert crew.errors == []
+        assert crew.errors + other.errors == []
         assert [crew.text(task) for task in range(8)] == ["100000\n"] * 8
         assert [seen.range for seen in web.seen].count("bytes=0-99999") == 1
         assert len(web.seen) <= 5  # a look for each of the four slots at most, and the object
@@ -82,7 +79,7 @@ def test_tasks_and_workers_share_one_download(tmp_path: Path) -> None:
 
 def test_they_are_there_to_be_read(tmp_path: Path, shelf: Path) -> None:
     script = 'stat -c %a "$WHERRY_INPUTS/one"'
-    crew = InputCrew(tmp_path, script, SweepInput(source=f"file://{shelf}/one", target="one"), tasks=1)
+    crew = make_crew(tmp_path, script, SweepInput(source=f"file://{shelf}/one", target="one"), tasks=1)
     crew.work()
     assert crew.text(0) == "444\n"
 
@@ -99,7 +96,7 @@ def test_they_are_there_to_be_read(tmp_path: Path, shelf: Path) -> None:
 )
 def test_an_input_that_is_wrong_fails_its_task(tmp_path: Path, shelf: Path, one: SweepInput, says: str) -> None:
     (shelf / "empty").mkdir()
-    crew = InputCrew(
+    crew = make_crew(
         tmp_path, "echo ran", SweepInput(source=one.source.replace("SHELF", str(shelf)), target="x", digests=one.digests)
     )
     crew.work()
@@ -115,7 +112,7 @@ def test_an_input_that_is_wrong_fails_its_task(tmp_path: Path, shelf: Path, one:
 def test_a_wrong_digest_is_downloaded_once_and_not_again(tmp_path: Path) -> None:
     with WebSimulator({"/one": b"x" * 1000}) as web:
         one = SweepInput(source=f"http://127.0.0.1:{web.address[1]}/one", target="one", digests=(("one", "0" * 64),))
-        crew = InputCrew(tmp_path, "true", one, tasks=5, retries=2)
+        crew = make_crew(tmp_path, "true", one, tasks=5, retries=2)
         crew.work(slots=1)
         assert [done.state for done in crew.state.read_ends().values()] == [JobState.FAILED] * 5
         assert len(web.seen) == 2
@@ -124,7 +121,7 @@ def test_a_wrong_digest_is_downloaded_once_and_not_again(tmp_path: Path) -> None
 def test_no_access_is_trouble_of_the_machine(tmp_path: Path) -> None:
     with WebSimulator({}) as web:
         web.manners.status = 403
-        crew = InputCrew(tmp_path, "true", SweepInput(source=f"http://127.0.0.1:{web.address[1]}/one", target="one"))
+        crew = make_crew(tmp_path, "true", SweepInput(source=f"http://127.0.0.1:{web.address[1]}/one", target="one"))
         crew.work()
     assert ["no access" in str(error) for error in crew.errors] == [True]
     assert crew.state.read_ends() == {}
@@ -136,7 +133,7 @@ def test_no_access_is_trouble_of_the_machine(tmp_path: Path) -> None:
 def test_stopping_ends_a_download(tmp_path: Path) -> None:
     with WebSimulator({"/one": b"x"}) as web:
         web.manners.status = 503
-        crew = InputCrew(tmp_path, "true", SweepInput(source=f"http://127.0.0.1:{web.address[1]}/one", target="one"))
+        crew = make_crew(tmp_path, "true", SweepInput(source=f"http://127.0.0.1:{web.address[1]}/one", target="one"))
         worker = threading.Thread(target=crew.work)
         worker.start()
         while not web.seen:
@@ -151,7 +148,7 @@ def test_names_that_lead_out_of_their_folder(tmp_path: Path, shelf: Path, monkey
     monkeypatch.setattr(
         "wherry.store.object_sources.ObjectSources.list_folder", lambda _self, _address: iter(["a", "../../escape"])
     )
-    crew = InputCrew(tmp_path, "true", SweepInput(source=f"file://{shelf}/all/", target="all"), tasks=1)
+    crew = make_crew(tmp_path, "true", SweepInput(source=f"file://{shelf}/all/", target="all"), tasks=1)
     crew.work()
     assert "escape" in (crew.text(0, "stderr") or "")
     assert not list(tmp_path.rglob("escape"))
