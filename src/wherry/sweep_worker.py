@@ -19,6 +19,8 @@ from pathlib import Path
 from wherry.check.folders import examine_environment
 from wherry.engines.bubblewrap import BubblewrapEngine
 from wherry.engines.docker_like import DockerLikeEngine
+from wherry.engines.root_file_engine import ANY, FileContainers, find_root_file_engine
+from wherry.engines.root_files import provide_root_file
 from wherry.errors import EngineError, JobError, WherryError
 from wherry.model.sweep import SweepSpec
 from wherry.run.backends.container import choose_engine
@@ -34,7 +36,7 @@ from wherry.run.sweep_watch import StopSign
 from wherry.store.disk import DiskStore
 from wherry.store.host import read_host_name
 from wherry.store.objects_open import open_objects
-from wherry.store.places import inputs_path, store_path
+from wherry.store.places import inputs_path, root_files_path, store_path
 
 _STOPPED = 143
 _FALSE = ("altered-file", "missing-file", "extra-file")
@@ -93,9 +95,14 @@ def open_launcher(spec: SweepSpec, env: Mapping[str, str]) -> Launcher:
 
 def _open_containers(spec: SweepSpec, env: Mapping[str, str]) -> ContainerLauncher:
     """An image is what its ID says: engines and the store hold it to that."""
-    engine = choose_engine(spec.engine, env)
     store = DiskStore(store_path(env))
     stored, image = pick_runnable(store, str(spec.image))
+    if (of_files := find_root_file_engine(spec.engine or "", env)) is not None:
+        file = provide_root_file(store, stored, of_files.form, root_files_path(env), env)
+        containers = FileContainers(of_files, image, file, env)
+        containers.try_out()
+        return ContainerLauncher(containers, image, spec.network)
+    engine = choose_engine(None if spec.engine == ANY else spec.engine, env)
     load_image(store, stored, image, engine, _say)
     if not isinstance(engine, DockerLikeEngine | BubblewrapEngine):
         raise EngineError(f"no sweep runs in {engine.name}")

@@ -25,6 +25,7 @@ from wherry.errors import DeclarationError
 from wherry.model.job import BackendKind, DataFolder, Limits, Target
 
 _ENGINES = ("podman", "docker", "bubblewrap")
+_ON_NODES = ("pyxis", "apptainer", "any")
 _KEYS = ("backend", "engine", "cpus", "memory", "gpus", "time", "env", "data", "network", "engine-args", "address")
 _OF_WORKBENCH = {"local": (BackendKind.LOCAL, None), "docker": (BackendKind.CONTAINER, "docker")}
 _OF_WORKBENCH["localdocker"] = _OF_WORKBENCH["docker"]
@@ -88,7 +89,7 @@ def _parse_target(name: str, table: object, where: str) -> Target:
         raise DeclarationError("not a table", where=where, hint=f"[targets.{name}]")
     is_azure = table.get("backend") == BackendKind.AZURE_BATCH.value
     check_known(table, (*_KEYS, *AZURE_KEYS) if is_azure else _KEYS, where)
-    engine = _parse_engine(table.get("engine"), where)
+    engine = _parse_engine(table.get("engine"), where, slurm=table.get("backend") == BackendKind.SLURM.value)
     target = Target(
         name=name,
         backend=_parse_backend(table.get("backend"), engine, where),
@@ -146,8 +147,11 @@ def check_known(table: Mapping[str, Any], known: tuple[str, ...], where: str) ->
             raise DeclarationError(f"unknown key {key!r}", where=where, hint=hint)
 
 
-def _parse_engine(value: object, where: str) -> str | None:
-    if value is not None and value not in _ENGINES:
+def _parse_engine(value: object, where: str, *, slurm: bool) -> str | None:
+    if value in _ON_NODES and not slurm:
+        what = f"{value!r} is an engine of Slurm's nodes"
+        raise DeclarationError(what, where=f"{where}.engine", hint=f'backend = "slurm", or one of {", ".join(_ENGINES)}')
+    if value is not None and value not in (*_ENGINES, *_ON_NODES):
         raise DeclarationError(f"jobs do not run in {value!r}", where=f"{where}.engine", hint=", ".join(_ENGINES))
     return str(value) if value is not None else None
 

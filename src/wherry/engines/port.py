@@ -161,8 +161,11 @@ class Engine(Protocol):
         ...
 
 
-class LaunchingEngine(Engine, Protocol):
-    """An engine that can have many containers at once in the foreground of one process."""
+class LaunchingEngine(Protocol):
+    """What can have many containers at once in the foreground of one process."""
+
+    @property
+    def name(self) -> str: ...
 
     def launch(self, spec: RunSpec, starter: Sequence[str] = ()) -> Launched:
         """Start a container; many threads may. `starter` is a program, with its words, that is to run the one that starts it."""

@@ -28,7 +28,7 @@ from wherry.store.images import StoredImage
 from wherry.store.posix import explain_os_errors, hold_lock, write_atomically
 
 _SUFFIXES = {"squashfs": "sqfs", "sif": "sif"}
-_PROGRAM = "tar2sqfs"
+PROGRAM = "tar2sqfs"
 _REMEDY = "install squashfs-tools-ng (Debian: apt-get install squashfs-tools-ng)"
 _CHUNK = 1 << 20
 # Kernels and squashfuse of every age read gzip.
@@ -50,12 +50,12 @@ def provide_root_file(store: DiskStore, image: StoredImage, form: str, folder: P
 def write_root_file(store: DiskStore, image: StoredImage, form: str, path: Path, env: Mapping[str, str]) -> None:
     """Write the image's root to `path`, as a whole or not at all. `form` is one of `ROOT_FORMS`."""
     _suffix(form)
-    if find_program(_PROGRAM, env) is None:
-        raise EngineError(f"{_PROGRAM} is not installed", hint=_REMEDY)
+    if find_program(PROGRAM, env) is None:
+        raise EngineError(f"{PROGRAM} is not installed", hint=_REMEDY)
     tar = stream_tar(flatten_layers((*_open_layers(store, image), _open_words(image.config, form)), str(image.descriptor.digest)))
     with explain_os_errors(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=".root-") as scratch:
         made = Path(scratch, "root")
-        feed((_PROGRAM, *_OPTIONS, str(made)), env, tar, f"{path.name} could not be made")
+        feed((PROGRAM, *_OPTIONS, str(made)), env, tar, f"{path.name} could not be made")
         head = render_sif_head(image.platform, image.config.digest, made.stat().st_size) if form == "sif" else b""
         with made.open("rb") as root:
             write_atomically(path, chain((head,), iter(partial(root.read, _CHUNK), b"")))

@@ -130,12 +130,31 @@ def stop_process(process: int, grace: float) -> None:
 
 def end_processes(mark: str) -> None:
     """End at once whatever has the variable `mark` (``NAME=value``) in the surroundings it was started with."""
-    wanted = os.fsencode(mark)
-    found = [int(name) for name in os.listdir("/proc") if name.isdigit() and wanted in _read_environment(int(name))]  # noqa: PTH208
+    found = _find_processes(mark)
     for process in found:
         _send(process, signal.SIGKILL)
     for process in found:
         _wait_until(lambda process=process: not _is_running(process), 10)  # type: ignore[misc]
+
+
+def ask_processes(mark: str, client: int) -> bool:
+    """Ask whatever has the variable `mark` to end, but for the group of `client`; False: there is nothing else."""
+    found = [process for process in _find_processes(mark) if _group_of(process) not in (client, None)]
+    for process in found:
+        _send(process, signal.SIGTERM)
+    return bool(found)
+
+
+def _find_processes(mark: str) -> list[int]:
+    wanted = os.fsencode(mark)
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and wanted in _read_environment(int(name))]  # noqa: PTH208
+
+
+def _group_of(process: int) -> int | None:
+    try:
+        return os.getpgid(process)
+    except ProcessLookupError:
+        return None
 
 
 def _read_environment(process: int) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""Starts tasks as containers of the project's image, each of its own: in docker, podman or bubblewrap.
+"""Starts tasks as containers of the project's image, each of its own: in docker, podman, bubblewrap, or a cluster's engine.
 
 What a container sees is what a job's container sees (`backends/container.py`). Trouble of the engine fails no task.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from wherry.engines.port import EngineImage, Launched, LaunchingEngine, Mount, MountKind
-from wherry.run.backends.container import render_spec
+from wherry.run.backends.container import LIMITLESS, render_spec
 from wherry.run.sweep_launch import Attempt
 from wherry.run.sweep_process import limit_memory
 from wherry.run.variables import INPUTS_VARIABLE
@@ -30,6 +30,5 @@ class ContainerLauncher:
         if attempt.inputs is not None:
             bound = Mount(kind=MountKind.BIND, source=str(attempt.inputs), target=_INPUTS, read_only=True)
             spec = replace(spec, mounts=(*spec.mounts, bound), env=(*spec.env, (INPUTS_VARIABLE, _INPUTS)))
-        # bubblewrap itself sets no limits: those of its processes are ours to set.
-        starter = limit_memory(job.limits) if self._engine.name == "bubblewrap" else ()
+        starter = limit_memory(job.limits) if self._engine.name in LIMITLESS else ()
         return self._engine.launch(replace(spec, network=self._network), starter)

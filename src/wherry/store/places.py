@@ -27,6 +27,11 @@ def inputs_path(env: Mapping[str, str]) -> Path:
     return cache_path(env) / "inputs"
 
 
+def root_files_path(env: Mapping[str, str]) -> Path:
+    """Images as one file each, made for clusters; one may be deleted whenever no sweep runs it."""
+    return cache_path(env) / "root-files"
+
+
 def environments_path(env: Mapping[str, str]) -> Path:
     """Environments that have a name, one folder each."""
     return _place(env, "WHERRY_ENVS", "XDG_DATA_HOME", ".local/share", "wherry/envs")

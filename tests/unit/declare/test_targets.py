@@ -73,6 +73,9 @@ def test_sizes_and_times_as_people_write_them() -> None:
         ({"backend": "local", "engine-args": ["-p", "x"]}, "no such arguments"),
         ({"backend": "slurm", "engine-args": "-p x"}, "not a list"),
         ({"backend": "ray", "engine-args": ["-p", "x"]}, "no such arguments"),
+        ({"engine": "apptainer"}, "engine of Slurm's nodes"),
+        ({"backend": "ray", "engine": "any"}, "engine of Slurm's nodes"),
+        ({"backend": "slurm", "engine": "charliecloud"}, "do not run in"),
         ({"backend": "slurm", "address": "head:6379"}, "no address"),
         ({"backend": "ray", "address": "http://head"}, "no address of Ray"),
     ],
@@ -87,6 +90,12 @@ def test_refusals(table: dict[str, Any], said: str) -> None:
 def test_a_cluster() -> None:
     (target,) = parse_targets({"big": {"backend": "slurm", "engine-args": ["--partition=gpu"]}}, "wherry.toml")
     assert (target.backend, target.engine_args, target.backend.is_here) == (BackendKind.SLURM, ("--partition=gpu",), False)
+
+
+@pytest.mark.parametrize("engine", ["pyxis", "apptainer", "any", "podman", "bubblewrap", None])
+def test_engines_of_slurm_s_nodes(engine: str | None) -> None:
+    (target,) = parse_targets({"big": {"backend": "slurm"} | ({"engine": engine} if engine else {})}, "wherry.toml")
+    assert target.engine == engine
 
 
 def test_a_command_line_s_arguments_come_after_the_target_s_own() -> None:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from wherry.engines.choice import find_engine, make_engine
-from wherry.engines.port import Engine, EngineImage, Mount, MountKind, RunSpec
+from wherry.engines.port import Engine, EngineImage, LaunchingEngine, Mount, MountKind, RunSpec
 from wherry.engines.sandbox_process import end_processes
 from wherry.errors import EngineError, JobError, UsageError
 from wherry.model.job import Job, Limits, TaskEnd
@@ -28,6 +28,7 @@ from wherry.store.places import cache_path
 from wherry.store.posix import limit_processes, name_user
 
 ENGINES = ("podman", "docker", "bubblewrap")
+LIMITLESS = ("bubblewrap", "apptainer")  # those of their processes are ours to set
 _OWN = "/run/wherry"
 _DEFAULT_WORKDIR = "/"
 # Builds the image if it has to be built, and gives it with the digest of the locked packages.
@@ -116,7 +117,7 @@ class ContainerBackend:
         return replace(spec, mounts=mounts, network=self._network, interactive=self._stdin)
 
 
-def render_spec(job: Job, index: int, image: EngineImage, engine: Engine, name: str) -> RunSpec:
+def render_spec(job: Job, index: int, image: EngineImage, engine: Engine | LaunchingEngine, name: str) -> RunSpec:
     """One task's container, as each engine wants it."""
     workdir = image.config.workdir or _DEFAULT_WORKDIR
     if workdir == "/":
@@ -131,7 +132,7 @@ def render_spec(job: Job, index: int, image: EngineImage, engine: Engine, name: 
         user=choose_user(engine),
         gpus=job.limits.gpus,
         interactive=False,
-        options=() if engine.name == "bubblewrap" else render_limits(job.limits),
+        options=_render_limits_of(engine.name, job.limits),
     )
 
 
@@ -157,12 +158,20 @@ def _list_mounts(job: Job, workdir: str) -> list[Mount]:
     return mounts
 
 
-def choose_user(engine: Engine) -> str | None:
-    """Whose files a job's outputs are: ours. podman without root, and bubblewrap, map us to the container's user themselves."""
-    if engine.name == "bubblewrap":
+def choose_user(engine: Engine | LaunchingEngine) -> str | None:
+    """Whose files a job's outputs are: ours. podman without root, and bubblewrap, map us to the container's user themselves;
+    clusters' engines run as nobody else."""
+    if engine.name in ("bubblewrap", "apptainer", "pyxis"):
         return None
     user, group = name_user()
     return "0:0" if engine.name == "podman" else f"{user}:{group}"
+
+
+def _render_limits_of(engine: str, limits: Limits) -> tuple[str, ...]:
+    """A step of Slurm's has all processors of its job, and memory of its own; some engines limit nothing."""
+    if engine == "pyxis":
+        return () if limits.memory is None else (f"--mem={max(1, limits.memory >> 20)}M",)
+    return () if engine in LIMITLESS else render_limits(limits)
 
 
 def render_limits(limits: Limits) -> tuple[str, ...]:
