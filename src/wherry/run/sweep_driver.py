@@ -71,7 +71,7 @@ class SweepDriver:
             status = self._go_on(open_rounds)
         finally:
             self._give_back(open_rounds)
-        return status
+        return self._reader.read() if status.counts.done < status.counts.total else status
 
     def _go_on(self, rounds: list[Round]) -> SweepStatus:
         idle, finished, pause = 0, -1, _QUICKLY
