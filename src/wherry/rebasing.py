@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from wherry.assemble.layers import write_layer
@@ -32,6 +33,7 @@ from wherry.assemble.spool import Spool
 from wherry.check.facts import Facts
 from wherry.check.fit import Side, find_hidden, find_other_changes, judge_fit, judge_packages
 from wherry.check.tree import LayeredTree
+from wherry.declare.secret_files import holds_secret, is_litter, is_secret_name
 from wherry.errors import UsageError
 from wherry.formats.oci_json import parse_config, parse_manifest, render_index
 from wherry.model.declaration import Compression
@@ -169,7 +171,8 @@ class Rebaser:
         _require_plain(LayeredTree(below), taken, "the former image", must_exist=False)
         with Spool(self._cache) as spool, self._store.in_use():
             if new is None:
-                have: Taken = take_from_folder(folder, {path: inner[path].strip("/") for path in taken}, spool)
+                inside = {path: _require_inside(inner[path]) for path in taken}
+                have: Taken = take_from_folder(folder, inside, spool, partial(_leaves_out, folder))
             else:
                 _require_plain(LayeredTree(self._images.facts(new)), taken, "the new image", must_exist=True)
                 have = take_from_layers(self._images.open_concerned(new, taken), taken, spool, "the new image")
@@ -267,6 +270,26 @@ def _place(path: str, workdir: str) -> str:
     if not place:
         raise UsageError("the whole root cannot be taken", where=f"--take {path}", hint="ship the new image itself")
     return place
+
+
+def _require_inside(path: str) -> str:
+    """Where a path lies in the folder that it is taken from, which is never beside it."""
+    inside = posixpath.normpath(path.strip("/") or ".")
+    if inside.partition("/")[0] == "..":
+        raise UsageError(
+            "lies outside of the folder", where=f"--take {path}", hint="the folder that holds it, in place of this one"
+        )
+    if is_secret_name(inside):
+        raise UsageError("looks like a secret, which never enters an image", where=f"--take {path}", hint="wherry run --secret")
+    return inside
+
+
+def _leaves_out(folder: Path, path: str) -> bool:
+    """Whether a build would leave a file out, whatever else says so: secrets, caches, version control."""
+    place = folder / path
+    if is_secret_name(path) or any(map(is_litter, path.split("/"))):
+        return True
+    return place.is_file() and not place.is_symlink() and holds_secret(place.name, str(place))
 
 
 def _require_plain(tree: LayeredTree, taken: Sequence[str], where: str, *, must_exist: bool) -> None:

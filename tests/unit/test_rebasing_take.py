@@ -96,6 +96,24 @@ def test_a_folder_gives_files_too(store: DiskStore, rebaser: Rebaser, tmp_path: 
         rebaser.plan_take(str(tmp_path), "old:1", ["other"])
 
 
+def test_a_folder_gives_nothing_that_a_build_leaves_out(store: DiskStore, rebaser: Rebaser, tmp_path: Path) -> None:
+    put(store, "old:1", {MODEL: b"one"})
+    project = tmp_path / "project"
+    for name in ("models/a.bin", "models/.env", "models/.git/HEAD", "models/sub/id_rsa", "models/__pycache__/a.pyc", ".env"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_bytes(b"two")
+    (project / "models/ca.pem").write_text("-----BEGIN PRIVATE KEY-----\n")
+    (tmp_path / "beside").write_bytes(b"not asked for")
+    (plan,) = rebaser.plan_take(str(project), "old:1", ["models"])
+    (layer,) = added(store, plan)
+    assert sorted(layer) == ["app", "app/models", MODEL, "app/models/sub"]
+    with pytest.raises(UsageError, match="looks like a secret"):
+        rebaser.plan_take(str(project), "old:1", [".env"])
+    for path in ("../beside", "models/../../beside", "/../beside"):
+        with pytest.raises(UsageError, match="outside"):
+            rebaser.plan_take(str(project), "old:1", [path])
+
+
 @pytest.mark.parametrize(
     ("change", "rule", "subject"),
     [

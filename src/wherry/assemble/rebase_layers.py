@@ -121,14 +121,15 @@ def _keep(entry: TarEntry, chunks: Iterable[bytes], spool: Spool | None) -> Take
     return TakenEntry(entry=replace(entry, content=content, size=size), sha256=hasher.hexdigest())
 
 
-def take_from_folder(root: Path, taken: Mapping[str, str], spool: Spool) -> Taken:
-    """What lies below `root`: of each path in the image, the path in the folder that it comes from."""
+def take_from_folder(root: Path, taken: Mapping[str, str], spool: Spool, leaves_out: Callable[[str], bool]) -> Taken:
+    """What lies below `root`: of each path in the image, the path in the folder that it comes from, but for what is left out."""
     found: dict[str, TakenEntry] = {}
     for path, inner in taken.items():
         place = root / inner
         if not os.path.lexists(place):
             raise UsageError(f"there is no {inner}", where=str(root), hint="--take names what lies in it")
-        for file in [place, *(sorted(place.rglob("*")) if place.is_dir() and not place.is_symlink() else ())]:
+        inside = sorted(place.rglob("*")) if place.is_dir() and not place.is_symlink() else ()
+        for file in [place, *(each for each in inside if not leaves_out(each.relative_to(root).as_posix()))]:
             name = f"{path}/{file.relative_to(place).as_posix()}".removesuffix("/.")
             try:
                 found[name] = _take_local(file, name, spool)

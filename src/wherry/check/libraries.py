@@ -69,11 +69,12 @@ def judge_damage(tree: Tree) -> Iterator[Finding]:
 
 
 def _no_interpreter(site: Site) -> Finding:
+    python = f"Python {site.minor}".strip()
     return Finding(
         rule="no-interpreter",
         severity=Severity.ERROR,
-        subject=f"Python {site.minor}",
-        what=f"{len(site.distributions)} distributions lie in /{site.folder}, and no Python {site.minor} is there to import them",
+        subject=python,
+        what=f"{len(site.distributions)} distributions lie in /{site.folder}, and no {python} is there to import them",
         where=(f"/{site.folder}",),
         remedy="install them with the interpreter that the image has",
     )

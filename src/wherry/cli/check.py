@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -18,9 +18,6 @@ from wherry.cli.talk import print_json, say
 from wherry.errors import CheckError, UsageError
 from wherry.model.platform import Platform
 from wherry.model.report import Severity
-
-if TYPE_CHECKING:
-    pass
 
 EXAMPLES = render_examples(
     ("wherry check", "this project's image"),
