@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import sys
 from typing import Any
@@ -64,6 +65,7 @@ def test_another_passphrase() -> None:
         b"-----BEGIN ENCRYPTED COSIGN PRIVATE KEY-----\n",
         b"-----BEGIN ENCRYPTED COSIGN PRIVATE KEY-----\n!\n-----END ENCRYPTED COSIGN PRIVATE KEY-----\n",
     ],
+    ids=itertools.count(),
 )
 def test_what_only_looks_like_one(pem: bytes) -> None:
     with pytest.raises(UsageError, match=r"cosign\.key"):
