@@ -66,8 +66,8 @@ class Forwarder:
             self._wake.clear()
             with explain_loudly():
                 self._outbox.close_windows(time.time())
-            while self._client.is_connected() and len(self._under_way) < _UNDER_WAY and self._send_next():
-                pass
+                while self._client.is_connected() and len(self._under_way) < _UNDER_WAY and self._send_next():
+                    pass
 
     def _send_next(self) -> bool:
         records = self._outbox.read(self._last, _RECORDS, _BYTES)

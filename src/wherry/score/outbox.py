@@ -89,7 +89,7 @@ class Outbox:
     def read(self, after: int, most: int, size: int) -> list[Waiting]:
         """The records that are next to be sent: at most `most`, of `size` bytes together, but for one that is larger alone."""
         found: list[Waiting] = []
-        with self._lock:
+        with self._use():
             for seq, body in self._db.execute("SELECT seq, body FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?", (after, most)):
                 size -= len(body)
                 if found and size < 0:
@@ -112,7 +112,7 @@ class Outbox:
 
     def counts(self) -> dict[str, int]:
         """Totals since this store began."""
-        with self._lock:
+        with self._use():
             return dict(self._db.execute("SELECT name, value FROM counts ORDER BY name").fetchall())
 
     @property
@@ -122,7 +122,7 @@ class Outbox:
 
     def waits(self) -> int:
         """How many records wait to be sent, open windows among them."""
-        with self._lock:
+        with self._use():
             return sum(self._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("outbox", "waiting"))  # noqa: S608
 
     def close(self) -> None:
@@ -130,20 +130,27 @@ class Outbox:
             self._db.close()
 
     @contextmanager
-    def _transact(self) -> Iterator[None]:
-        """One transaction; what a full disk or a broken file does to it is a `StoreError`."""
+    def _use(self) -> Iterator[None]:
+        """One thread at a time; what a full disk or a broken file does to it is a `StoreError`."""
         with self._lock:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise StoreError(f"telemetry cannot be stored: {error}", where=str(self._path)) from error
+
+    @contextmanager
+    def _transact(self) -> Iterator[None]:
+        """One transaction."""
+        with self._use():
             before = getattr(self, "_bytes", 0)
             try:
                 self._db.execute("BEGIN IMMEDIATE")
                 yield
                 self._db.execute("COMMIT")
-            except BaseException as error:
+            except BaseException:
                 self._bytes = before
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
-                if isinstance(error, sqlite3.Error):
-                    raise StoreError(f"telemetry cannot be stored: {error}", where=str(self._path)) from error
                 raise
 
     def _sum(self, table: str) -> int:

@@ -110,7 +110,7 @@ def _function(module: ModuleType, name: str, path: Path) -> Callable[[Any], Any]
 def _attempt(work: Callable[[Any], Any], value: Any, explain: Callable[[BaseException], Refusal | Failure]) -> Any:
     try:
         return work(value)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a script may raise what it likes, and ends nobody's service
+    except BaseException as error:  # noqa: BLE001 - a script may raise what it likes; that ends neither the thread nor the service
         return explain(error)
 
 

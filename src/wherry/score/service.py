@@ -8,7 +8,8 @@
 | 500 | the script failed; the trace is in the log alone, under the id that the answer has |
 | 503 | not ready yet, or more asked than can wait |
 
-On SIGTERM nothing new is taken, what is being scored is finished and answered, and the process ends with 0.
+On SIGTERM nothing new is taken, what is being scored is finished and answered, and the process ends with 0; with 1 when the script
+does not come to an end.
 """
 
 from __future__ import annotations
@@ -196,7 +197,9 @@ class _Beginning:
         if self._worker is not None:
             for side in self._sides:
                 side.stop()
-            self._worker.close()
+            if not self._worker.close(_PATIENCE):
+                print(f"score: the script has not ended within {_PATIENCE} seconds: given up", file=sys.stderr, flush=True)
+                self.failed = True
             for side in self._sides:
                 side.close()
 

@@ -62,7 +62,7 @@ def make_reader(takes: Any, path: Path) -> Read:
 
 def _read_text(body: bytes) -> str:
     text = body.decode("utf-8")
-    json.loads(text)
+    json.loads(text, parse_constant=_refuse_constant)
     return text
 
 
@@ -77,9 +77,13 @@ def make_writer(gives: Any, path: Path) -> Write:
 def _write_plain(value: Any) -> bytes:
     if isinstance(value, str | bytes):
         with suppress(ValueError):
-            json.loads(value)
+            json.loads(value, parse_constant=_refuse_constant)
             return value.encode() if isinstance(value, str) else value
     return json.dumps(value, default=_as_plain, allow_nan=False).encode()
+
+
+def _refuse_constant(name: str) -> Any:
+    raise json.JSONDecodeError(f"{name} is Python's alone", name, 0)
 
 
 def _as_plain(value: Any) -> Any:

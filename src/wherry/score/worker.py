@@ -57,10 +57,11 @@ class Worker:
         self._queue.put(_Asked(body, sink, ticket))
         return True
 
-    def close(self) -> None:
-        """Finish what was asked, then end."""
+    def close(self, patience: float | None = None) -> bool:
+        """Finish what was asked, then end; False when that took longer than `patience` seconds."""
         self._queue.put(None)
-        self._thread.join()
+        self._thread.join(patience)
+        return not self._thread.is_alive()
 
     def _work(self) -> None:
         open_ = True

@@ -23,6 +23,7 @@ def answers(folder: Path, text: str, *bodies: bytes) -> list[Any]:
     [
         ("def run(raw): return raw.upper()", b'"a"', "A"),  # a text that is JSON is taken as it is
         ("def run(raw): return 'no JSON'", b"1", "no JSON"),
+        ("def run(raw): return 'NaN'", b"1", "NaN"),  # a text, and not Python's idea of JSON
         ("import json\ndef run(raw: str) -> str: return json.dumps({'n': json.loads(raw) + 1})", b"1", {"n": 2}),
         ("def run(data: dict): return data['a']", b'{"a": [1]}', [1]),
         ("def run(data: bytes): return len(data)", b"\xff\xfe", 2),
@@ -45,6 +46,7 @@ def test_what_it_takes_and_gives(tmp_path: Path, text: str, body: bytes, answer:
     [
         ("def run(raw): return 1", b"{", ["body", 1], "not JSON: Expecting property name enclosed in double quotes"),
         ("def run(raw): return 1", b"\xff", ["body", 0], "not UTF-8"),
+        ("def run(raw): return 1", b"[NaN]", ["body", 0], "not JSON: NaN is Python's alone"),
         ("def run(raw): return 1", b"[" * 100_000, ["body", 0], "nested too deeply, or a number too long"),
         ("def run(data: dict): return 1", b"", ["body", 0], "not JSON: Expecting value"),
         (TYPED, b'{"temp": []}', ["body", "temp"], "Input should be a valid number"),
@@ -57,7 +59,10 @@ def test_a_bad_reading_is_told_what_and_where(tmp_path: Path, text: str, body: b
     assert (outcome.detail[0]["loc"], outcome.detail[0]["msg"]) == (where, what)
 
 
-@pytest.mark.parametrize("end", ["raise RuntimeError('secret')", "raise SystemExit(3)", "return object()", "return float('nan')"])
+@pytest.mark.parametrize(
+    "end",
+    ["raise RuntimeError('secret')", "raise SystemExit(3)", "raise KeyboardInterrupt", "return object()", "return float('nan')"],
+)
 def test_what_fails_is_told_in_the_log_alone(tmp_path: Path, end: str, capsys: pytest.CaptureFixture[str]) -> None:
     (outcome,) = load_script(tmp_path, f"def run(raw): {end}").score([b"1"])
     assert isinstance(outcome, Failure)

@@ -111,8 +111,9 @@ def test_more_than_can_wait_is_refused(tmp_path: Path) -> None:
     taken = [worker.submit(b"1", Collected(), number) for number in range(5000)]
     assert taken[:4096] == [True] * 4096
     assert not taken[-1]
+    assert not worker.close(patience=0)
     gate.set()
-    worker.close()
+    assert worker.close()
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
