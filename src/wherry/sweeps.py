@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wherry.errors import JobError, UsageError
+from wherry.errors import JobError, UsageError, WherryError
 from wherry.model.job import BackendKind, Target
 from wherry.model.sweep import Round, Sweep, SweepSpec
 from wherry.preparation import OpenProject, prepare_environment, prepare_image
@@ -164,7 +164,7 @@ class Sweeps:
         """
         named = self.find(text, state) if text is not None else None
         states = {named.store.url: named.store} if named else self._list_stores(state)
-        rounds = [(made, SweepState(store, made.sweep)) for store in states.values() for made in list_tags(store)]
+        rounds = [(made, SweepState(store, made.sweep)) for store in states.values() for made in self._list_tags(store)]
         if named is not None:
             rounds = [(made, of) for made, of in rounds if made.sweep == named.id]
         found: list[Removed] = []
@@ -181,6 +181,14 @@ class Sweeps:
             if not dry_run:
                 of.close_round(made)
         return (*found, *(self._collect_untagged({f"{made.sweep}.{made.id}" for made, _ in rounds}, dry_run) if not named else ()))
+
+    def _list_tags(self, store: ObjectStore) -> tuple[Round, ...]:
+        """Rounds that may stand; a store that cannot be read hides no other one's."""
+        try:
+            return list_tags(store)
+        except WherryError as error:
+            self._say(f"what stands of the sweeps there is not known: {error}")
+            return ()
 
     def _tell_orphan(self, made: Round, state: SweepState) -> str | None:
         """Why a round's things should be gone; None where they may be needed."""

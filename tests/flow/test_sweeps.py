@@ -16,6 +16,8 @@ import pytest
 from tests.conftest import require_tool
 from tests.flow.conftest import Wherry, write_project
 from tests.unit.run.backend_contract import wait_until
+from wherry.run.sweep_state import SweepState
+from wherry.store.objects_folder import FolderObjects
 
 TRAIN = """\
 import json, os, pathlib, sys, time
@@ -84,12 +86,16 @@ def test_a_sweep_and_what_came_of_it(mine: Wherry, yard: Path, tmp_path: Path) -
     assert "no task 4" in mine.refused("sweep", "logs", "--task", "4", cwd=yard, code=2)
 
 
-def test_the_same_in_containers(mine: Wherry, yard: Path) -> None:
+def test_the_same_in_containers(mine: Wherry, yard: Path, tmp_path: Path) -> None:
     require_tool("bwrap")
     mine.run("sweep", "depth", "--on", "local", cwd=yard)
     here = shown(mine, "results")["rows"]
     mine.run("sweep", "depth", "--on", "container", cwd=yard, timeout=120)
     there = shown(mine, "results")["rows"]
+    states = [SweepState(FolderObjects(tmp_path / "jobs/sweeps/state"), found["id"]) for found in shown(mine, "ls")["sweeps"]]
+    outputs = [{task: done.outputs for task, done in state.read_ends().items()} for state in states]
+    assert outputs[0] == outputs[1]
+    assert all(one.sha256 for found in outputs[0].values() for one in found)
     told = ("task", "lr", "depth", "state", "exit_code", "loss", "outputs")
     assert [[row[name] for name in told] for row in here] == [[row[name] for name in told] for row in there]
 
