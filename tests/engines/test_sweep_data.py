@@ -22,6 +22,7 @@ from tests.unit.run.backend_contract import wait_until
 from tests.unit.store.shelf import QUICK
 from wherry.errors import StoreError, TransferError
 from wherry.formats.object_address import parse_address
+from wherry.store import objects_remote
 from wherry.store.input_cache import InputCache
 from wherry.store.object_download import ObjectSource, Traffic
 from wherry.store.object_sources import ObjectSources
@@ -92,6 +93,18 @@ def test_it_comes_whole_over_a_link_that_breaks(env: Mapping[str, str], link: Li
         assert (found.sha256, found.size) == (hashlib.sha256(data).hexdigest(), SIZE)
         assert (view / "x").read_bytes() == data
     assert link.down < SIZE * 1.5
+
+
+def test_a_connection_that_stalls_is_given_up(
+    env: Mapping[str, str], link: LinkSimulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects_remote, "_STALL", "1s")
+    link.weather.stall_after, link.weather.stalls = 2_000_000, 2
+    cache = InputCache(tmp_path, Traffic(4))
+    with cache.open_views("w") as view:
+        found = cache.fetch(open_source(env), view / "x")
+    assert found is not None
+    assert found.size == SIZE
 
 
 def test_a_store_that_is_away_is_given_up_at_last(env: Mapping[str, str], link: LinkSimulator, tmp_path: Path) -> None:

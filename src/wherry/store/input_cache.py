@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import time
@@ -25,12 +26,13 @@ from pathlib import Path
 from wherry.errors import TrustError
 from wherry.store.object_download import ObjectSource, Progress, Traffic, download_object
 from wherry.store.part_file import ObjectFacts, PartFile
-from wherry.store.posix import explain_os_errors, hold_lock, sync_folder, write_hint
+from wherry.store.posix import clone_file, explain_os_errors, hold_lock, sync_folder, write_hint
 
 _MARK = 315532800_000_000_000  # 1980-01-01, in nanoseconds: no file has it by chance
 _RESERVE = 256 << 20  # bytes that stay free on the disk, if pruning can do it
 _MAKE_ROOM = "free some space there, or WHERRY_CACHE on another disk"
 _WAIT = 0.1
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,9 +138,10 @@ class InputCache:
         if facts.version is None:
             return None
         try:
-            return str(json.loads((self._root / "known" / _key(source, facts)).read_bytes())["sha256"])
+            found = str(json.loads((self._root / "known" / _key(source, facts)).read_bytes())["sha256"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
+        return found if _DIGEST.fullmatch(found) else None
 
     def _link(self, sha256: str, target: Path) -> int | None:
         """Give data a second name; its size, or None where it is not here or no longer what it was."""
@@ -185,4 +188,4 @@ def _key(source: ObjectSource, facts: ObjectFacts) -> str:
 
 def _name_again(path: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    os.link(path, target)
+    clone_file(str(path), str(target), link=True)

@@ -24,6 +24,7 @@ from wherry.store.part_file import ObjectFacts, PartFile
 
 MOST = 16  # connections
 _TICK = 0.25
+_GRACE = 2.0  # seconds in which threads may end
 _T = TypeVar("_T")
 Progress = Callable[[int, int, int], None]  # bytes that are there, of how many, over how many connections
 
@@ -81,8 +82,14 @@ class Traffic:
             except TransferError:
                 if time.monotonic() - since > self.patience.total:
                     raise
-                time.sleep(self.pause(failures))
+                self._sleep(self.pause(failures))
                 failures += 1
+
+    def _sleep(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.check()
+            time.sleep(min(left, _TICK))
 
     def pause(self, failures: int) -> float:
         longest = min(self.patience.longest, self.patience.first * 2.0**failures)
@@ -133,10 +140,10 @@ class _Transfer:
         while number < len(self._part):
             self._begin_threads()
             if not self._wait_for(number):
-                continue_from = time.monotonic()
-                if continue_from - looked >= _TICK:
-                    self._pace.take((self.moved - moved) / (continue_from - looked))
-                    looked, moved = continue_from, self.moved
+                now = time.monotonic()
+                if now - looked >= _TICK:
+                    self._pace.take((self.moved - moved) / (now - looked))
+                    looked, moved = now, self.moved
                     self._progress(min(self._kept + moved, self._part.size), self._part.size, self._pace.limit)
                 continue
             for data in self._part.read(number):
@@ -149,8 +156,9 @@ class _Transfer:
         self._over.set()
         with self._changed:
             self._changed.notify_all()
+        end = time.monotonic() + _GRACE
         for thread in self._threads:
-            thread.join(5.0)
+            thread.join(max(0.0, end - time.monotonic()))
 
     def _wait_for(self, number: int) -> bool:
         """Whether a range is there, perhaps after a moment."""

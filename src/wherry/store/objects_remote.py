@@ -23,6 +23,7 @@ _CODE = re.compile(r"<Code>(\w{1,80})</Code>")
 _DUMP = "\n\nDebug source"  # what it appends of its insides
 _ACCESS = "credentials as for the cloud's own tools: variables, a file, or the machine's identity"
 _LONGEST = 300
+_STALL = "60s"  # in which something must come
 _PIECE = 1 << 20
 _PART, _MOST_PARTS = 8 << 20, 9000  # of an upload; S3 takes ten thousand parts
 
@@ -35,7 +36,7 @@ class RemoteObjects:
         self._obstore, self._exceptions = _load()
         self._missing = (self._exceptions.NotFoundError, FileNotFoundError)  # it raises both
         plain = any(_LOOPBACK.fullmatch(env.get(name, "")) for name in _ENDPOINTS)
-        client = {"connect_timeout": "10s", "timeout": "120s", "allow_http": plain}
+        client = {"connect_timeout": "10s", "read_timeout": _STALL, "timeout": "120s", "allow_http": plain}
         with self._explained(""):
             try:
                 self._store = self._obstore.store.from_url(self.url, client_options=client, retry_config={"max_retries": 0})

@@ -23,11 +23,13 @@ class Pace:
     def take(self, rate: float) -> None:
         """Bytes a second since it was told last."""
         self._hurt = False
+        if not rate:
+            return  # nothing came yet
         if self._hold:
             self._hold -= 1
             if not self._hold:
                 self._best = 0.0
-        elif rate > self._best * (1 + _WORTH * (self.limit / self._proven - 1) if self._best else 0):
+        elif rate > self._best * (1 + _WORTH * (self.limit / self._proven - 1)):
             self._best, self._proven = rate, self.limit
             self.limit = min(self._most, self.limit + 1 if self._wary else self.limit * 2)
         elif self.limit > self._proven:

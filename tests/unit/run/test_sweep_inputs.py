@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.simulators.link import LinkSimulator
 from tests.simulators.web import WebSimulator
 from tests.unit.run.sweeps import Crew, make_state
 from wherry.model.job import JobState
@@ -128,6 +131,30 @@ def test_no_access_is_trouble_of_the_machine(tmp_path: Path) -> None:
     beat = crew.state.read_beat(crew.name("w1"))
     assert beat is not None
     assert "no access" in (beat.trouble or "")
+
+
+def test_a_full_disk_fails_no_task(tmp_path: Path, shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_handle: int, _size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("wherry.store.part_file.reserve_space", refuse)
+    crew = make_crew(tmp_path, "true", SweepInput(source=f"file://{shelf}/one", target="one"))
+    crew.work()
+    assert ["disk is full" in str(error) and "WHERRY_CACHE" in str(error) for error in crew.errors] == [True]
+    assert crew.state.read_ends() == {}
+
+
+def test_a_long_download_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wherry.run.sweep_inputs._TELL", 0.0)
+    said: list[str] = []
+    with WebSimulator({"/one": b"x" * 300_000}) as web, LinkSimulator(web.address) as link:
+        link.weather.rate = 300_000
+        one = SweepInput(source=f"http://127.0.0.1:{link.port}/one", target="one")
+        crew = make_crew(tmp_path, "true", one, tasks=1)
+        crew.inputs = TaskInputs(crew.state.read_spec().sweep, tmp_path / "cache", {}, crew.stop, said.append)
+        crew.work()
+    assert crew.errors == []
+    assert re.fullmatch(r"http://127.0.0.1:\d+/one: 0 of 0 MB, 0 MB/s over \d+ connections", said[0])
 
 
 def test_stopping_ends_a_download(tmp_path: Path) -> None:

@@ -37,6 +37,12 @@ def test_it_halves_once_for_a_trouble_and_comes_back_one_by_one() -> None:
     assert all(after - before <= 1 for before, after in pairwise(taken))
 
 
+def test_a_store_that_takes_its_time_to_begin_says_nothing() -> None:
+    pace = Pace(16)
+    settle(pace, lambda _limit: 0.0)
+    assert settle(pace, float, 3)[-1] == 16
+
+
 def test_it_never_gives_up_the_last_one() -> None:
     pace = Pace(16)
     for _ in range(10):
