@@ -37,14 +37,16 @@ class RayCluster:
     def python(self) -> tuple[str, ...]:
         return (*self.inside, sys.executable)
 
-    def start(self) -> None:
-        """Two nodes of two processors; the head has two GPUs, or says so."""
-        self.start_node(gpus=2)
-        self._wait_for_head()
-        self.start_node()
-        self.wait_for_nodes()
+    def start(self, nodes: int = 2) -> None:
+        """Start what is missing of so many nodes of two processors; the head has two GPUs, or says so."""
+        if not self.nodes:
+            self._start_node(gpus=2)
+            self._wait_for_head()
+        while len(self.nodes) < nodes:
+            self._start_node()
+        self._wait_for_nodes()
 
-    def start_node(self, gpus: int = 0) -> None:
+    def _start_node(self, gpus: int = 0) -> None:
         """The first one is the head, and the others begin when that one can be asked."""
         place: tuple[str, ...] = (f"--address={ADDRESS}",)
         if not self.nodes:
@@ -62,7 +64,7 @@ class RayCluster:
             )
         self.nodes.append(process)
 
-    def wait_for_nodes(self) -> None:
+    def _wait_for_nodes(self) -> None:
         """Until each node says that it is up."""
         for number, process in enumerate(self.nodes):
             _wait_for(self.folder / f"node-{number}.log", b"Ray runtime started", process)
@@ -96,7 +98,7 @@ def run_ray(folder: Path) -> Iterator[RayCluster]:
         if holder.stdout.readline() != b"up\n":
             cannot_run("no network namespace can be made here")
         environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "RAY_USAGE_STATS_ENABLED": "0", "RAY_ADDRESS": ADDRESS}
-        environment["RAY_gcs_rpc_server_reconnect_timeout_s"] = "5"  # instead of a minute
+        environment["RAY_gcs_rpc_server_reconnect_timeout_s"] = "2"  # instead of a minute
         cluster = RayCluster(folder, ("nsenter", f"--net=/proc/{holder.pid}/ns/net"), environment)
         stack.callback(_kill_all, cluster)
         cluster.start()

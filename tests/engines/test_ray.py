@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,13 +16,13 @@ from tests.engines.daemons import private_folder
 from tests.engines.ray_cluster import RayCluster, run_ray
 from tests.unit.run.backend_contract import ASLEEP, wait_until
 from tests.unit.run.sweep_backend_contract import SweepBackendContract, make_spec
-from tests.unit.run.sweeps import make_state
 from wherry.errors import EngineError, JobError
 from wherry.model.job import Job, JobState, Limits
+from wherry.model.sweep import Axis, Parameters, Sweep, SweepSpec
 from wherry.run.backends.ray import RayBackend
 from wherry.run.port import SweepBackend
 from wherry.run.sweep_driver import Post, SweepDriver
-from wherry.run.sweep_state import SweepState, list_tags
+from wherry.run.sweep_state import SweepState, list_sweeps, list_tags
 from wherry.run.sweep_status import SweepStatus
 from wherry.run.sweep_watch import StopSign
 from wherry.store.objects_folder import FolderObjects
@@ -81,18 +82,15 @@ class TestRay(SweepBackendContract):
         self, backend: Callable[[], SweepBackend], worker: Callable[..., Job], tmp_path: Path
     ) -> None:
         here, job = backend(), worker(f'echo here; echo wrong >&2; while [ ! -e "{tmp_path}/go" ]; do sleep 0.05; done; exit 13')
+        other = worker("", command=("/nowhere/python", "-m", "wherry.sweep_worker"))
         here.submit(job, (0,))
+        here.submit(other, (0,))
         assert wait_until(lambda: here.logs(job, 0).stdout.is_file() and here.logs(job, 0).stdout.read_text() == "here\n")
         (tmp_path / "go").touch()
-        assert self.finish(here, job) == [JobState.FAILED]
+        assert self.finish(here, job) == self.finish(here, other) == [JobState.FAILED]
         logs = here.logs(job, 0)
         assert (logs.stdout.read_text(), logs.stderr.read_text()) == ("here\n", "wrong\n")
-
-    def test_a_program_that_is_not_there(self, backend: Callable[[], SweepBackend], worker: Callable[..., Job]) -> None:
-        here, job = backend(), worker("", command=("/nowhere/python", "-m", "wherry.sweep_worker"))
-        here.submit(job, (0,))
-        assert self.finish(here, job) == [JobState.FAILED]
-        assert "/nowhere/python: No such file" in here.logs(job, 0).stderr.read_text()
+        assert "/nowhere/python: No such file" in here.logs(other, 0).stderr.read_text()
 
     def test_one_that_waits_for_its_place_is_taken_back(
         self, backend: Callable[[], SweepBackend], worker: Callable[..., Job], tmp_path: Path
@@ -110,8 +108,9 @@ class TestRay(SweepBackendContract):
     def test_whoever_is_killed_nothing_is_left_running(
         self, who: str, backend: Callable[[], SweepBackend], worker: Callable[..., Job], tmp_path: Path
     ) -> None:
-        """What has left the worker's group, and does not hear, as a task of one may."""
-        script = f"setsid sh -c 'trap \"\" TERM; {ASLEEP}' & echo $$ $PPID > {tmp_path}/pids; {ASLEEP}"
+        """What has left the worker's group, as a task of one has."""
+        deaf = "" if who == "holder" else 'trap "" TERM'  # a worker has its time to end what it began
+        script = f"setsid sh -c '{deaf}\n{ASLEEP}' & echo $$ $PPID > {tmp_path}/pids; trap 'kill $!; exit' TERM; {ASLEEP}"
         here, job = backend(), worker(script)
         here.submit(job, (0,))
         assert wait_until(lambda: (tmp_path / "pids").is_file() and len((tmp_path / "pids").read_text().split()) == 2)
@@ -142,7 +141,8 @@ class Office:
     """A machine's driver of sweeps on the cluster."""
 
     def __init__(self, cluster: RayCluster, place: Path, home: str) -> None:
-        self.state = SweepState(FolderObjects(place / "store"), "trial-1")
+        store = FolderObjects(place / "store")
+        self.state = SweepState(store, *list_sweeps(store))
         self.backend = RayBackend(cluster.environment, python=cluster.python)
         self.folder = place / home
         self.said: list[str] = []
@@ -175,7 +175,15 @@ WAITING = 'echo $WHERRY_ATTEMPT $$ >> "$0/begun"; while [ ! -e "$0/go" ]; do sle
 
 
 def begin(place: Path, script: str, tasks: int) -> SweepState:
-    return make_state(place, script.replace("$0", str(place)), tasks, FolderObjects(place / "store"))
+    """A sweep whose name is its own on this machine: processes are found, and ended, by it."""
+    command = ("sh", "-c", script.replace("$0", str(place)))
+    parameters = Parameters(axes=(Axis(name="i", values=tuple(range(tasks))),))
+    sweep = Sweep(name="trial", command=command, parameters=parameters)
+    values = {"target": "there", "backend": "ray", "root": str(place), "owner": "me", "created": 0.0, "beat": 0.05}
+    spec = SweepSpec(id=f"trial-{os.urandom(3).hex()}", sweep=sweep, **values)  # type: ignore[arg-type]
+    state = SweepState(FolderObjects(place / "store"), spec.id)
+    assert state.create(spec)
+    return state
 
 
 def list_begun(place: Path) -> dict[str, int]:
@@ -208,7 +216,7 @@ def test_a_sweep_s_worker_is_killed(office: Callable[[str], Office], tmp_path: P
     assert read_numbers(state, 6) == [f"{task}\n".encode() for task in range(6)]
     assert any(done.attempt for done in state.read_ends().values())
     assert list_tags(state.store) == ()
-    assert list_marked("WHERRY_JOB=trial-1") == []
+    assert list_marked(f"WHERRY_JOB={state.id}") == []
 
 
 def test_a_driver_that_is_killed_is_followed_by_another(office: Callable[[str], Office], tmp_path: Path) -> None:
@@ -220,7 +228,7 @@ def test_a_driver_that_is_killed_is_followed_by_another(office: Callable[[str], 
     assert wait_for_process(killed) == 9
     other = office("there")
     (resource,) = other.backend.list_resources()
-    assert resource.round.startswith("trial-1.")
+    assert resource.round.startswith(f"{state.id}.")
     assert "2 of 2 workers run, of me" in resource.detail
     (tmp_path / "go").touch()
     assert other.driver().drive().counts.succeeded == 4
@@ -230,6 +238,7 @@ def test_a_driver_that_is_killed_is_followed_by_another(office: Callable[[str], 
 
 
 def test_a_node_is_lost(cluster: RayCluster, office: Callable[[str], Office], tmp_path: Path) -> None:
+    cluster.start()
     state = begin(tmp_path, WAITING, 6)
 
     def look(status: SweepStatus) -> None:
@@ -237,21 +246,17 @@ def test_a_node_is_lost(cluster: RayCluster, office: Callable[[str], Office], tm
             cluster.kill_node()
             (tmp_path / "go").touch()
 
-    try:
-        status = office("here").driver(look).drive()
-    finally:
-        cluster.start_node()
-        cluster.wait_for_nodes()
-    assert status.counts.succeeded == 6, [
-        (d, state.store.get(state.attempt_key(d.task, d.attempt, "stderr"))) for d in status.failures
-    ]
+    status = office("here").driver(look).drive()
+    assert [(done, state.store.get(state.attempt_key(done.task, done.attempt, "stderr"))) for done in status.failures] == []
+    assert status.counts.succeeded == 6
     assert read_numbers(state, 6) == [f"{task}\n".encode() for task in range(6)]
-    assert list_marked("WHERRY_JOB=trial-1") == []
+    assert list_marked(f"WHERRY_JOB={state.id}") == []
 
 
 def test_the_head_is_lost_and_the_sweep_goes_on_at_a_new_one(
     cluster: RayCluster, office: Callable[[str], Office], tmp_path: Path
 ) -> None:
+    cluster.start(nodes=1)
     state = begin(tmp_path, f"if [ {{i}} -ge 2 ]; then {WAITING}; else echo {{i}} > $WHERRY_OUTPUTS/number; fi", 6)
 
     def look(status: SweepStatus) -> None:
@@ -264,7 +269,7 @@ def test_the_head_is_lost_and_the_sweep_goes_on_at_a_new_one(
         with pytest.raises(EngineError, match="does not answer") as caught:
             here.driver(look).drive()
     finally:
-        cluster.start()
+        cluster.start(nodes=1)
     assert "wherry sweep resume" in str(caught.value.hint)
     assert any("wherry sweep gc" in line for line in here.said)
     assert sorted(state.list_done()) == [0, 1]
@@ -273,4 +278,17 @@ def test_the_head_is_lost_and_the_sweep_goes_on_at_a_new_one(
     assert read_numbers(state, 6) == [f"{task}\n".encode() for task in range(6)]
     assert {state.read_ends()[task].attempt for task in range(2)} == {0}
     assert list_tags(state.store) == ()
-    assert list_marked("WHERRY_JOB=trial-1") == []
+    assert list_marked(f"WHERRY_JOB={state.id}") == []
+
+
+def test_what_does_not_hear_is_ended_after_a_while() -> None:
+    pytest.importorskip("ray")
+    from wherry.run.backends.ray_round import end_marked
+
+    mark = f"deaf-{os.getpid()}"
+    deaf = subprocess.Popen(["sh", "-c", f'trap "" TERM; echo up; {ASLEEP}'], env={"WHERRY_HOLDER": mark}, stdout=subprocess.PIPE)
+    assert deaf.stdout is not None
+    assert deaf.stdout.readline() == b"up\n"
+    end_marked(f"WHERRY_HOLDER={mark}", 0.2)
+    assert deaf.wait() == -signal.SIGKILL
+    deaf.stdout.close()
