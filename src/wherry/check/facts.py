@@ -17,7 +17,7 @@ from wherry.formats.elf import ElfFile
 from wherry.model.digest import DiffId
 from wherry.store.posix import write_atomically
 
-FACTS_VERSION = 7
+FACTS_VERSION = 8
 Learned = TypeVar("Learned")
 FILE, FOLDER, SYMLINK, HARDLINK, OTHER = "file", "folder", "symlink", "hardlink", "other"
 
@@ -37,12 +37,13 @@ class Entry:
 class ModelFacts:
     """What a model file says of itself. `names` are what a pickle imports, ``module:name``; `complete` whether all were read.
 
-    `sklearn` are the versions of scikit-learn that made it, `opsets` ONNX's by domain; `broken` says why it is not sound.
+    `sklearn` and `xgboost` are the versions of these that made it, `opsets` ONNX's by domain; `broken` says why it is not sound.
     """
 
     form: str
     names: tuple[str, ...] = ()
     sklearn: tuple[str, ...] = ()
+    xgboost: tuple[str, ...] = ()
     complete: bool = True
     opsets: dict[str, int] = field(default_factory=dict)
     broken: str = ""

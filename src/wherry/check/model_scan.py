@@ -26,6 +26,9 @@ _MAX_PICKLES = 16
 _CODECS = ((b"\x1f\x8b", "gz"), (b"BZh", "bz2"), (b"\xfd7zXZ", "xz"), (b"\x28\xb5\x2f\xfd", "zst"))
 _ZIP = b"PK\x03\x04"
 _PROTOCOL = re.compile(rb"\x80[\x02-\x05]")
+# In UBJSON, which xgboost writes since 1.6: the key and a list of three small numbers.
+_BOOSTER = re.compile(rb"\x07version\[#L\0{7}\x03i(.)i(.)i(.)", re.DOTALL)
+_BOOSTER_LENGTH = 25
 _OLD = b"(]}lcdIFVSNp"  # what pickles of protocol 0 and 1 may begin with
 
 
@@ -63,8 +66,20 @@ def _scan_pickled(path: str, content: Iterator[bytes]) -> ModelFacts | None:
 
 
 def _describe(path: str, chunks: Iterator[bytes]) -> ModelFacts:
-    found = scan_pickle(chunks, path)
-    return ModelFacts(form="pickle", names=found.names, sklearn=found.sklearn, complete=found.complete)
+    versions: set[str] = set()
+    found = scan_pickle(_watch_boosters(chunks, versions), path)
+    xgboost = sorted(versions) if any(name.startswith("xgboost.") for name in found.names) else ()
+    return ModelFacts(form="pickle", names=found.names, sklearn=found.sklearn, xgboost=tuple(xgboost), complete=found.complete)
+
+
+def _watch_boosters(chunks: Iterator[bytes], versions: set[str]) -> Iterator[bytes]:
+    """Pass on what is read; gather the versions that xgboost writes into the bytes of its boosters, where no opcode says them."""
+    before = b""
+    for chunk in chunks:
+        for found in _BOOSTER.finditer(before + chunk):
+            versions.add(".".join(map(str, b"".join(found.groups()))))
+        before = (before + chunk)[-_BOOSTER_LENGTH:]
+        yield chunk
 
 
 def _scan_zip(path: str, content: Iterator[bytes]) -> ModelFacts | None:

@@ -1,8 +1,8 @@
 """Judges models by what they say: code that would run, modules that are not there, other versions than those that made them.
 
 A pickle is a program. What it imports is known without running it (`formats.pickle_stream`), and held against the image: an
-error where loading would run a shell or fail for a missing module, a warning where scikit-learn is another than the one that
-made it. Models within packages (their tests, mostly) are not judged.
+error where loading would run a shell or fail for a missing module, a warning where scikit-learn or xgboost is another than the
+one that made it. Models within packages (their tests, mostly) are not judged.
 """
 
 from __future__ import annotations
@@ -110,6 +110,12 @@ def _judge_versions(path: str, model: ModelFacts, versions: dict[str, str]) -> I
         if here and _release(made) != _release(here):
             what = f"made with scikit-learn {made}, here is {here}: it may not load, or give other results"
             remedy = f"scikit-learn=={made}, or train it again in this environment"
+            yield _find("model-version", Severity.WARNING, path, what, remedy)
+    here = versions.get("xgboost") or versions.get("xgboost-cpu")
+    for made in model.xgboost:
+        if here and _release(made) != _release(here):
+            what = f"made with xgboost {made}, here is {here}: a pickle of one version is not promised to load in another"
+            remedy = f"xgboost=={made}, or save_model in place of a pickle, which later versions read"
             yield _find("model-version", Severity.WARNING, path, what, remedy)
 
 

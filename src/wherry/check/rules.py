@@ -47,8 +47,8 @@ RULES = MappingProxyType(
         ),
         "model-import": "A pickled model imports a module that is not in the image, or a name of the script that made it.",
         "model-version": (
-            "A model was made with another minor version of scikit-learn than the one that will load it, or asks for newer ONNX "
-            "operators than the runtime knows."
+            "A model was made with another minor version of scikit-learn or xgboost than the one that will load it, or asks for "
+            "newer ONNX operators than the runtime knows."
         ),
         "model-stamp": (
             "A model that a job of wherry's wrote (`wherry run --on`) was made with other packages than those that the image has: "

@@ -7,11 +7,13 @@ import io
 import json
 import pickle
 import zipfile
+from collections.abc import Callable
 
 import pytest
 
 from tests.unit.check.trees import SITE, Files, distribution, make_tree, system
 from wherry.check.doctor import examine_tree
+from wherry.check.model_scan import scan_model
 from wherry.errors import FormatError
 from wherry.formats.model_headers import check_safetensors, parse_onnx
 from wherry.model.report import Severity
@@ -42,6 +44,30 @@ def test_a_model_of_another_scikit_learn() -> None:
     (found,) = examine("m.pkl", pickled(stamp="1.6.1"))
     assert found[:2] == ("model-version", WARNING)
     assert "made with scikit-learn 1.6.1, here is 1.9.1" in found[2]
+
+
+def boosted(version: bytes) -> bytes:
+    """A pickle of a booster, as xgboost 3.2 writes one: the version stands in its bytes, in UBJSON."""
+    handle = b"{L\0\0\0\0\0\0\0\x07version[#L\0\0\0\0\0\0\0\x03i%bi%bi%b}" % tuple(version[at : at + 1] for at in range(3))
+    return b"\x80\x04cxgboost.core\nBooster\n0" + pickle.dumps(bytes(300_000) + handle)[2:]
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_model_of_another_xgboost(pack: Callable[[bytes], bytes]) -> None:
+    here = distribution("xgboost", "3.2.0", {"xgboost/__init__.py": b"", "xgboost/core.py": b""})
+    assert examine("m.pkl", pack(boosted(b"\x03\x02\x09")), here) == []
+    (found,) = examine("m.pkl", pack(boosted(b"\x02\x01\x04")), here)
+    assert found[:2] == ("model-version", WARNING)
+    assert "made with xgboost 2.1.4, here is 3.2.0" in found[2]
+
+
+def test_a_version_is_seen_wherever_chunks_end() -> None:
+    data = boosted(b"\x02\x01\x04")
+    for size in (1, 7, 24, 26):
+        pieces = [data[:-60], *(data[-60:][at : at + size] for at in range(0, 60, size))]
+        found = scan_model("m.pkl", len(data), iter(pieces))
+        assert found is not None
+        assert found.xgboost == ("2.1.4",)
 
 
 @pytest.mark.parametrize(
