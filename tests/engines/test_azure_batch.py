@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from tests.engines.azure_place import AzurePlace
 from tests.simulators.azure_batch import KEY, AzureBatch
+from tests.simulators.azure_batch_nodes import seconds_of
 from tests.unit.run.backend_contract import ASLEEP, stands_still, wait_until
 from tests.unit.run.sweep_backend_contract import SweepBackendContract, make_spec
 from wherry.errors import EngineError, JobError, UsageError
@@ -75,7 +77,7 @@ class TestAzureBatch(SweepBackendContract):
             (tmp_path / "script").write_text(script)
             name = f"trial-1.{os.urandom(3).hex()}"
             values = {"id": name, "root": str(tmp_path), "folder": str(folder / name), "command": (), "limits": Limits(seconds=600)}
-            labels = (("wherry-sweep", "trial-1"), ("wherry-owner", "me@here"), ("wherry-expires", "1"))
+            labels = (("wherry-sweep", "trial-1"), ("wherry-owner", "me@here"), ("wherry-expires", f"{time.time() + 600:.0f}"))
             return Job(**{**values, "labels": labels, **more})  # type: ignore[arg-type]
 
         return make
@@ -145,10 +147,15 @@ class TestAzureBatch(SweepBackendContract):
     ) -> None:
         here, job = backend(), worker("true")
         here.submit(job, (0,))
-        assert wait_until(lambda: service.account.jobs[job.id.replace(".", "-")]["state"] == "completed")
+        name = job.id.replace(".", "-")
+        assert wait_until(lambda: service.account.jobs[name]["state"] == "completed")
         assert wait_until(lambda: not service.account.pools)
         retry = replace(job, id=f"{job.id}.1", attempt=1)
-        here.submit(retry, (0,))  # a job that has ended takes no task: there is another one
+        retry = replace(retry, labels=(("wherry-expires", f"{time.time() + 60:.0f}"),))
+        here.submit(retry, (0,))  # a job that has ended takes no task: there is another one, for what is left of the time
+        limit = seconds_of(service.account.jobs[f"{name}-1"]["constraints"]["maxWallClockTime"])
+        assert limit is not None
+        assert 0 < limit < 100  # not the 600 s that a round has
         assert self.finish(backend(), retry) == [JobState.SUCCEEDED]
         assert {resource.round for resource in here.list_resources()} == {job.id}
         assert self.states(here, job) == [JobState.SUCCEEDED]

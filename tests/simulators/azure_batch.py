@@ -256,7 +256,10 @@ def _delete_job(_: _Back, account: BatchAccount, name: str) -> Answer:
 
 
 def _terminate_job(request: _Back, account: BatchAccount, name: str) -> Answer:
-    account.finish_job(_need("Job", account.jobs, name), request.body.get("terminateReason", "UserTerminate"))
+    job = _need("Job", account.jobs, name)
+    if job["state"] == "completed":
+        raise Refusal(409, "JobCompleted", "The specified job is already in a completed state.")
+    account.finish_job(job, request.body.get("terminateReason", "UserTerminate"))
     return 202, None
 
 

@@ -12,6 +12,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from azure.batch import BatchClient, models
@@ -43,7 +46,7 @@ Say = Callable[[str], None]
 _AT_ONCE = 100  # tasks that a request may have
 _SEEN = ["id", "state", "executionInfo", "constraints"]  # not what has signatures in it
 _PATIENCE = 600.0
-_PAUSE = 0.5
+_PAUSE = 1
 _AFTER = 3600.0  # seconds after a round's end that what its tasks leave may still be sent
 
 
@@ -101,7 +104,7 @@ class AzureBatchBackend:
     def submit(self, job: Job, indices: Sequence[int]) -> None:
         landing = self._land(job)
         tasks = [
-            render_task(job, index, self._spec, landing, self._state.attempt_key(index, job.attempt, "x").removesuffix("/x"))
+            render_task(job, index, self._spec, landing, self._state.attempt_key(index, job.attempt, "stdout").rpartition("/")[0])
             for index in indices
         ]
         with self._account.open() as client:
@@ -124,7 +127,7 @@ class AzureBatchBackend:
     def cancel(self, job: Job, grace: float) -> None:  # noqa: ARG002 - Batch ends what it ends at once; nothing of it counts
         with self._account.open() as client:
             for name in self._find_jobs(client, round_of(job)):
-                self._wait_for(lambda: self._has_ended(client, name), f"the end of {name}")  # noqa: B023 - called at once
+                self._end_job(client, name)
 
     def down(self) -> None:
         """Nothing: what `submit` made is found by its labels and released."""
@@ -140,18 +143,14 @@ class AzureBatchBackend:
             delete, ask = (
                 (client.begin_delete_job, client.get_job) if kind == "job" else (client.begin_delete_pool, client.get_pool)
             )
-
-            def is_gone() -> bool:
-                try:
-                    if str(ask(name).state) != "deleting":
-                        delete(name)
-                except ResourceNotFoundError:
-                    return True
-                except ResourceExistsError:  # it is being deleted already
-                    return False
-                return False
-
-            self._wait_for(is_gone, f"the end of {kind} {name}")
+            end = time.monotonic() + _PATIENCE
+            with suppress(ResourceNotFoundError):
+                while ask(name):
+                    with suppress(ResourceExistsError):  # it is being deleted already
+                        delete(name, polling_interval=_PAUSE).wait(_PATIENCE)
+                    if time.monotonic() > end:
+                        raise self._give_up(f"delete {kind} {name}")
+                    time.sleep(_PAUSE)
         self._jobs.clear()
 
     # -- one round
@@ -191,7 +190,7 @@ class AzureBatchBackend:
         if self._pool.registry_password and not password:
             raise UsageError("the registry's password is not there", where=self._pool.registry_password)
         nodes, slots = spread_tasks(self._spec, self._pool)
-        wanted = render_job(job, name, nodes, slots, self._spec, self._find_image(client), password)
+        wanted = render_job(_shorten_limit(job), name, nodes, slots, self._spec, self._find_image(client), password)
         try:
             client.create_job(wanted)
         except ResourceExistsError as error:
@@ -253,27 +252,23 @@ class AzureBatchBackend:
             self._watch.look(client, job)
         return over, late
 
-    def _has_ended(self, client: BatchClient, name: str) -> bool:
+    def _end_job(self, client: BatchClient, name: str) -> None:
+        # The library's class for the reason is private, and without one it fails.
+        reason: Any = {"terminateReason": "wherry"}
         try:
-            state = client.get_job(name).state
-            if state in (models.BatchJobState.COMPLETED, models.BatchJobState.DELETING):
-                return True
-            if state != models.BatchJobState.TERMINATING:
-                # The library's class for this is private, and without one it fails.
-                client.begin_terminate_job(name, {"terminateReason": "wherry"})  # type: ignore[arg-type]
+            ending = client.begin_terminate_job(name, reason, polling_interval=_PAUSE)
         except ResourceNotFoundError:
-            return True
+            return
         except ResourceExistsError as error:
             if not is_over(error):
                 raise
-        return False
+            return
+        ending.wait(_PATIENCE)
+        if not ending.done():
+            raise self._give_up(f"end job {name}")
 
-    def _wait_for(self, happens: Callable[[], bool], what: str) -> None:
-        end = time.monotonic() + _PATIENCE
-        while not happens():
-            if time.monotonic() > end:
-                raise EngineError(f"Azure Batch did not come to {what}", where=self._account.url, hint="wherry sweep gc")
-            time.sleep(_PAUSE)
+    def _give_up(self, what: str) -> EngineError:
+        return EngineError(f"Azure Batch did not {what} in {_PATIENCE:.0f} s", where=self._account.url, hint="wherry sweep gc")
 
 
 def spread_tasks(spec: SweepSpec, pool: AzurePool) -> tuple[int, int]:
@@ -284,6 +279,14 @@ def spread_tasks(spec: SweepSpec, pool: AzurePool) -> tuple[int, int]:
     slots = spec.sweep.concurrency or (int(cores / limits.cpus) if cores and limits.cpus else 1)
     slots = min(max(1, slots), len(spec), 256)
     return min(spec.sweep.workers or pool.most, pool.most, -(-len(spec) // slots)), slots
+
+
+def _shorten_limit(job: Job) -> Job:
+    """The job with the time that is left of its round, which is less where the round has had another one before."""
+    expires, most = dict(job.labels).get("wherry-expires"), job.limits.seconds
+    if expires is None or most is None:
+        return job
+    return replace(job, limits=replace(job.limits, seconds=max(1.0, min(most, float(expires) - time.time()))))
 
 
 def _refuse_folders(spec: SweepSpec) -> None:
@@ -302,6 +305,7 @@ def _list_labelled(found: Iterable[models.BatchJob] | Iterable[models.BatchPool]
 def _explain_task(task: models.BatchTask) -> WherryError:
     """A task that could not run, or whose files could not be sent: no fault of its author's, and another attempt ends likewise."""
     failure = task.execution_info.failure_info if task.execution_info else None
-    details = "; ".join(f"{pair.name}: {pair.value}" for pair in (failure.details or ()) if failure) if failure else ""
-    message = f"{failure.message or ''} {details}" if failure else ""
-    return explain_code(str(failure.code if failure else "it failed"), message, f"task {task.id}")
+    if failure is None:
+        return EngineError("it failed, and Azure Batch does not say why", where=f"task {task.id}")
+    details = "; ".join(f"{pair.name}: {pair.value}" for pair in failure.details or ())
+    return explain_code(str(failure.code), f"{failure.message or ''} {details}", f"task {task.id}")

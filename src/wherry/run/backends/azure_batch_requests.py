@@ -7,6 +7,7 @@ of wherry's in it but one line of Python that makes the folders a task finds. Wh
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -135,7 +136,7 @@ def render_task(job: Job, index: int, spec: SweepSpec, landing: Landing, key: st
     own = {
         name: value for name, value in list_variables(job, index, "").items() if name not in ("WHERRY_OUTPUTS", "WHERRY_METRICS")
     }
-    variables = {**dict(sweep.env), **dict(job.env), **own, "WHERRY_ATTEMPT": f"{job.id}.{index}.{job.attempt}"}
+    variables = {**dict(sweep.env), **dict(job.env), **own, "WHERRY_ATTEMPT": f"{round_of(job)}.{index}.{job.attempt}"}
     command = ("python", "-c", _START, *sweep.command_of(index))
     options = ("--entrypoint=", "--user=0:0", *_render_limits(sweep.limits))
     seconds = min(limit for limit in (sweep.limits.seconds, job.limits.seconds, _LONGEST) if limit is not None)
@@ -152,7 +153,7 @@ def render_task(job: Job, index: int, spec: SweepSpec, landing: Landing, key: st
         environment_settings=[models.EnvironmentSetting(name=name, value=value) for name, value in variables.items()],
         user_identity=_root(),
         constraints=models.BatchTaskConstraints(
-            max_wall_clock_time=timedelta(seconds=seconds + (_SLACK if spec.azure.start_task else 0)),
+            max_wall_clock_time=timedelta(seconds=math.ceil(seconds + (_SLACK if spec.azure.start_task else 0))),
             max_task_retry_count=0,
             retention_time=_KEPT,
         ),
@@ -214,7 +215,7 @@ def _root() -> models.UserIdentity:
 
 
 def _last(limits: Limits) -> timedelta | None:
-    return None if limits.seconds is None else timedelta(seconds=limits.seconds)
+    return None if limits.seconds is None else timedelta(seconds=math.ceil(limits.seconds))
 
 
 def round_of(job: Job) -> str:
