@@ -1,3 +1,5 @@
+"""An image's own layers on another base: what becomes of layers and config, and when it is refused."""
+
 from __future__ import annotations
 
 import json

@@ -9,7 +9,25 @@ import typer
 
 from wherry.check.rules import RULES, parse_ignored
 from wherry.cli import check_report as report
-from wherry.cli.check_options import Html, MaxLayer, SizeBudget, Slim, Verbose, VerifyKey, parse_limits
+from wherry.cli.check_options import (
+    Explain,
+    Files,
+    Host,
+    Html,
+    Ignore,
+    MaxLayer,
+    Offline,
+    Rebuild,
+    SizeBudget,
+    Slim,
+    Strict,
+    Subject,
+    Twins,
+    Verbose,
+    VerifyKey,
+    WithFix,
+    parse_limits,
+)
 from wherry.cli.check_target import Cuda, Dlls, read_target_gpu
 from wherry.cli.epilog import render_examples
 from wherry.cli.examination import Examination, Wishes, examine_subject, is_project, tell_examination
@@ -41,28 +59,17 @@ def register(app: typer.Typer) -> None:
 
 
 def check_subject(
-    subject: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="SUBJECT", help="An image (name, digest, reference, archive), a folder or a wheel.", show_default=False
-        ),
-    ] = None,
+    subject: Subject = None,
     platform: Annotated[list[str] | None, platform_option("Of an image, only this platform")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
-    files: Annotated[bool, typer.Option("--files", help="Also hold every file against RECORD, dpkg's lists and the lock.")] = False,
-    fix: Annotated[bool, typer.Option("--fix", help="Of a project: write the remedies into its declaration, and lock.")] = False,
-    rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Instead: build the image again from its sources alone, and compare.")
-    ] = False,
-    twins: Annotated[
-        bool, typer.Option("--twins", help="Instead: whether the project's environment, image and kernels equal the lock.")
-    ] = False,
-    host: Annotated[bool, typer.Option("--host", help="Instead: whether this machine can do what wherry asks of it.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Ask nothing of the network but a registry that is named.")] = False,
-    ignore: Annotated[
-        list[str] | None, typer.Option("--ignore", metavar="RULE[:SUBJECT]", help="Leave out findings; may be given again.")
-    ] = None,
-    explain: Annotated[str | None, typer.Option(metavar="RULE", help="Say what a rule means, and check nothing.")] = None,
+    strict: Strict = False,
+    files: Files = False,
+    fix: WithFix = False,
+    rebuild: Rebuild = False,
+    twins: Twins = False,
+    host: Host = False,
+    offline: Offline = False,
+    ignore: Ignore = None,
+    explain: Explain = None,
     size_budget: SizeBudget = None,
     max_layer: MaxLayer = None,
     slim: Slim = False,
@@ -96,8 +103,6 @@ def check_subject(
         _refuse(others or bool(ignore), "--verify-key", "it verifies signatures and nothing else")
         _verify(subject, verify_key, platforms, strict=strict, plain_http=plain_http, as_json=as_json)
     else:
-        if fix and not is_project(subject):
-            raise UsageError("only a project can be mended", where="--fix", hint="its folder, or no SUBJECT at all")
         wishes = Wishes(
             platforms=platforms,
             plain_http=plain_http,
@@ -110,12 +115,20 @@ def check_subject(
             gpu=read_target_gpu(cuda),
             dlls=tuple(dlls or ()),
         )
-        found = examine_subject(subject, wishes)
-        tell_examination(found, as_json=as_json, slim=slim, verbose=verbose)
-        if html is not None:
-            _write_page(html, found)
-        if not _is_well(Path(subject or "."), found, strict=strict, fix=fix):
-            raise typer.Exit(CheckError.exit_code)
+        _examine(subject, wishes, strict=strict, fix=fix, html=html, verbose=verbose, as_json=as_json)
+
+
+def _examine(
+    subject: str | None, wishes: Wishes, *, strict: bool, fix: bool, html: Path | None, verbose: bool, as_json: bool
+) -> None:
+    if fix and not is_project(subject):
+        raise UsageError("only a project can be mended", where="--fix", hint="its folder, or no SUBJECT at all")
+    found = examine_subject(subject, wishes)
+    tell_examination(found, as_json=as_json, slim=wishes.slim, verbose=verbose)
+    if html is not None:
+        _write_page(html, found)
+    if not _is_well(Path(subject or "."), found, strict=strict, fix=fix):
+        raise typer.Exit(CheckError.exit_code)
 
 
 def _refuse(others: bool, option: str, what: str) -> None:
@@ -144,25 +157,25 @@ def _is_well(root: Path, found: Examination, *, strict: bool, fix: bool) -> bool
 
 def _check_host(root: Path, *, offline: bool, plain_http: bool, as_json: bool) -> None:
     # Only here: engines and an HTTP client, which no check of a known image needs.
-    from wherry.cli.check_host import check_host
+    from wherry.cli.check_host import check_machine
 
-    if not check_host(root, plain_http=plain_http, offline=offline, as_json=as_json):
+    if not check_machine(root, plain_http=plain_http, offline=offline, as_json=as_json):
         raise typer.Exit(CheckError.exit_code)
 
 
 def _check_twins(subject: str | None, *, offline: bool, as_json: bool) -> None:
     # Only here: it takes what a build takes.
-    from wherry.cli.check_twins import check_twins
+    from wherry.cli.check_twins import tell_twins
 
-    if not check_twins(subject, offline=offline, as_json=as_json):
+    if not tell_twins(subject, offline=offline, as_json=as_json):
         raise typer.Exit(CheckError.exit_code)
 
 
 def _rebuild(subject: str | None, platforms: tuple[Platform, ...], *, offline: bool, plain_http: bool, as_json: bool) -> None:
     # Only here: it takes all that a build takes.
-    from wherry.cli.check_rebuild import check_rebuild
+    from wherry.cli.check_rebuild import prove_rebuild
 
-    if not check_rebuild(subject, platforms, offline=offline, plain_http=plain_http, as_json=as_json):
+    if not prove_rebuild(subject, platforms, offline=offline, plain_http=plain_http, as_json=as_json):
         raise typer.Exit(CheckError.exit_code)
 
 
@@ -170,9 +183,9 @@ def _verify(
     subject: str | None, keys: list[str], platforms: tuple[Platform, ...], *, strict: bool, plain_http: bool, as_json: bool
 ) -> None:
     # Only here: it loads cryptography and an HTTP client.
-    from wherry.cli.check_signatures import check_signatures
+    from wherry.cli.check_signatures import verify_signatures
 
-    if not check_signatures(subject, keys, platforms, strict=strict, plain_http=plain_http, as_json=as_json):
+    if not verify_signatures(subject, keys, platforms, strict=strict, plain_http=plain_http, as_json=as_json):
         raise typer.Exit(CheckError.exit_code)
 
 

@@ -29,7 +29,7 @@ HOST_SCHEMA = 1
 _MOST_LOGINS = 8
 
 
-def check_host(root: Path, *, plain_http: bool, offline: bool, as_json: bool) -> bool:
+def check_machine(root: Path, *, plain_http: bool, offline: bool, as_json: bool) -> bool:
     """Examine this machine for the project at `root`, if there is one; whether nothing is failing."""
     declared = _read_project(root)
     pip = read_pip_configuration(os.environ)

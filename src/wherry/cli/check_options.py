@@ -1,4 +1,4 @@
-"""The options of `wherry check` that say how large an image may be and how its report is told."""
+"""The words and options of `wherry check`, and how sizes among them are read."""
 
 from __future__ import annotations
 
@@ -11,6 +11,23 @@ from wherry.errors import UsageError
 from wherry.formats.tariff import parse_size
 from wherry.model.check_settings import SizeLimits
 
+Subject = Annotated[
+    str | None,
+    typer.Argument(metavar="SUBJECT", help="An image (name, digest, reference, archive), a folder or a wheel.", show_default=False),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")]
+Files = Annotated[bool, typer.Option("--files", help="Also hold every file against RECORD, dpkg's lists and the lock.")]
+WithFix = Annotated[bool, typer.Option("--fix", help="Of a project: write the remedies into its declaration, and lock.")]
+Rebuild = Annotated[bool, typer.Option("--rebuild", help="Instead: build the image again from its sources alone, and compare.")]
+Twins = Annotated[
+    bool, typer.Option("--twins", help="Instead: whether the project's environment, image and kernels equal the lock.")
+]
+Host = Annotated[bool, typer.Option("--host", help="Instead: whether this machine can do what wherry asks of it.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Ask nothing of the network but a registry that is named.")]
+Ignore = Annotated[
+    list[str] | None, typer.Option("--ignore", metavar="RULE[:SUBJECT]", help="Leave out findings; may be given again.")
+]
+Explain = Annotated[str | None, typer.Option("--explain", metavar="RULE", help="Say what a rule means, and check nothing.")]
 SizeBudget = Annotated[
     str | None, typer.Option("--size-budget", metavar="SIZE", help="An error if all layers, as stored, weigh more: 300MB.")
 ]

@@ -26,7 +26,7 @@ from wherry.store.places import cache_path, store_path
 REBUILD_SCHEMA = 1
 
 
-def check_rebuild(subject: str | None, platforms: tuple[Platform, ...], *, offline: bool, plain_http: bool, as_json: bool) -> bool:
+def prove_rebuild(subject: str | None, platforms: tuple[Platform, ...], *, offline: bool, plain_http: bool, as_json: bool) -> bool:
     """Whether all platforms came out equal; told on stdout. An image of a registry is built from what is attached to it
     there, one of the store from the lock and the cache of the project in this folder."""
     cache = cache_path(os.environ)

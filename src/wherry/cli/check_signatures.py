@@ -19,7 +19,7 @@ from wherry.sources.registries import access_registries
 from wherry.store.places import cache_path
 
 
-def check_signatures(
+def verify_signatures(
     subject: str | None, keys: Sequence[str], platforms: tuple[Platform, ...], *, strict: bool, plain_http: bool, as_json: bool
 ) -> bool:
     """Whether one of the keys signed the image; told on stdout."""

@@ -15,7 +15,7 @@ TWINS_SCHEMA = 1
 _SHOWN = 12  # digits of a digest, enough to tell two apart
 
 
-def check_twins(subject: str | None, *, offline: bool, as_json: bool) -> bool:
+def tell_twins(subject: str | None, *, offline: bool, as_json: bool) -> bool:
     """Compare and print; whether all that is there is equal."""
     root = Path(subject or ".")
     if not root.is_dir():

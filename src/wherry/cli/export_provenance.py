@@ -27,10 +27,10 @@ EXAMPLES = render_examples(
 
 
 def register(app: typer.Typer) -> None:
-    app.command("provenance", epilog=EXAMPLES)(export_provenance)
+    app.command("provenance", epilog=EXAMPLES)(print_provenance)
 
 
-def export_provenance(
+def print_provenance(
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="An image of the store; the project's.", show_default=False)] = "",
     platform: Annotated[str, typer.Option("--platform", metavar="OS/ARCH", help="Of this platform's manifest alone.")] = "",
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to write it; else stdout.")] = None,

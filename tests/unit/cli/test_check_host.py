@@ -1,3 +1,5 @@
+"""`wherry check --host` as a person types it: lines, documents and exit codes, with engines and servers that are made up."""
+
 from __future__ import annotations
 
 import json

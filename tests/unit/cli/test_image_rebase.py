@@ -1,3 +1,5 @@
+"""`wherry image rebase` as a person types it: what it names, prints, documents and refuses."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Stamps of models in a check: what is said of a model that a job made in another environment."""
+
 from __future__ import annotations
 
 import os

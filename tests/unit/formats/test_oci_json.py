@@ -1,3 +1,5 @@
+"""OCI's documents: read with care, written canonically, and what is refused of a stranger's."""
+
 from __future__ import annotations
 
 import json
