@@ -119,17 +119,21 @@ def test_a_store_that_is_away_is_given_up_at_last(env: Mapping[str, str], link: 
 def test_what_was_there_before_a_kill_is_not_moved_again(
     env: Mapping[str, str], link: LinkSimulator, data: bytes, tmp_path: Path
 ) -> None:
+    """Another process waits for the one that is killed, and goes on from there."""
     link.weather.rate = 8_000_000
     words = [sys.executable, "-c", FETCH, str(tmp_path)]
     first = subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL)
+    assert wait_until(lambda: any(path.read_bytes().count(b"\n") > 1 for path in tmp_path.glob("parts/*.journal")), 60)
+    second = subprocess.Popen(words, env=env, stdout=subprocess.PIPE)
     assert wait_until(lambda: any(path.read_bytes().count(b"\n") > 2 for path in tmp_path.glob("parts/*.journal")), 60)
     first.send_signal(signal.SIGKILL)
     first.wait()
     link.weather.rate = 0
-    done = subprocess.run(words, env=env, stdout=subprocess.PIPE, check=True)
-    sha256, moved, size = json.loads(done.stdout)
+    told, _ = second.communicate()
+    sha256, moved, size = json.loads(told)
     assert (sha256, size) == (hashlib.sha256(data).hexdigest(), SIZE)
     assert moved <= SIZE - 2 * RANGE
+    assert link.down < SIZE + (AT_ONCE + 1) * RANGE  # what was under way came twice, and no more
     assert not list(tmp_path.glob("parts/*"))
 
 

@@ -24,6 +24,7 @@ from wherry.declare.paths import relative_path
 from wherry.declare.sweep_inputs import parse_inputs
 from wherry.declare.targets import check_known, parse_data, parse_limits, parse_time, parse_variables, read_own_table
 from wherry.errors import DeclarationError
+from wherry.formats.object_address import AddressError, parse_address
 from wherry.model.sweep import DEADLINE, Axis, Draw, Parameters, Sweep, Value, list_placeholders
 
 _KEYS = (
@@ -83,7 +84,7 @@ def parse_sweep(name: str, table: object, where: str, root: Path) -> Sweep:
         price=_parse_optional(table, "price-per-hour", where, _parse_money),
         max_cost=_parse_optional(table, "max-cost", where, _parse_money),
         deadline=parse_time(table.get("deadline"), f"{where}.deadline") or DEADLINE,
-        state=_parse_optional(table, "state", where, _parse_text),
+        state=_parse_optional(table, "state", where, _parse_state),
     )
 
 
@@ -224,6 +225,16 @@ def _parse_text(value: object, where: str) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
         raise DeclarationError(f"{value!r} is no text", where=where)
     return value
+
+
+def _parse_state(value: object, where: str) -> str:
+    text = _parse_text(value, where)
+    try:
+        if "://" in text:
+            parse_address(text)
+    except AddressError as error:
+        raise DeclarationError(error.what, where=where, hint=error.hint) from None
+    return text
 
 
 def _parse_texts(value: object, where: str) -> tuple[str, ...]:

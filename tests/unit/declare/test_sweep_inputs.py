@@ -87,6 +87,13 @@ def test_a_credential_is_no_variable_of_a_sweep(name: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize("state", ["az://sweeps/p?sig=hunter2", "s3://me:hunter2@bucket/p"])
+def test_a_credential_is_no_part_of_the_state_s_address(state: str) -> None:
+    with pytest.raises(DeclarationError, match="does not belong") as caught:
+        parse_sweeps({"deep": {"command": "true", "state": state}}, "wherry.toml", Path())
+    assert "hunter2" not in str(caught.value)
+
+
 def test_other_variables_are() -> None:
     names = {"TOKENIZERS_PARALLELISM": "false", "AWS_ACCESS_KEY_ID": "id", "SORT_KEY": "a"}
     (sweep,) = parse_sweeps({"deep": {"command": "true", "env": names}}, "wherry.toml", Path())
