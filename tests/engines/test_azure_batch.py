@@ -52,11 +52,16 @@ class TestAzureBatch(SweepBackendContract):
         return []
 
     @pytest.fixture
-    def spec(self, service: AzureBatch, tmp_path: Path) -> SweepSpec:
+    def name(self) -> str:
+        """The job's, and the sweep's: by which a task knows itself."""
+        return f"trial-1.{os.urandom(3).hex()}"
+
+    @pytest.fixture
+    def spec(self, service: AzureBatch, name: str, tmp_path: Path) -> SweepSpec:
         pool = AzurePool(account=service.url, vm_size="Standard_D4s_v5", image="registry.example/ml/trial", nodes=2)
         spec = make_spec(tmp_path)
         sweep = replace(spec.sweep, command=("/bin/sh", str(tmp_path / "script")))
-        return replace(spec, sweep=sweep, backend="azure-batch", azure=pool, pull=PULL)
+        return replace(spec, id=name, sweep=sweep, backend="azure-batch", azure=pool, pull=PULL)
 
     @pytest.fixture
     def backend(
@@ -72,10 +77,9 @@ class TestAzureBatch(SweepBackendContract):
             make().release(resource)
 
     @pytest.fixture
-    def worker(self, folder: Path, tmp_path: Path) -> Callable[..., Job]:
+    def worker(self, folder: Path, name: str, tmp_path: Path) -> Callable[..., Job]:
         def make(script: str, **more: object) -> Job:
             (tmp_path / "script").write_text(script)
-            name = f"trial-1.{os.urandom(3).hex()}"
             values = {"id": name, "root": str(tmp_path), "folder": str(folder / name), "command": (), "limits": Limits(seconds=600)}
             labels = (("wherry-sweep", "trial-1"), ("wherry-owner", "me@here"), ("wherry-expires", f"{time.time() + 600:.0f}"))
             return Job(**{**values, "labels": labels, **more})  # type: ignore[arg-type]

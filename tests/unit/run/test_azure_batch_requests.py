@@ -49,6 +49,7 @@ IMAGES = (
     image("microsoft-dsvm:ubuntu-hpc:2204", "DockerCompatible"),
     image("microsoft-dsvm:ubuntu-hpc:2404", "DockerCompatible", verified=False),
     image("canonical:ubuntu-24_04-lts:server"),
+    image("canonical:ubuntu-24_04-lts:server-arm64"),
     image("almalinux:8-gen1:8", "DockerCompatible"),
 )
 

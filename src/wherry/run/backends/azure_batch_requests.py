@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from azure.batch import models
@@ -53,7 +53,8 @@ def choose_image(images: Iterable[models.BatchSupportedImage], pool: AzurePool) 
         named = (image for image in linux if _name_image(image).lower() == f"{publisher}:{offer}:{sku}")
         return next(named, None)
     fine = [image for image in linux if image.verification_type == models.ImageVerificationType.VERIFIED]
-    fine = [image for image in fine if "ubuntu" in _name_image(image).lower() and (pool.start_task or _has_docker(image))]
+    fine = [image for image in fine if "ubuntu" in _name_image(image).lower() and "arm64" not in _name_image(image).lower()]
+    fine = [image for image in fine if pool.start_task or _has_docker(image)]
     return max(fine, key=lambda image: str(image.image_reference.sku), default=None)
 
 
@@ -133,9 +134,9 @@ def render_task(job: Job, index: int, spec: SweepSpec, landing: Landing, key: st
     """One attempt at a task. `key` is where in the state what it leaves lies."""
     assert spec.azure is not None and spec.pull is not None  # noqa: S101, PT018 - the sweep is of this backend
     sweep = spec.sweep
-    own = {
-        name: value for name, value in list_variables(job, index, "").items() if name not in ("WHERRY_OUTPUTS", "WHERRY_METRICS")
-    }
+    own = list_variables(replace(job, id=spec.id), index, "")
+    for known_there_alone in ("WHERRY_OUTPUTS", "WHERRY_METRICS"):
+        del own[known_there_alone]
     variables = {**dict(sweep.env), **dict(job.env), **own, "WHERRY_ATTEMPT": f"{round_of(job)}.{index}.{job.attempt}"}
     command = ("python", "-c", _START, *sweep.command_of(index))
     options = ("--entrypoint=", "--user=0:0", *_render_limits(sweep.limits))
