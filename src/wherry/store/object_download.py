@@ -130,26 +130,31 @@ class _Transfer:
         self._over = threading.Event()
         self._failed: BaseException | None = None
         self._threads: list[threading.Thread] = []
-        self._alive = time.monotonic()  # when something came last
+        self._alive = self._looked = time.monotonic()  # when something came last, and when it was looked at
+        self._seen = 0
         self._kept = sum(part.place(number)[1] for number in part.kept)
         self.moved = 0
 
     def run(self) -> str:
         hasher, number = hashlib.sha256(), 0
-        looked, moved = time.monotonic(), 0
         while number < len(self._part):
             self._begin_threads()
-            if not self._wait_for(number):
-                now = time.monotonic()
-                if now - looked >= _TICK:
-                    self._pace.take((self.moved - moved) / (now - looked))
-                    looked, moved = now, self.moved
-                    self._progress(min(self._kept + moved, self._part.size), self._part.size, self._pace.limit)
-                continue
-            for data in self._part.read(number):
-                hasher.update(data)
-            number += 1
+            there = self._wait_for(number)
+            self._look()
+            if there:
+                for data in self._part.read(number):
+                    hasher.update(data)
+                number += 1
         return hasher.hexdigest()
+
+    def _look(self) -> None:
+        """Now and then: set the pace, and tell how far it is."""
+        now = time.monotonic()
+        if now - self._looked >= _TICK:
+            moved = self.moved
+            self._pace.take((moved - self._seen) / (now - self._looked))
+            self._looked, self._seen = now, moved
+            self._progress(min(self._kept + moved, self._part.size), self._part.size, self._pace.limit)
 
     def end(self) -> None:
         """No thread of ours is left, except one that waits for an answer which does not come; it writes nothing any more."""
