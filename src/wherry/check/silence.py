@@ -21,7 +21,7 @@ def refuse_unknown(silences: Iterable[Silence]) -> None:
     for number, one in enumerate(silences):
         if one.rule not in RULES:
             hint = "wherry check --explain RULE; docs/reference/check-rules.md has them all"
-            raise DeclarationError(f"no rule is called {one.rule!r}", where=f"check.ignore[{number}]", hint=hint)
+            raise DeclarationError(f"no rule is called {one.rule!r}", where=f"wherry.toml: check.ignore[{number}]", hint=hint)
 
 
 def silence_findings(report: Report, silences: Sequence[Silence]) -> Report:

@@ -44,7 +44,7 @@ def print_findings(one: Report, *, verbose: bool = False) -> None:
     for (severity, rule, owner), count in hidden.items():
         show(f"  {severity.value:<8}{rule:<19}{count} more like these{f' [{owner}]' if owner else ''}; --json shows all")
     for silenced in one.silenced if verbose else ():
-        _print_wrapped(f"  {'silenced':<8}{silenced.finding.rule:<19}", silenced.finding.what)
+        _print_wrapped(f"  {'silent':<8}{silenced.finding.rule:<19}", silenced.finding.what)
         _print_wrapped(f"{'':29}why: ", silenced.silence.reason)
     counts = [f"{count} {severity.value}{'' if count == 1 else 's'}" for severity in SEVERITIES if (count := one.count(severity))]
     apart = [f"{count} {word}" for count, word in ((one.ignored, "ignored"), (len(one.silenced), "silenced")) if count]
