@@ -159,6 +159,19 @@ def test_a_folder_is_listed(env: Mapping[str, str]) -> None:
     assert sorted(ObjectSources(env).list_folder(parse_address("az://data/many/"))) == ["a", "sub/b c"]
 
 
+def test_a_large_output_goes_in_parts(env: Mapping[str, str], azurite: Azurite, data: bytes, tmp_path: Path) -> None:
+    from azure.storage.blob import BlobClient
+
+    (tmp_path / "model").write_bytes(data)
+    store = objects_remote.RemoteObjects("az://data/sweeps", env)
+    store.put("model", tmp_path / "model")
+    with BlobClient(azurite.url, "data", "sweeps/model", credential=STORAGE_KEY) as blob:
+        blocks, uncommitted = blob.get_block_list("all")
+        assert hashlib.sha256(blob.download_blob().readall()).digest() == hashlib.sha256(data).digest()
+    assert [block.size for block in blocks[:2]] == [8 << 20, 8 << 20]
+    assert uncommitted == []
+
+
 def test_a_key_that_is_wrong_is_not_told(env: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, azurite: Any) -> None:
     del azurite
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "aHVudGVyMg==")
