@@ -9,11 +9,10 @@ stays. Two that sign at the same moment may lose one entry of a tag; signing aga
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from wherry.errors import FormatError
 from wherry.formats.cosign import (
     BUNDLE,
     DSSE,
@@ -30,6 +29,7 @@ from wherry.formats.cosign import (
     render_payload,
     signature_tag,
 )
+from wherry.formats.dsse import decode_base64
 from wherry.formats.in_toto import render_statement
 from wherry.formats.oci_json import parse_manifest
 from wherry.formats.signing_keys import SigningKey
@@ -112,7 +112,7 @@ def _is_signed(layer: Descriptor, payload: bytes, key: SigningKey) -> bool:
     if layer.media_type != SIMPLE_SIGNING:
         return layer.media_type == DSSE
     try:
-        signature = base64.b64decode(layer.annotations.get(SIGNATURE, ""), validate=True)
-    except binascii.Error:
+        signature = decode_base64(layer.annotations.get(SIGNATURE, ""), SIGNATURE)
+    except FormatError:
         return False
     return key.public.verifies(signature, payload)

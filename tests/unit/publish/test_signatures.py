@@ -180,6 +180,21 @@ def test_what_others_signed_stays(
     assert sign(access, reference, plan, pair).added == 0
 
 
+@pytest.mark.parametrize("signature", ["é", "=", "AAAA"])
+def test_a_signature_that_is_none_is_no_reason_not_to_sign(
+    registry: RegistrySimulator, access: RegistryAccess, reference: Reference, plan: PushPlan, pair: Pair, signature: str
+) -> None:
+    """Somebody wrote nonsense beside the very payload that is to be signed."""
+    tag = f"sha256-{plan.target.descriptor.digest.hex}.sig"
+    sign(access, reference, plan, make_pair())
+    theirs = document(registry, tag)
+    theirs["layers"][0]["annotations"]["dev.cosignproject.cosign/signature"] = signature
+    registry.add_manifest("team/tiny", json.dumps(theirs).encode(), theirs["mediaType"], tag)
+    assert sign(access, reference, plan, pair).added == 3
+    ours = document(registry, tag)
+    verify(pair, ours["layers"][1]["annotations"]["dev.cosignproject.cosign/signature"], payload_of(registry, ours, 1))
+
+
 def kept_type(registry: RegistrySimulator, tag: str) -> str:
     kept = registry.repository("team/tiny")
     return str(kept.manifests[kept.tags[tag]][1])
