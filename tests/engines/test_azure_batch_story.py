@@ -205,17 +205,38 @@ def test_a_quota_ends_the_sweep_with_a_remedy_and_nothing_stands(
     assert nothing_stands(azure_place, azure_env)
 
 
-def test_a_driver_that_is_killed_is_cleared_away_after(
+def kill_driver(wherry: Wherry, project: Path, place: AzurePlace) -> str:
+    """Begin the sweep and kill whoever drives it, as soon as something that costs stands; gives its ID."""
+    driver = wherry.start("sweep", "rates", "--on", "big", cwd=project, start_new_session=True)
+    assert wait_until(lambda: any(place.service.account.tasks.values()))
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.communicate()
+    assert place.service.account.pools
+    return wherry.ok("sweep", "ls", cwd=project).splitlines()[1].split()[0]
+
+
+def test_what_a_killed_driver_left_is_cleared_away(
     wherry: Wherry, project: Path, azure_place: AzurePlace, azure_env: dict[str, str]
 ) -> None:
     azure_place.service.account.behaviour.never_allocates = True
-    driver = wherry.start("sweep", "rates", "--on", "big", cwd=project, start_new_session=True)
-    assert wait_until(lambda: bool(azure_place.service.account.jobs))
-    os.killpg(driver.pid, signal.SIGKILL)
-    driver.communicate()
-    assert azure_place.service.account.pools
-    (sweep, *_) = wherry.ok("sweep", "ls", cwd=project).splitlines()[1].split()
+    sweep = kill_driver(wherry, project, azure_place)
     assert len(wherry.ok("sweep", "gc", sweep, cwd=project).splitlines()) == 2
+    assert nothing_stands(azure_place, azure_env)
+
+
+def test_what_a_killed_driver_began_is_gone_on_with(
+    wherry: Wherry, project: Path, azure_place: AzurePlace, azure_env: dict[str, str]
+) -> None:
+    account = azure_place.service.account
+    account.seen.clear()
+    account.behaviour.never_allocates = True
+    sweep = kill_driver(wherry, project, azure_place)
+    account.behaviour.never_allocates = False
+    done = json.loads(wherry.run("sweep", "resume", sweep, "--json", cwd=project).stdout)["counts"]
+    assert (done["succeeded"], done["failed"]) == (3, 1)
+    assert account.seen.count("POST /jobs") == 1  # the same machines, and no task twice but the one that asked for it
+    attempts = {key.rpartition("/attempts/")[2][:11] for key in read_state(azure_env, f"sweeps/{sweep}/attempts/")}
+    assert attempts == {"00000/000/0", "00000/001/0", "00000/002/0", "00000/002/1", "00000/003/0"}
     assert nothing_stands(azure_place, azure_env)
 
 
