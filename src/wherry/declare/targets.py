@@ -33,7 +33,7 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?b)?", re.IGNORECASE)
 _TIME = re.compile(r"(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
-_ADDRESS = re.compile(r"auto|(?:ray://)?[A-Za-z0-9.-]+:[0-9]{1,5}")
+_ADDRESS = re.compile(r"auto|[A-Za-z0-9.-]+:[0-9]{1,5}")
 _CREDENTIAL = re.compile(r"(?:.*_)?(?:PASSWORD|SECRET|TOKEN|SAS|CONNECTION_STRING|(?:ACCESS|ACCOUNT|API|SECRET|STORAGE)_KEY)")
 _LEAST_MEMORY = 16 << 20
 DEFAULTS = (Target(name="local", backend=BackendKind.LOCAL), Target(name="container", backend=BackendKind.CONTAINER))

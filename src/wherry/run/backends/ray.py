@@ -49,7 +49,9 @@ class RayBackend:
         python: Sequence[str] = (sys.executable,),
     ) -> None:
         self._env = env
-        self._address = env.get("RAY_ADDRESS") or address or "auto"
+        of_machine = env.get("RAY_ADDRESS", "")
+        # One of HTTP is of Ray's job server, whose clients read the same variable.
+        self._address = (of_machine if not of_machine.startswith("http") else "") or address or "auto"
         self._python = tuple(python)
         self._desk: _Desk | None = None
         self._share: dict[str, float] = {"num_cpus": 1}
