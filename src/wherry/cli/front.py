@@ -19,6 +19,7 @@ def main() -> None:
     """Run the command line; never returns."""
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _terminate)
+    _open_closed_streams()
     # Names of files may be no text. As a code they stay readable, and JSON stays JSON.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -41,6 +42,15 @@ def main() -> None:
     sys.exit(code)
 
 
+def _open_closed_streams() -> None:
+    """Whoever starts us may have closed them; then Python has None there, and the next file we open would get their number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            handle = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(handle, True)
+            setattr(sys, name, os.fdopen(handle, mode, encoding="utf-8", closefd=False))
+
+
 def _terminate(_number: int, _frame: FrameType | None) -> None:
     """Who ends us in the orderly way gets what Ctrl-C gets: nothing is left half done."""
     sys.exit(143)
@@ -51,6 +61,11 @@ def _run(arguments: list[str]) -> int:
         from wherry.cli.quick import rebuild_quickly
 
         if rebuild_quickly(arguments[1:]):
+            return 0
+    if arguments[:2] == ["env", "create"]:
+        from wherry.cli.quick_env import create_quickly
+
+        if create_quickly(arguments[2:]):
             return 0
     if arguments[:2] == ["run", "--on"]:
         from wherry.cli.quick_job import run_quickly

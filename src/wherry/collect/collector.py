@@ -1,7 +1,8 @@
 """Listens to a broker and lays out what comes, until it is told to end or nothing comes any more.
 
 A message is confirmed when its records are in the spool; one that is no telemetry is said, counted, and confirmed. While the disk
-is full nothing is confirmed: it comes again. Of two collectors on one folder the second is refused.
+is full the message is kept and tried again, for a broker sends nothing twice over one connection; what is not confirmed at the end
+comes again. Of two collectors on one folder the second is refused.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from wherry.collect.tables import write_parts
 from wherry.errors import FormatError, StoreError, TransferError
 from wherry.formats.telemetry import parse_message
 from wherry.model.scoring import Broker
+from wherry.model.telemetry import Message
 from wherry.score.connection import make_client, say_connections
 from wherry.store.posix import explain_os_errors, hold_lock
 
 _STATE = "_wherry"  # readers of datasets pass over such names
 _TICK = 0.1
+_PAUSE = 1.0  # seconds before a disk that was full is tried again
 MOST_ROWS = 50_000
 
 
@@ -78,6 +81,7 @@ class _Collection:
         self._last = time.monotonic()
         self._refusal: str | None = None
         self._connected = False
+        self._over = threading.Event()
         self._client = make_client(wish.broker, f"wherry-collect-{spool.name}", env, acknowledge=True, keep_session=True)
         say_connections(self._client, "collector")
         self._client.on_connect = self._subscribe
@@ -93,6 +97,7 @@ class _Collection:
                     self._write(everything=False)
                     written = time.monotonic()
         finally:
+            self._over.set()
             self._client.disconnect()
             self._client.loop_stop()
         self._write(everything=True)
@@ -134,15 +139,21 @@ class _Collection:
         self._last = time.monotonic()
         try:
             told = parse_message(bytes(message.payload))
-            with self._guard:
-                new = self._spool.take(told)
         except FormatError as error:
             self._refused += 1
             self._say(f"{message.topic}: {error.what}: passed over")
-        except StoreError as error:
-            self._say(f"error: {error}")
-            return
         else:
+            while (new := self._store(told)) is None:
+                if self._over.wait(_PAUSE):
+                    return
             self._records += new
             self._again += len(told.records) - new
         client.ack(message.mid, message.qos)
+
+    def _store(self, told: Message) -> int | None:
+        try:
+            with self._guard:
+                return self._spool.take(told)
+        except StoreError as error:
+            self._say(f"error: {error}")
+            return None

@@ -4,7 +4,8 @@
     {"params": {"lr": 0.1, "model": "forest"}}
 
 `step` and `time` may be missing. Whatever else stands in the file, the torn last line of a killed writer among it, is passed over:
-it is a foreign program's, and never an error. Values that are no numbers (NaN, infinite) are kept as Python's floats.
+it is a foreign program's, and never an error. So is a metric whose name fills a screen. Values that are no numbers (NaN, infinite)
+are kept as Python's floats.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 
 LONGEST_LINE = 1 << 20
 _MOST_NAMES = 10_000
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +60,7 @@ def parse_line(line: bytes) -> Measurement | dict[str, str] | None:
     if isinstance(params, dict):
         return {_as_text(key): _as_text(one) if isinstance(one, str) else json.dumps(one) for key, one in params.items()}
     name, number, step = value.get("metric"), value.get("value"), value.get("step")
-    if not isinstance(name, str) or isinstance(number, bool) or not isinstance(number, int | float):
+    if not isinstance(name, str) or len(name) > _LONGEST_NAME or isinstance(number, bool) or not isinstance(number, int | float):
         return None
     try:
         return Measurement(name=_as_text(name), value=float(number), step=step if type(step) is int else None)

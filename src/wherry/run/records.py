@@ -159,7 +159,11 @@ class SqliteRecords:
                 with database:
                     yield database
         except sqlite3.Error as error:
-            hint = "move the file away if it is no list of jobs" if isinstance(error, sqlite3.DatabaseError) else None
+            # A damaged file, or none of SQLite's, is just this class; what the machine refuses is one derived of it.
+            damaged = type(error) is sqlite3.DatabaseError
+            hint = (
+                "move the file away if it is no list of jobs" if damaged else "a folder that may be written, with room on its disk"
+            )
             raise StoreError(f"the list of jobs cannot be used: {error}", where=str(self._path), hint=hint) from error
         except OSError as error:
             raise StoreError(error.strerror or str(error), where=str(self._path), hint="WHERRY_JOBS says where jobs lie") from error

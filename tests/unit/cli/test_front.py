@@ -54,3 +54,25 @@ def test_names_cannot_steer_the_terminal(tmp_path: Path, locale: str) -> None:
     assert rb"/a\n  error  x\x1b[2J" in shown
     found = json.loads(subprocess.run([*command, "--json"], env=environment, capture_output=True, check=False).stdout)
     assert any(os.fsencode(where).endswith(b"[2J\xff.so") for each in found["reports"][0]["findings"] for where in each["where"])
+
+
+STREAMS = """
+import os, subprocess, sys
+from wherry.cli import app, front
+
+def use_streams():
+    sys.stdout = os.fdopen(1, "w", closefd=False)  # as whoever watches a job does
+    print("said")
+    os._exit(subprocess.call("cat && echo out && echo err >&2", shell=True) or len(sys.stdin.read()))
+
+app.app = lambda **_: use_streams()
+sys.argv = ["wherry", "lock"]
+front.main()
+"""
+
+
+def test_whoever_starts_it_may_have_closed_everything(tmp_path: Path) -> None:
+    """Programs that it starts have streams all the same, and no file of ours is taken for one."""
+    (tmp_path / "streams.py").write_text(STREAMS)
+    command = f"exec {sys.executable} {tmp_path / 'streams.py'} <&- >&- 2>&-"
+    assert subprocess.run(["sh", "-c", command], check=False).returncode == 0

@@ -39,6 +39,11 @@ def test_names_are_text() -> None:
     assert parse_line(b'{"params": {"\\ud800": "\\udfff"}}') == {"\\ud800": "\\udfff"}
 
 
+def test_a_name_that_fills_a_screen_is_none() -> None:
+    names = ["x" * 200, "y" * 201]
+    assert list(summarise([render_metric(name, 1, None, 0) for name in names]).last) == names[:1]
+
+
 def test_a_line_without_end_is_not_read() -> None:
     line = b'{"metric": "a", "value": 1, "pad": "' + b"x" * LONGEST_LINE + b'"}'
     assert summarise([line]).last == {}

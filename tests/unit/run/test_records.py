@@ -147,8 +147,16 @@ def test_a_killed_writer_leaves_whole_records(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "jobs.sqlite").write_bytes(b"no database, but long enough to be looked at" * 40)
-    with pytest.raises(StoreError, match="cannot be used"):
+    with pytest.raises(StoreError, match="cannot be used") as caught:
         SqliteRecords(tmp_path / "jobs.sqlite").read()
+    assert "move the file away" in (caught.value.hint or "")
+
+
+def test_a_machine_that_gives_no_file_is_not_called_a_damaged_one(tmp_path: Path) -> None:
+    (tmp_path / "jobs.sqlite").mkdir()
+    with pytest.raises(StoreError, match="unable to open") as caught:
+        SqliteRecords(tmp_path / "jobs.sqlite").read()
+    assert "move the file away" not in (caught.value.hint or "")
 
 
 def test_a_list_of_a_newer_wherry(records: SqliteRecords, tmp_path: Path) -> None:
