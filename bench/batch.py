@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from bench.cases import measure_cases
 from bench.harness import NotMeasured, run_process, tell
-from bench.results import Figure, Results, Target, figure, not_run, print_case, ratio
+from bench.results import Figure, Results, Target, figure, ratio
 from wherry.engines.bubblewrap import BubblewrapEngine
 from wherry.model.job import Job, TaskEnd
 from wherry.model.sweep import Axis, Parameters, Sweep, SweepSpec
@@ -61,14 +62,7 @@ def run(work: Path, source: Path, results: Results, cases: tuple[str, ...]) -> N
         "calls": _measure_calls,
         "status-100000": _measure_status,
     }
-    for case in cases:
-        tell(f"{case}: {TITLES[case]}")
-        try:
-            figures = list(measures[case](work))
-        except NotMeasured as error:
-            figures = [not_run(case, "wherry", str(error))]
-        results.replace_case("batch", case, figures)
-        print_case(case, TITLES[case], figures, TARGETS[case])
+    measure_cases("batch", cases, TITLES, TARGETS, results, lambda case: measures[case](work))
 
 
 def _measure_local(work: Path) -> Iterator[Figure]:

@@ -19,12 +19,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
 from tests.engines.azure_services import STORAGE_ACCOUNT, STORAGE_KEY, Azurite, run_azurite
 
 from bench.batch_download import BLOB
-from bench.harness import NotMeasured, Run, run_process, tell
-from bench.results import Figure, Results, Target, figure, not_run, print_case, ratio
+from bench.cases import measure_cases
+from bench.harness import NotMeasured, Run, run_process
+from bench.results import Figure, Results, Target, figure, ratio
 
 CASES = ("capped-16-to-1",)
 TITLES = {"capped-16-to-1": "200 MB over 16 connections of 20 MB/s each, against one"}
@@ -43,15 +43,12 @@ def run(work: Path, source: Path, results: Results, cases: tuple[str, ...]) -> N
     del source
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    for case in cases:
-        tell(f"{case}: {TITLES[case]}")
-        try:
-            with run_azurite(work / "azurite") as azurite, _run_proxy(azurite) as endpoint:
-                figures = list(_measure(case, work, _put_blob(azurite), endpoint))
-        except (NotMeasured, pytest.skip.Exception) as error:
-            figures = [not_run(case, "wherry", str(error))]
-        results.replace_case("batch-data", case, figures)
-        print_case(case, TITLES[case], figures, TARGETS[case])
+
+    def measure(case: str) -> Iterator[Figure]:
+        with run_azurite(work / "azurite") as azurite, _run_proxy(azurite) as endpoint:
+            yield from _measure(case, work, _put_blob(azurite), endpoint)
+
+    measure_cases("batch-data", cases, TITLES, TARGETS, results, measure)
     shutil.rmtree(work)
 
 

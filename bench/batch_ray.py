@@ -13,12 +13,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from tests.engines.daemons import private_folder
 from tests.engines.ray_cluster import ADDRESS, RayCluster, run_ray
 
+from bench.cases import measure_cases
 from bench.harness import NotMeasured, tell
-from bench.results import Figure, Results, Target, figure, not_run, print_case, ratio
+from bench.results import Figure, Results, Target, figure, ratio
 from wherry.model.sweep import Axis, Parameters, Sweep, SweepSpec
 from wherry.run.backends.ray import RayBackend
 from wherry.run.sweep_driver import Post, SweepDriver
@@ -55,15 +55,12 @@ def run(work: Path, source: Path, results: Results, cases: tuple[str, ...]) -> N
     del source
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    for case in cases:
-        tell(f"{case}: {TITLES[case]}")
-        try:
-            with private_folder("ray") as folder, run_ray(folder) as cluster:
-                figures = list(_compare(case, cluster, work))
-        except (NotMeasured, pytest.skip.Exception) as error:
-            figures = [not_run(case, "wherry", str(error))]
-        results.replace_case("batch-ray", case, figures)
-        print_case(case, TITLES[case], figures, TARGETS[case])
+
+    def measure(case: str) -> Iterator[Figure]:
+        with private_folder("ray") as folder, run_ray(folder) as cluster:
+            yield from _compare(case, cluster, work)
+
+    measure_cases("batch-ray", cases, TITLES, TARGETS, results, measure)
 
 
 def _compare(case: str, cluster: RayCluster, work: Path) -> Iterator[Figure]:

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from tests.engines.daemons import private_folder
 from tests.engines.images import busybox_entries, layer_bytes, put_image
 from tests.engines.slurm_cluster import SlurmCluster, run_slurm
 
+from bench.cases import measure_cases
 from bench.harness import NotMeasured, tell
-from bench.results import Figure, Results, Target, figure, not_run, print_case, ratio
+from bench.results import Figure, Results, Target, figure, ratio
 from wherry.model.sweep import Axis, Parameters, Sweep, SweepSpec
 from wherry.run.backends.slurm import SlurmBackend
 from wherry.run.sweep_driver import Post, SweepDriver
@@ -52,14 +52,7 @@ def run(work: Path, source: Path, results: Results, cases: tuple[str, ...]) -> N
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     measures = {"slurm-1000": lambda: _measure_processes(work), "slurm-200-containers": lambda: _measure_containers(work)}
-    for case in cases:
-        tell(f"{case}: {TITLES[case]}")
-        try:
-            figures = list(measures[case]())
-        except (NotMeasured, pytest.skip.Exception) as error:
-            figures = [not_run(case, "wherry", str(error))]
-        results.replace_case("batch-slurm", case, figures)
-        print_case(case, TITLES[case], figures, TARGETS[case])
+    measure_cases("batch-slurm", cases, TITLES, TARGETS, results, lambda case: measures[case]())
 
 
 def _measure_processes(work: Path) -> Iterator[Figure]:

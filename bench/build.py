@@ -13,11 +13,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.cases import measure_cases
 from bench.harness import NotMeasured, Run, run_process, tell
 from bench.huge import measure_huge_wheel
 from bench.imports import measure_imports
 from bench.project import change_line, change_model
-from bench.results import Figure, Results, Target, figure, not_run, print_case, ratio
+from bench.results import Figure, Results, Target, figure, not_run, ratio
 from bench.rivals.buildah import Buildah
 from bench.rivals.buildkit import BuildKit
 from bench.rivals.port import Builder, Weight
@@ -92,11 +93,7 @@ def run(work: Path, source: Path, results: Results, cases: tuple[str, ...]) -> N
     """Measure the cases with the wherry of `source`, in the order of `CASES`; each is printed and kept as soon as it is done."""
     with open_workshop(work, source) as workshop, ExitStack() as stack:
         bench = _Bench(workshop, stack, cases) if set(cases) - {"help", "huge-wheel"} else None
-        for case in cases:
-            tell(f"{case}: {TITLES[case]}")
-            figures = list(_measure(case, workshop, bench))
-            results.replace_case("build", case, figures)
-            print_case(case, TITLES[case], figures, TARGETS.get(case, ()))
+        measure_cases("build", cases, TITLES, TARGETS, results, lambda case: _measure(case, workshop, bench))
 
 
 def _measure(case: str, workshop: Workshop, bench: _Bench | None) -> Iterator[Figure]:

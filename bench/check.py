@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench.cases import measure_cases
 from bench.harness import NotMeasured, Run, run_process, tell
 from bench.planted import find_defects
 from bench.rebuild import measure_rebuild
-from bench.results import Figure, Results, Target, figure, not_run, print_case
+from bench.results import Figure, Results, Target, figure
 from bench.stranger import measure_stranger
 from bench.workshop import install_wherry
 
@@ -62,14 +63,7 @@ for name in json.load(sys.stdin):
 def run(work: Path, source: Path, results: Results, cases: tuple[str, ...]) -> None:
     """Measure the cases with the wherry of `source`; each is printed and kept as soon as it is done."""
     bench = _Bench(work, install_wherry(work, source))
-    for case in cases:
-        tell(f"{case}: {TITLES[case]}")
-        try:
-            figures = list(bench.measure(case))
-        except NotMeasured as error:
-            figures = [not_run(case, "wherry", str(error))]
-        results.replace_case("check", case, figures)
-        print_case(case, TITLES[case], figures, TARGETS[case])
+    measure_cases("check", cases, TITLES, TARGETS, results, lambda case: bench.measure(case))
 
 
 class _Bench:

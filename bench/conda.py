@@ -24,8 +24,9 @@ from tools.conda_channel.packages import CondaPackage
 from tools.conda_channel.samples import dist_info, write_samples
 from tools.conda_channel.wheels import wrap_wheel
 
-from bench.harness import NotMeasured, run_process, tell
-from bench.results import Figure, Results, Target, figure, not_run, print_case
+from bench.cases import measure_cases
+from bench.harness import run_process, tell
+from bench.results import Figure, Results, Target, figure
 from bench.workshop import install_wherry
 
 CASES = ("two-hosts", "bump", "hundred")
@@ -57,15 +58,12 @@ def run(work: Path, source: Path, results: Results, cases: tuple[str, ...]) -> N
     """Measure the cases with the wherry of `source`; each is printed and kept as soon as it is done."""
     wherry = install_wherry(work, source, "conda")
     measures: dict[str, Callable[[Path, Path], Iterator[Figure]]] = {"two-hosts": _two_hosts, "bump": _bump, "hundred": _hundred}
-    for case in cases:
-        tell(f"{case}: {TITLES[case]}")
+
+    def measure(case: str) -> Iterator[Figure]:
         shutil.rmtree(work / case, ignore_errors=True)
-        try:
-            figures = list(measures[case](work / case, wherry))
-        except NotMeasured as error:
-            figures = [not_run(case, "wherry", str(error))]
-        results.replace_case("conda", case, figures)
-        print_case(case, TITLES[case], figures, TARGETS[case])
+        return measures[case](work / case, wherry)
+
+    measure_cases("conda", cases, TITLES, TARGETS, results, measure)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,8 +23,9 @@ from tools.conda_channel.packages import CondaPackage, write_package
 from tools.conda_channel.samples import almanac, fake_python
 from tools.conda_channel.server import serve_channel
 
+from bench.cases import measure_cases
 from bench.harness import NotMeasured, tell
-from bench.results import Figure, Results, Target, figure, not_run, print_case
+from bench.results import Figure, Results, Target, figure
 from bench.workshop import install_wherry
 from wherry.formats.decompress import unpack_layer_chunks
 
@@ -69,14 +70,7 @@ class Attack:
 def run(work: Path, source: Path, results: Results, cases: tuple[str, ...]) -> None:
     """Measure the cases with the wherry of `source`; each is printed and kept as soon as it is done."""
     wherry = install_wherry(work, source, "conda")
-    for case in cases:
-        tell(f"{case}: {TITLES[case]}")
-        try:
-            figures = list(_measure(case, work / case, wherry))
-        except NotMeasured as error:
-            figures = [not_run(case, "wherry", str(error))]
-        results.replace_case("conda-channel", case, figures)
-        print_case(case, TITLES[case], figures, TARGETS[case])
+    measure_cases("conda-channel", cases, TITLES, TARGETS, results, lambda case: _measure(case, work / case, wherry))
 
 
 def _measure(case: str, work: Path, wherry: Path) -> Iterator[Figure]:

@@ -11,8 +11,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.harness import NotMeasured, run_process, tell
-from bench.results import Figure, Results, Target, figure, not_run, print_case
+from bench.cases import measure_cases
+from bench.harness import NotMeasured, run_process
+from bench.results import Figure, Results, Target, figure
 from bench.workshop import install_wherry
 
 _PLATFORMS = {"excerpt-linux-64": "linux/amd64", "excerpt-linux-aarch64": "linux/arm64"}
@@ -49,14 +50,7 @@ print(json.dumps({**answer["seconds"], "process": time.perf_counter() - began, "
 def run(work: Path, source: Path, results: Results, cases: tuple[str, ...]) -> None:
     """Measure the cases with the wherry of `source`; each is printed and kept as soon as it is done."""
     wherry = install_wherry(work, source, "conda")
-    for case in cases:
-        tell(f"{case}: {TITLES[case]}")
-        try:
-            figures = list(_measure(case, wherry.parent / "python"))
-        except NotMeasured as error:
-            figures = [not_run(case, "wherry", str(error))]
-        results.replace_case("conda-lock", case, figures)
-        print_case(case, TITLES[case], figures, TARGETS[case])
+    measure_cases("conda-lock", cases, TITLES, TARGETS, results, lambda case: _measure(case, wherry.parent / "python"))
 
 
 def _measure(case: str, python: Path) -> Iterator[Figure]:

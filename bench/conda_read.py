@@ -24,10 +24,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bench.cases import measure_cases
 from bench.conda_live import LIST, PACKAGES, list_distributions, make_live_environment
-from bench.harness import NotMeasured, run_process, tell
+from bench.harness import NotMeasured, run_process
 from bench.mirror import serve_wheels
-from bench.results import Figure, Results, Target, figure, not_run, print_case
+from bench.results import Figure, Results, Target, figure
 from bench.workshop import install_wherry
 
 CASES = ("corpus", "live-env")
@@ -75,17 +76,11 @@ class Outcome:
 def run(work: Path, source: Path, results: Results, cases: tuple[str, ...]) -> None:
     """Measure the cases with the wherry of `source`; each is printed and kept as soon as it is done."""
     wherry = install_wherry(work, source, "conda")
-    for case in cases:
-        tell(f"{case}: {TITLES[case]}")
-        try:
-            if case == "corpus":
-                figures = list(_measure_corpus(work / "corpus", wherry.parent / "python"))
-            else:
-                figures = list(_measure_live(work / "live-env", work / "cache", wherry))
-        except NotMeasured as error:
-            figures = [not_run(case, "wherry", str(error))]
-        results.replace_case("conda-read", case, figures)
-        print_case(case, TITLES[case], figures, TARGETS[case])
+    measures = {
+        "corpus": lambda: _measure_corpus(work / "corpus", wherry.parent / "python"),
+        "live-env": lambda: _measure_live(work / "live-env", work / "cache", wherry),
+    }
+    measure_cases("conda-read", cases, TITLES, TARGETS, results, lambda case: measures[case]())
 
 
 def _measure_corpus(work: Path, python: Path) -> Iterator[Figure]:

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from bench.cases import measure_cases
 from bench.device import Device
 from bench.harness import NotMeasured, Run, tell
 from bench.pairs import AMD64, HUGE, PAIRS, Pair, Shipyard, make_huge_image
-from bench.results import Figure, Results, Target, figure, not_run, print_case
+from bench.results import Figure, Results, Target, figure, not_run
 from bench.rivals.deltas import RIVALS, Trees
 from bench.wire import weigh_idle_month, weigh_parcel
 from bench.workshop import install_wherry
@@ -56,14 +57,7 @@ MB = 1e6
 def run(work: Path, source: Path, results: Results, cases: tuple[str, ...]) -> None:
     """Measure the cases with the wherry of `source`; each is printed and kept as soon as it is done."""
     yard = Shipyard(root=work, wherry=install_wherry(work, source))
-    for case in cases:
-        tell(f"{case}: {TITLES[case]}")
-        try:
-            figures = list(_measure(case, yard))
-        except NotMeasured as error:
-            figures = [not_run(case, "wherry", str(error))]
-        results.replace_case("deliver", case, figures)
-        print_case(case, TITLES[case], figures, TARGETS.get(case, ()))
+    measure_cases("deliver", cases, TITLES, TARGETS, results, lambda case: _measure(case, yard))
 
 
 def _measure(case: str, yard: Shipyard) -> Iterator[Figure]:

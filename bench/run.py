@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from tests.engines.daemons import run_podman
 
-from bench.harness import NotMeasured, run_process, tell
-from bench.results import Figure, Results, Target, figure, not_run, print_case, ratio
+from bench.cases import measure_cases
+from bench.harness import NotMeasured, run_process
+from bench.results import Figure, Results, Target, figure, ratio
 from bench.workshop import install_wherry
 
 CASES = ("local-overhead", "container-overhead", "local-twin", "jobs-10000")
@@ -76,14 +76,7 @@ def run(work: Path, source: Path, results: Results, cases: tuple[str, ...]) -> N
         "local-twin": bench.measure_twin,
         "jobs-10000": bench.measure_list,
     }
-    for case in cases:
-        tell(f"{case}: {TITLES[case]}")
-        try:
-            figures = list(measures[case](case))
-        except (NotMeasured, pytest.skip.Exception) as error:
-            figures = [not_run(case, "wherry", str(error))]
-        results.replace_case("run", case, figures)
-        print_case(case, TITLES[case], figures, TARGETS[case])
+    measure_cases("run", cases, TITLES, TARGETS, results, lambda case: measures[case](case))
 
 
 class _Bench:

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import pytest
-
-from bench.harness import NotMeasured, run_process, tell
-from bench.results import Figure, Results, Target, figure, not_run, print_case, ratio
+from bench.cases import measure_cases
+from bench.harness import NotMeasured, run_process
+from bench.results import Figure, Results, Target, figure, ratio
 from bench.serving import SIDES, Load, ask, run_side, write_sides
 from bench.workshop import install_wherry
 
@@ -35,14 +34,7 @@ _KILLS, _READINGS = 30, 100
 def run(work: Path, source: Path, results: Results, cases: tuple[str, ...]) -> None:
     """Measure the cases with the wherry of `source`; each is printed and kept as soon as it is done."""
     measures = {"serve-http": lambda: _measure_serving(work), "kill": lambda: _measure_kills(work, source)}
-    for case in cases:
-        tell(f"{case}: {TITLES[case]}")
-        try:
-            figures = list(measures[case]())
-        except (NotMeasured, pytest.skip.Exception) as error:
-            figures = [not_run(case, "wherry", str(error))]
-        results.replace_case("score", case, figures)
-        print_case(case, TITLES[case], figures, TARGETS[case])
+    measure_cases("score", cases, TITLES, TARGETS, results, lambda case: measures[case]())
 
 
 def _measure_serving(work: Path) -> Iterator[Figure]:
