@@ -40,11 +40,12 @@ from wherry.sources.package_sources import PackageSources
 from wherry.store.disk import DiskStore
 from wherry.store.images import layers_of
 from wherry.store.parallel import run_jobs
-from wherry.store.posix import write_atomically
+from wherry.store.posix import explain_os_errors, write_atomically
 
 _SCHEMA = 1
 _WORKERS = 4
 _BLOCK = 1 << 18
+_MAKE_ROOM = "WHERRY_CACHE on another disk: an image is built there, from nothing"
 _NOWHERE = "https://sources.invalid/debian"  # never asked: what is not carried along is an error
 _KEPT_VARIABLES = ("PATH", "TMPDIR", "LANG", "LD_LIBRARY_PATH")
 _OWN = (LayerKind.CODE, LayerKind.MODEL)
@@ -86,12 +87,13 @@ def prove_images(
     images: Sequence[ImageSources], cache: Path, env: Mapping[str, str], progress: Progress = be_silent
 ) -> tuple[Proof, ...]:
     """Build each image again. Below `cache` is a folder while it works, and nothing after."""
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="rebuild-", dir=cache) as folder:
-        yard = _Yard(Path(folder), env, progress)
-        # First all of them: hosts of one platform may compile with what another one's image is made of.
-        yard.bring(file for image in images for file in image.files)
-        return tuple(yard.prove(image) for image in images)
+    with explain_os_errors(cache, _MAKE_ROOM):
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="rebuild-", dir=cache) as folder:
+            yard = _Yard(Path(folder), env, progress)
+            # First all of them: hosts of one platform may compile with what another one's image is made of.
+            yard.bring(file for image in images for file in image.files)
+            return tuple(yard.prove(image) for image in images)
 
 
 class _Yard:

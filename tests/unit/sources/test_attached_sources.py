@@ -138,6 +138,12 @@ def test_damaged_bytes_are_never_built_from(
     assert not list((tmp_path / "cache").iterdir())
 
 
+def test_a_place_that_cannot_be_written_is_named(access: RegistryAccess, reference: Reference, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_bytes(b"no folder")
+    with pytest.raises(StoreError, match="cache"):
+        prove_images(read_attached(access, reference), tmp_path / "cache", {})
+
+
 @pytest.mark.parametrize(
     "document",
     [b"", b"[]", b'{"schema":2}', b'{"schema":1}', b'{"schema":1,"recipe":[]}', b'{"schema":1,"recipe":{"version":3}}'],
