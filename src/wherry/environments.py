@@ -15,7 +15,7 @@ from pathlib import Path
 from wherry.assemble.inputs import fetch_wheels
 from wherry.assemble.packages import CondaSource, open_packages
 from wherry.assemble.wheels import PlannedWheels, plan_wheels
-from wherry.errors import StoreError, UsageError, WherryError
+from wherry.errors import UsageError, WherryError
 from wherry.formats.lockfile import parse_lock
 from wherry.model.declaration import Declaration
 from wherry.model.digest import Digest
@@ -29,13 +29,17 @@ from wherry.run.environments import (
     EnvironmentRecord,
     FoundEnvironment,
     create_environment,
+    find_place,
+    hide_from_git,
     list_environments,
-    named_place,
     project_place,
     refuse_others,
+    tell_python,
 )
-from wherry.run.interpreters import LocalPython, find_python, probe_python, require_glibc
+from wherry.run.interpreters import find_python, probe_python, require_glibc
+from wherry.run.kept_layouts import Keeping, Layout, keep_layout
 from wherry.run.kernels import kernel_place, register_kernel
+from wherry.run.local_python import LocalPython
 from wherry.run.package_trees import PackageTrees, PlannedPackage, open_trees
 from wherry.run.virtual_environment import fill_environment, own_python
 from wherry.sources.artefacts import ArtefactFinder
@@ -59,11 +63,6 @@ class EnvironmentWish:
     kernel: bool = False
 
 
-def find_place(root: Path, name: str | None, env: Mapping[str, str]) -> Path:
-    """Where an environment lies: the project's own, or the one of this name."""
-    return project_place(root.absolute()) if name is None else named_place(environments_path(env), name)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentSources:
     """Where an environment's parts come from. `bring_python` gives the locked Python where that can be had unpacked."""
@@ -82,20 +81,26 @@ def make_environment(
     cache: Path,
     progress: Progress,
     say: Callable[[str], None],
+    keeping: Keeping | None = None,
 ) -> FoundEnvironment:
-    """Make the environment, or make it anew; `locked` is the lock of this machine's platform."""
+    """Make the environment, or make it anew; `locked` is the lock of this machine's platform.
+
+    With `keeping` its layout is kept for the next time, unless something is wished of it.
+    """
     prefix = find_place(declared.root, wish.name, env)
     refuse_others(prefix, declared.root)
     name = wish.name or declared.name
     kernel = _plan_kernel(locked, name, prefix, env) if wish.kernel else None
     if wish.name is None:
-        _hide_from_git(prefix.parent)
-    place = _Place(prefix, wish, env, cache, progress, say)
-    with (_plan_conda if _is_conda(locked) else _plan_venv)(locked, place, sources) as (python, fill):
-        if python.version != locked.interpreter.version:
-            say(f"Python {python.version} here, {locked.interpreter.version} in the image: only the minor version is the same")
-        record = _describe(declared, locked, python, name, prefix, kernel)
-        create_environment(prefix, record, fill)
+        hide_from_git(prefix.parent)
+    place = _Place(prefix, wish, env, cache, progress)
+    with (_plan_conda if _is_conda(locked) else _plan_venv)(locked, place, sources) as plan:
+        record = _describe(declared, locked, plan.python, name, prefix, kernel)
+        for note in (*plan.notes, *tell_python(record)):
+            say(note)
+        create_environment(prefix, record, plan.fill)
+    if keeping is not None and plan.layout is not None and wish == EnvironmentWish(name=wish.name):
+        keep_layout(plan.layout, record, keeping, wish.name, env, cache)
     if kernel is not None:
         register_kernel(kernel, name, prefix, environment_values(prefix, record.variables, conda=record.conda))
     return FoundEnvironment(prefix=prefix, record=record, state="ok")
@@ -110,32 +115,42 @@ class _Place:
     env: Mapping[str, str]
     cache: Path
     progress: Progress
-    say: Callable[[str], None]
 
     def open_trees(self, minor: str) -> AbstractContextManager[PackageTrees]:
         return open_trees(self.cache, minor, copy=self.wish.copy)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What `fill` lays out, and what there is to tell of it; `layout` where the trees alone can tell it again."""
+
+    python: LocalPython
+    fill: Fill
+    notes: tuple[str, ...]
+    layout: Layout | None = None
+
+
 @contextmanager
-def _plan_venv(locked: PlatformLock, place: _Place, sources: EnvironmentSources) -> Iterator[tuple[LocalPython, Fill]]:
+def _plan_venv(locked: PlatformLock, place: _Place, sources: EnvironmentSources) -> Iterator[_Plan]:
     python, brought = _find_python(locked, place, sources.bring_python)
     require_glibc(python, [wheel.file for wheel in locked.wheels])
     layout = EnvironmentLayout(prefix=str(place.prefix).lstrip("/"), minor=python.minor)
     with ExitStack() as stack:
         paths = sources.finder.fetch_all(locked.wheels)
         planned = plan_wheels(zip(locked.wheels, paths, strict=True), layout, stack)
-        for clash in planned.clashes:
-            place.say(f"{clash.path} is in {clash.kept} and in {clash.dropped}: that of {clash.kept} is in the environment")
-        wheels = [plan_package(wheel, planned, layout) for wheel in locked.wheels]
-        trees = stack.enter_context(place.open_trees(python.minor))
-        yield (
-            python,
-            partial(fill_environment, python=python, brought=brought, wheels=wheels, trees=trees, progress=place.progress),
+        notes = tuple(
+            f"{clash.path} is in {clash.kept} and in {clash.dropped}: that of {clash.kept} is in the environment"
+            for clash in planned.clashes
         )
+        wheels = tuple(plan_package(wheel, planned, layout) for wheel in locked.wheels)
+        trees = stack.enter_context(place.open_trees(python.minor))
+        fill = partial(fill_environment, python=python, brought=brought, wheels=wheels, trees=trees, progress=place.progress)
+        kept = Layout(packages=wheels, notes=notes) if brought is None else None
+        yield _Plan(python=python, fill=fill, notes=notes, layout=kept)
 
 
 @contextmanager
-def _plan_conda(locked: PlatformLock, place: _Place, sources: EnvironmentSources) -> Iterator[tuple[LocalPython, Fill]]:
+def _plan_conda(locked: PlatformLock, place: _Place, sources: EnvironmentSources) -> Iterator[_Plan]:
     """Conda's Python lies in the prefix itself."""
     if place.wish.python is not None:
         raise UsageError("Python is one of the environment's packages", where="--python", hint="leave it away")
@@ -146,15 +161,14 @@ def _plan_conda(locked: PlatformLock, place: _Place, sources: EnvironmentSources
     layout = environment_layout(here.interpreter)
     with ExitStack() as stack:
         opened = open_packages(here, here.layers, partial(fetch_wheels, sources.finder), sources.conda.fetch, stack)
-        for note in opened.list_notes():
-            place.say(note)
         archives = [(record, opened.archives[record.name]) for record in here.records]
         staging = stage_records(archives, python=f"{layout.minor}.0", prefix=layout.prefix, folder=place.cache)
         staged = stack.enter_context(staging)
         packages = [plan_package(wheel, opened.wheels, layout) for wheel in here.wheels]
         packages += [plan_record(one, layout.prefix, opened.records.kept[name]) for name, one in staged.items()]
         trees = stack.enter_context(place.open_trees(layout.minor))
-        yield python, partial(fill_prefix, packages=packages, trees=trees, progress=place.progress)
+        fill = partial(fill_prefix, packages=packages, trees=trees, progress=place.progress)
+        yield _Plan(python=python, fill=fill, notes=tuple(opened.list_notes()))
 
 
 def _is_conda(locked: PlatformLock) -> bool:
@@ -231,14 +245,3 @@ def plan_package(wheel: LockedWheel, planned: PlannedWheels, layout: Environment
         generated=tuple(entry for entry in entries if isinstance(entry.content, bytes)),
         dropped=frozenset(path[start:] for path in planned.dropped[wheel.name]),
     )
-
-
-def _hide_from_git(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / ".gitignore").exists():
-            (folder / ".gitignore").write_text("*\n", encoding="utf-8")
-    except OSError as error:
-        raise StoreError(
-            f"cannot be written: {error.strerror}", where=str(folder), hint="wherry env create NAME: it lies outside of the project"
-        ) from error

@@ -21,7 +21,8 @@ from wherry.notebook_lock import NOTEBOOK_LOCK, lock_notebook
 from wherry.pipeline import LockedProject, Project, Wishes
 from wherry.preparation import OpenProject, prepare_environment
 from wherry.run.environments import RECORD, EnvironmentRecord, FoundEnvironment
-from wherry.run.interpreters import LocalPython, require_glibc
+from wherry.run.interpreters import require_glibc
+from wherry.run.local_python import LocalPython
 from wherry.run.package_trees import open_trees
 from wherry.run.readiness import recall, remember
 from wherry.run.virtual_environment import fill_environment

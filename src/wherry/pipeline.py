@@ -40,6 +40,7 @@ from wherry.model.platform import Platform
 from wherry.model.progress import Progress, be_silent
 from wherry.rebuild import ProjectFiles, finish_build, known_blobs
 from wherry.run.environments import FoundEnvironment
+from wherry.run.kept_layouts import Keeping
 from wherry.scoring import bring_runtime, image_variables, with_runtime
 from wherry.sources.artefacts import ArtefactFinder
 from wherry.sources.package_sources import PackageSources
@@ -146,10 +147,12 @@ class Project:
         locked, declared = project.value.for_platform(platform), project.declaration
         managed = open_managed(declared, self.env, self.cache, False, wishes.offline, self.progress, wishes.find)
         bring = partial(managed.bring, locked.interpreter, project.value) if managed else None
+        files = () if builds_folders(project.value) else watched_files(declared)
+        keeping = Keeping(files=files, since=project.since, frozen=wishes.frozen)
         finder, side = self.open_finder(declared, project.value, wishes), self.open_conda(declared, project.value, wishes)
         with finder as found, side as conda, self._forgetting_damage(found, locked):
             sources = EnvironmentSources(finder=found, conda=conda_source(conda, locked, project.value), bring_python=bring)
-            return make_environment(declared, locked, wish, sources, self.env, self.cache, self.progress, self.say)
+            return make_environment(declared, locked, wish, sources, self.env, self.cache, self.progress, self.say, keeping)
 
     def ready_environment(self, wishes: Wishes = Wishes()) -> FoundEnvironment:
         """The project's own environment, as the lock has it: the one that is there, or one made now."""

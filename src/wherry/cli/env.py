@@ -14,7 +14,7 @@ from wherry.cli.options import AsJson, Locked
 from wherry.cli.talk import print_json, print_table, say, show_progress
 from wherry.errors import WherryError
 from wherry.run.activation import SHELLS, render_hook
-from wherry.run.environments import FoundEnvironment, list_names, remove_environment, require_place
+from wherry.run.environments import FoundEnvironment, find_place, list_names, remove_environment, require_place
 from wherry.store.places import environments_path
 
 ENV_SCHEMA = 1
@@ -104,8 +104,6 @@ def list_command(project: _Folder = Path(), as_json: AsJson = False) -> None:
 @env_app.command("remove", epilog=render_examples(("wherry env remove", "the project's own"), ("wherry env remove anomaly", "")))
 def remove_command(name: _Name = None, project: _Folder = Path()) -> None:
     """Remove an environment that wherry made, and its Jupyter kernel."""
-    from wherry.environments import find_place
-
     prefix = find_place(project, name, os.environ)
     remove_environment(prefix)
     print(prefix)
@@ -121,8 +119,6 @@ def remove_command(name: _Name = None, project: _Folder = Path()) -> None:
 )
 def hook_command(name: _Name = None, project: _Folder = Path(), shell: Annotated[str | None, SHELL] = None) -> None:
     """Print what a shell evaluates to step into an environment."""
-    from wherry.environments import find_place
-
     prefix = find_place(project, name, os.environ)
     record = require_place(prefix)
     usual = os.environ.get("SHELL", "").rpartition("/")[2]

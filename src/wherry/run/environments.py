@@ -18,6 +18,7 @@ from wherry.errors import StoreError, UsageError
 from wherry.model.digest import Digest
 from wherry.run.activation import render_hook
 from wherry.store.folders import replace_folder
+from wherry.store.places import environments_path
 from wherry.store.posix import explain_os_errors
 
 RECORD = "wherry.json"
@@ -67,6 +68,23 @@ def named_place(folder: Path, name: str) -> Path:
     return folder / name
 
 
+def find_place(root: Path, name: str | None, env: Mapping[str, str]) -> Path:
+    """Where an environment lies: the project's own, or the one of this name."""
+    return project_place(root.absolute()) if name is None else named_place(environments_path(env), name)
+
+
+def hide_from_git(folder: Path) -> None:
+    """Make a project's folder of environments, of which git knows nothing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / ".gitignore").exists():
+            (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+    except OSError as error:
+        raise StoreError(
+            f"cannot be written: {error.strerror}", where=str(folder), hint="wherry env create NAME: it lies outside of the project"
+        ) from error
+
+
 def create_environment(prefix: Path, record: EnvironmentRecord, fill: Callable[[Path], None]) -> None:
     """Make an environment at `prefix`, or make it anew; `fill` lays it out in the folder that it is given.
 
@@ -77,6 +95,13 @@ def create_environment(prefix: Path, record: EnvironmentRecord, fill: Callable[[
         fill(making)
         write_activation(making, prefix, record)
         write_record(making, record)
+
+
+def tell_python(record: EnvironmentRecord) -> tuple[str, ...]:
+    """What there is to tell of the Python that an environment is made around."""
+    if record.python == record.locked_python:
+        return ()
+    return (f"Python {record.python} here, {record.locked_python} in the image: only the minor version is the same",)
 
 
 def refuse_others(prefix: Path, project: Path) -> None:

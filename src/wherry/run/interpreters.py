@@ -12,10 +12,10 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from wherry.errors import StoreError, UsageError, WherryError
+from wherry.run.local_python import LocalPython, list_program_places
 from wherry.sources.uv_program import find_uv
 
 _PROBE = """
@@ -31,19 +31,6 @@ print(json.dumps([
 """
 _LEVEL = re.compile(r"manylinux_2_([0-9]{1,3})_")
 _LEVELS = {"manylinux2014": 17, "manylinux2010": 12, "manylinux1": 5}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalPython:
-    """`executable` is the interpreter's own, outside of any virtual environment; `glibc` is None where there is none."""
-
-    executable: str
-    version: str  # full: 3.11.2
-    glibc: tuple[int, int] | None
-
-    @property
-    def minor(self) -> str:
-        return self.version.rpartition(".")[0]
 
 
 def find_python(version: str, env: Mapping[str, str], asked: str | None = None) -> LocalPython:
@@ -118,12 +105,10 @@ def _resolve(asked: str, env: Mapping[str, str]) -> Path:
 
 def _list_programs(minor: str, env: Mapping[str, str]) -> Iterator[Path]:
     seen = set()
-    for name in (f"python{minor}", "python3", "python"):
-        for folder in env.get("PATH", "").split(":"):
-            program = Path(folder) / name
-            if folder.startswith("/") and program.is_file() and (real := program.resolve()) not in seen:
-                seen.add(real)
-                yield program
+    for place in list_program_places(minor, env):
+        if (program := Path(place)).is_file() and (real := program.resolve()) not in seen:
+            seen.add(real)
+            yield program
 
 
 def _ask_uv(minor: str, env: Mapping[str, str]) -> Iterator[Path]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wherry.model.progress import Progress
-from wherry.run.interpreters import LocalPython
+from wherry.run.local_python import LocalPython
 from wherry.run.package_trees import PackageTrees, PlannedPackage
 from wherry.store.posix import clone_file
 

@@ -17,6 +17,7 @@ from wherry.model.declaration import DebianBase, Declaration, Environment, Envir
 from wherry.model.digest import Digest
 from wherry.model.lock import Lock, LockedInterpreter, LockedWheel, PlatformLock
 from wherry.run.environments import FoundEnvironment
+from wherry.run.kept_layouts import Keeping
 from wherry.store.host import read_host_platform
 
 VERSION = platform.python_version()
@@ -58,7 +59,7 @@ class LocalProject:
             platform=read_host_platform(), base=None, interpreter=interpreter, debs=(), wheels=tuple(wheels), layers=()
         )
 
-    def make(self, **wish: object) -> FoundEnvironment:
+    def make(self, keeping: Keeping | None = None, **wish: object) -> FoundEnvironment:
         """Lock and make."""
         self.root.mkdir(parents=True, exist_ok=True)
         locked = self.locked
@@ -77,7 +78,7 @@ class LocalProject:
         sources = EnvironmentSources(finder=finder, conda=NO_CONDA)
         silent = lambda *_: None  # noqa: E731
         wished = EnvironmentWish(**wish)  # type: ignore[arg-type]
-        return make_environment(declared, locked, wished, sources, self.env, self.cache, silent, self.said.append)
+        return make_environment(declared, locked, wished, sources, self.env, self.cache, silent, self.said.append, keeping)
 
 
 def lock_wheel(path: Path) -> LockedWheel:

@@ -12,9 +12,9 @@ import pytest
 
 from tests.simulators.wheels import make_wheel
 from tests.unit.run.local_projects import MINOR, RICH, VERSION, LocalProject, rich_wheel
-from wherry.environments import find_place, survey_environments
+from wherry.environments import survey_environments
 from wherry.errors import FormatError, StoreError, UsageError
-from wherry.run.environments import list_names, remove_environment, require_place
+from wherry.run.environments import find_place, list_names, remove_environment, require_place
 from wherry.store.host import read_host_platform
 
 

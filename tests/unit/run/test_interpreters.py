@@ -9,7 +9,8 @@ import pytest
 
 from tests.unit.run.local_projects import MINOR, VERSION
 from wherry.errors import StoreError, UsageError
-from wherry.run.interpreters import LocalPython, find_python, least_glibc, probe_python, require_glibc
+from wherry.run.interpreters import find_python, least_glibc, probe_python, require_glibc
+from wherry.run.local_python import LocalPython
 
 
 def pretend(folder: Path, name: str, version: str, implementation: str = "cpython", *, free: bool = False) -> Path:
