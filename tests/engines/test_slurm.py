@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import require_tool
 from tests.engines.daemons import private_folder
+from tests.engines.images import busybox_entries, layer_bytes, put_image
 from tests.engines.slurm_cluster import SlurmCluster, run_slurm
-from tests.unit.run.backend_contract import ASLEEP, wait_until
+from tests.engines.slurm_sweeps import WORKER, Yard
+from tests.unit.run.backend_contract import ASLEEP, stands_still, wait_until
 from tests.unit.run.sweep_backend_contract import SweepBackendContract, make_spec
 from wherry.errors import EngineError, JobError
 from wherry.model.job import Job, JobState, Limits
 from wherry.run.backends.slurm import SlurmBackend
 from wherry.run.port import SweepBackend
+from wherry.run.sweep_status import SweepStatus
 from wherry.run.tasks import task_folder
+from wherry.store.disk import DiskStore
+from wherry.sweeps import Sweeps
 
 pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("slurm")]
 
@@ -139,3 +147,151 @@ class TestSlurm(SweepBackendContract):
         (task_folder(job.folder, 0) / "exit-code").unlink()
         forgotten = Job(id=f"{job.id}-other", root=job.root, folder=job.folder, command=job.command, worker=True)
         assert self.states(here, forgotten) == [JobState.LOST]
+
+
+@pytest.fixture
+def yard(cluster: SlurmCluster, tmp_path: Path) -> Yard:
+    return Yard(cluster, tmp_path)
+
+
+NUMBER = 'begin; wait; echo {i} > "$WHERRY_OUTPUTS/number"'
+
+
+def numbers(tasks: int) -> list[str]:
+    return [f"{task}\n" for task in range(tasks)]
+
+
+def test_a_driver_that_is_killed_is_followed_by_another_one_elsewhere(yard: Yard) -> None:
+    state = yard.begin(NUMBER, 4, limits=Limits(cpus=8))
+    yard.drive_and_die(lambda: len(yard.list_begun()) == 4)
+    yard.go()
+    assert yard.drive(home="there").counts.succeeded == 4
+    assert sorted(name for name, _ in yard.list_begun()) == ["0.0", "1.0", "2.0", "3.0"]
+    assert yard.read_numbers() == numbers(4)
+    assert state.read_tags() == ()
+    assert yard.list_left() == []
+
+
+def test_what_a_killed_worker_had_is_taken_over(yard: Yard) -> None:
+    state = yard.begin(NUMBER, 4, limits=Limits(cpus=8))
+    killed: list[int] = []
+
+    def look(_status: SweepStatus) -> None:
+        if not killed and len(begun := yard.list_begun()) == 4:
+            killed.append(begun[0][1])
+            os.kill(killed[0], signal.SIGKILL)
+            yard.go()
+
+    assert yard.drive(look).counts.succeeded == 4
+    assert yard.read_numbers() == numbers(4)
+    assert sorted(done.attempt for done in state.read_ends().values()) == [0, 0, 1, 1]
+    assert yard.list_left() == []
+
+
+def test_a_controller_that_is_killed_and_comes_back_commits_nothing_twice(cluster: SlurmCluster, yard: Yard) -> None:
+    script = 'begin; if [ {i} -lt 4 ]; then wait; else wait back; fi; echo {i} > "$WHERRY_OUTPUTS/number"'
+    state = yard.begin(script, 6, limits=Limits(cpus=8))
+    steps: list[str] = []
+
+    def look(status: SweepStatus) -> None:
+        if not steps and len(yard.list_begun()) == 4:
+            steps.append("killed")
+            cluster.kill_controller()
+            yard.go()
+        elif steps == ["killed"] and status.counts.done == 4 and any("does not answer" in line for line in yard.said):
+            steps.append("started")
+            cluster.start_controller()
+            yard.go("back")
+
+    try:
+        status = yard.drive(look)
+    finally:
+        if steps == ["killed"]:
+            cluster.start_controller()
+    assert status.counts.succeeded == 6
+    assert yard.read_numbers() == numbers(6)
+    dones = state.read_ends()
+    cluster.wait_for_nodes()
+    # It comes back with what it last saved, and may run workers again that had ended by then.
+    sweeps = Sweeps({**cluster.environment, "WHERRY_JOBS": str(yard.place / "jobs")})
+    sweeps.collect(None, state.store.url, dry_run=False)
+    assert wait_until(lambda: yard.list_left() == [])
+    assert (state.read_ends(), yard.read_numbers()) == (dones, numbers(6))
+
+
+def test_what_a_task_leaves_running_is_ended(yard: Yard, tmp_path: Path) -> None:
+    beat = "while :; do echo >> $yard/beat.{i}; sleep 0.05; done"
+    beaten = "while [ ! -e $yard/beat.{i} ]; do sleep 0.05; done"
+    script = f"setsid sh -c 'yard=\"{tmp_path}\"; {beat}' & {beaten}; [ {{i}} = 0 ] && exit; {beat}"
+    state = yard.begin(script, 2, limits=Limits(seconds=2))
+    status = yard.drive()
+    assert (status.counts.succeeded, status.counts.timed_out) == (1, 1)
+    assert all(stands_still(tmp_path / f"beat.{task}") for task in range(2))
+    assert yard.list_left() == []
+    assert state.read_tags() == ()
+
+
+def test_gc_leaves_nothing_running_of_a_driver_that_was_killed(cluster: SlurmCluster, yard: Yard) -> None:
+    state = yard.begin(NUMBER, 4, limits=Limits(cpus=8))
+    yard.drive_and_die(lambda: len(yard.list_begun()) == 4)
+    sweeps = Sweeps({**cluster.environment, "WHERRY_JOBS": str(yard.place / "jobs")})
+    assert sweeps.collect(None, state.store.url, dry_run=False) == (), "it may be needed"
+    (found,) = sweeps.collect(state.id, state.store.url, dry_run=False)
+    assert found.round.startswith(state.id)
+    assert yard.list_left() == []
+    assert state.read_tags() == ()
+    assert sweeps.collect(state.id, state.store.url, dry_run=False) == ()
+
+
+def test_a_sweep_waits_for_drained_nodes_and_goes_on(cluster: SlurmCluster, yard: Yard) -> None:
+    yard.begin("true", 2, engine_args=("--hold",))
+    steps: list[str] = []
+
+    def look(_status: SweepStatus) -> None:
+        jobs = cluster.call("squeue", "--noheader", "--format=%A").split()
+        if not steps and jobs:
+            cluster.call("scontrol", "update", "nodename=n1,n2", "state=drain", "reason=after a crash")
+            cluster.call("scontrol", "release", *jobs)
+            steps.append("drained")
+        elif steps == ["drained"] and any("state=resume" in line for line in yard.said):
+            cluster.call("scontrol", "update", "nodename=n1,n2", "state=resume")
+            steps.append("resumed")
+
+    try:
+        assert yard.drive(look).counts.succeeded == 2
+    finally:
+        subprocess.run(["scontrol", "update", "nodename=n1,n2", "state=resume"], env=cluster.environment, check=False)
+    assert steps == ["drained", "resumed"]
+    assert any("scontrol update nodename=n[1-2] state=resume" in line for line in yard.said)
+
+
+def test_a_node_without_the_image_says_so_and_the_other_does_its_tasks(cluster: SlurmCluster, yard: Yard) -> None:
+    require_tool("bwrap")
+    store = DiskStore(yard.place / "images")
+    put_image(store, "tiny", [layer_bytes(busybox_entries())], cmd=("sh",), user="0:0", workdir="/app")
+    state = yard.begin(
+        'echo {i} > "$WHERRY_OUTPUTS/number"',
+        4,
+        limits=Limits(cpus=8),
+        engine="bubblewrap",
+        image=str(store.resolve("tiny").digest),
+    )
+    images = f'export WHERRY_CACHE="{yard.place}/cache" WHERRY_STORE="{store.root}"'
+    lacks = f'[ "$SLURMD_NODENAME" = n2 ] || export WHERRY_STORE="{yard.place}/nothing"'
+    status = yard.drive(command=("sh", "-c", f'{images}; {lacks}; exec "$@"', "sh", *WORKER))
+    assert status.counts.succeeded == 4
+    assert yard.read_numbers() == numbers(4)
+    assert any("tiny" in (beat.trouble or "") or "no image" in (beat.trouble or "") for beat in state.read_beats())
+    assert yard.list_left() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [("--partition=nowhere", "nvalid partition"), ("--gres=gpu:1", "nvalid generic resource"), ("--lucky", "unrecognized option")],
+)
+def test_words_that_slurm_refuses_leave_nothing(yard: Yard, words: str, said: str) -> None:
+    state = yard.begin("true", 2, engine_args=(words,))
+    with pytest.raises(EngineError, match=said):
+        yard.drive()
+    assert state.read_tags() == ()
+    assert yard.list_left() == []

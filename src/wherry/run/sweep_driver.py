@@ -82,6 +82,8 @@ class SweepDriver:
                 return status
             self._refuse_cost(status)
             if not self._is_worked_on(status, rounds):
+                if self._reader.read().counts.done > status.counts.done:
+                    continue  # the last ones ended while the backend was asked
                 idle = 0 if status.counts.done > finished else idle + 1
                 if idle >= _IDLE_ROUNDS:
                     raise _explain(status, self._read_last_words(rounds))

@@ -99,6 +99,8 @@ class SlurmBackend:
         """A worker on each node that could be had, with as many tasks at once as its processors and memory have room for."""
         nodes = self._list_nodes()
         if not nodes:
+            if self._engine_args:
+                self._demand(("sbatch", "--test-only", *self._engine_args, "--wrap=true"), "Slurm does not take the workers")
             raise EngineError("no node of the cluster can be had", hint=self._explain_nodes() or "sinfo --list-reasons")
         limits = spec.sweep.limits
         room = [int(cpus / (limits.cpus or 1.0)) for cpus, _ in nodes]
@@ -267,4 +269,6 @@ def _read_label(comment: str, name: str) -> str | None:
 
 
 def _shorten(done: subprocess.CompletedProcess[bytes]) -> str:
-    return shorten_errors(done.stderr) or f"exit code {done.returncode}"
+    """What a program of Slurm's said last, but for where its help is."""
+    told = b"\n".join(line for line in done.stderr.splitlines() if not line.startswith(b"Try "))
+    return shorten_errors(told) if told.strip() else f"exit code {done.returncode}"
