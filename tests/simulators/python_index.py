@@ -119,6 +119,7 @@ class PythonIndex:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body go in two writes
     simulator: PythonIndex
 
     def do_HEAD(self) -> None:

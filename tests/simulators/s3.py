@@ -32,6 +32,7 @@ class Bucket:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body go in two writes
     bucket: Bucket
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
