@@ -27,6 +27,7 @@ from wherry.model.oci import ImageConfig
 from wherry.model.platform import Platform
 from wherry.model.report import Finding, Report, Seen, order_findings
 
+_NAME = re.compile(r"[a-z]+")
 _PACKAGE = re.compile(r"var/lib/dpkg/(?:status\.d/([^/]+?)(?:\.md5sums)?|info/([^/:]+)(?::\w+)?\.list)")
 
 
@@ -130,7 +131,8 @@ def examine_tree(
 
 
 def _read_release(tree: Tree) -> str:
-    """ID and VERSION_CODENAME of os-release (os-release(5))."""
+    """ID and VERSION_CODENAME of os-release (os-release(5)), where they are words: they become part of a mirror's addresses."""
     text = tree.read_text("etc/os-release") or tree.read_text("usr/lib/os-release") or ""
     fields = {name: value.strip("\"' ") for line in text.splitlines() for name, mark, value in (line.partition("="),) if mark}
-    return f"{fields['ID']}:{fields['VERSION_CODENAME']}" if fields.keys() >= {"ID", "VERSION_CODENAME"} else ""
+    words = [fields.get("ID", ""), fields.get("VERSION_CODENAME", "")]
+    return ":".join(words) if all(map(_NAME.fullmatch, words)) else ""

@@ -180,3 +180,17 @@ def test_vendored_libraries_count_only_when_something_loads_them() -> None:
 def test_a_library_of_the_system_serves() -> None:
     files = {**distribution("a", "1", {"a/_c.abi3.so": module("_c", "libz.so.1")}, GLIBC_TAG), f"{LIB}/libz.so.1": make_elf()}
     assert examine(files) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "release"),
+    [
+        ("ID=debian\nVERSION_CODENAME=bookworm\n", "debian:bookworm"),
+        ("ID=ubuntu\nVERSION_CODENAME='noble'\n", "ubuntu:noble"),
+        ("ID=debian\nVERSION_CODENAME=../../pool/x\n", ""),
+        ("ID=debian\nVERSION_CODENAME=bookworm?x=1#\n", ""),
+        ("ID=debian\n", ""),
+    ],
+)
+def test_the_release_is_two_words_or_none(text: str, release: str) -> None:
+    assert examine_tree(make_tree(system(), {"etc/os-release": text.encode()}), "test", None).release == release
