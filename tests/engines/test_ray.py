@@ -12,19 +12,23 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import require_tool
 from tests.engines.daemons import private_folder
+from tests.engines.images import busybox_entries, layer_bytes, put_image
 from tests.engines.ray_cluster import RayCluster, run_ray
 from tests.unit.run.backend_contract import ASLEEP, wait_until
 from tests.unit.run.sweep_backend_contract import SweepBackendContract, make_spec
 from wherry.errors import EngineError, JobError
 from wherry.model.job import Job, JobState, Limits
 from wherry.model.sweep import Axis, Parameters, Sweep, SweepSpec
+from wherry.run.backends.local import LocalBackend
 from wherry.run.backends.ray import RayBackend
 from wherry.run.port import SweepBackend
 from wherry.run.sweep_driver import Post, SweepDriver
 from wherry.run.sweep_state import SweepState, list_sweeps, list_tags
 from wherry.run.sweep_status import SweepStatus
 from wherry.run.sweep_watch import StopSign
+from wherry.store.disk import DiskStore
 from wherry.store.objects_folder import FolderObjects
 from wherry.store.posix import fork_process, wait_for_process
 
@@ -143,7 +147,7 @@ class Office:
     def __init__(self, cluster: RayCluster, place: Path, home: str) -> None:
         store = FolderObjects(place / "store")
         self.state = SweepState(store, *list_sweeps(store))
-        self.backend = RayBackend(cluster.environment, python=cluster.python)
+        self.backend: SweepBackend = RayBackend(cluster.environment, python=cluster.python)
         self.folder = place / home
         self.said: list[str] = []
 
@@ -174,12 +178,12 @@ def office(cluster: RayCluster, tmp_path: Path) -> Iterator[Callable[[str], Offi
 WAITING = 'echo $WHERRY_ATTEMPT $$ >> "$0/begun"; while [ ! -e "$0/go" ]; do sleep 0.05; done; echo {i} > "$WHERRY_OUTPUTS/number"'
 
 
-def begin(place: Path, script: str, tasks: int) -> SweepState:
+def begin(place: Path, script: str, tasks: int, **more: str) -> SweepState:
     """A sweep whose name is its own on this machine: processes are found, and ended, by it."""
     command = ("sh", "-c", script.replace("$0", str(place)))
     parameters = Parameters(axes=(Axis(name="i", values=tuple(range(tasks))),))
     sweep = Sweep(name="trial", command=command, parameters=parameters)
-    values = {"target": "there", "backend": "ray", "root": str(place), "owner": "me", "created": 0.0, "beat": 0.05}
+    values = {"target": "there", "backend": "ray", "root": str(place), "owner": "me", "created": 0.0, "beat": 0.05, **more}
     spec = SweepSpec(id=f"trial-{os.urandom(3).hex()}", sweep=sweep, **values)  # type: ignore[arg-type]
     state = SweepState(FolderObjects(place / "store"), spec.id)
     assert state.create(spec)
@@ -197,6 +201,25 @@ def read_numbers(state: SweepState, tasks: int) -> list[bytes]:
     ends = state.read_ends()
     found = [state.store.get(state.attempt_key(task, ends[task].attempt, "outputs/number")) for task in range(tasks)]
     return [held.data for held in found if held is not None]
+
+
+def test_containers_give_the_same_as_on_this_machine(cluster: RayCluster, tmp_path: Path) -> None:
+    require_tool("bwrap")
+    store = DiskStore(tmp_path / "images")
+    put_image(store, "bare", [layer_bytes(busybox_entries())], cmd=("sh",), user="0:0", workdir="/app")
+    env = {**cluster.environment, "WHERRY_STORE": str(store.root), "WHERRY_CACHE": str(tmp_path / "cache")}
+    kept = []
+    for name, backend in (("here", LocalBackend({**os.environ, **env})), ("there", RayBackend(env, python=cluster.python))):
+        (tmp_path / name).mkdir()
+        script = "echo task {i}; ls / >&2; echo {i}{i} > $WHERRY_OUTPUTS/number"
+        state = begin(tmp_path / name, script, 4, image=str(store.resolve("bare").digest), engine="bubblewrap")
+        office = Office(cluster, tmp_path / name, "home")
+        office.backend = backend
+        assert office.driver().drive().counts.succeeded == 4, office.said
+        keys = [state.attempt_key(task, 0, path) for task in range(4) for path in ("stdout", "stderr", "outputs/number")]
+        kept.append([held.data for key in keys if (held := state.store.get(key))])
+    assert len(kept[0]) == 12
+    assert kept[0] == kept[1]
 
 
 def test_a_sweep_s_worker_is_killed(office: Callable[[str], Office], tmp_path: Path) -> None:
