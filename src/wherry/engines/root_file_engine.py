@@ -71,7 +71,7 @@ class Apptainer:
     def probe(self) -> EngineInfo:
         if (path := find_program("apptainer", self._env)) is None:
             return EngineInfo(
-                name=self.name, usable=False, reason="apptainer is not installed", hint="module load apptainer, in ~/.profile"
+                name=self.name, usable=False, reason="apptainer is not installed", hint="module load apptainer, before wherry sweep"
             )
         done = ask((path, "version"), self._env)
         if done.returncode != 0:

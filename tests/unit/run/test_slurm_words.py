@@ -12,10 +12,10 @@ from wherry.run.backends.slurm_words import (
     find_partition,
     is_out,
     parse_queue,
+    render_defaults,
     render_request,
     render_script,
     render_share,
-    render_time,
     split_rows,
 )
 from wherry.run.tasks import task_folder
@@ -36,8 +36,6 @@ def test_what_is_asked_for() -> None:
     (output,) = [word for word in words if word.startswith("--output=")]
     assert output.startswith("--output=/a folder/100%%/"), "a % of a folder's own is no pattern of Slurm's"
     assert output.endswith("/%a/stdout")
-    (export,) = [word for word in words if word.startswith("--export=")]
-    assert "ALL" not in export.split(",")
 
 
 @pytest.mark.parametrize(
@@ -54,9 +52,12 @@ def test_what_a_worker_takes_of_its_node(limits: Limits, slots: int, words: tupl
     assert render_share(limits, slots) == words
 
 
-def test_the_deadline_is_slurm_s_own_too_and_later_than_ours() -> None:
-    assert render_time(make_job("/f")) == ()
-    assert render_time(make_job("/f", limits=Limits(seconds=100))) == ("--time=3",)
+def test_what_words_of_the_user_s_may_change() -> None:
+    (export,) = render_defaults(make_job("/f"))
+    assert {"PATH", "HOME", "WHERRY_STORE"} <= set(export.removeprefix("--export=").split(","))
+    assert "ALL" not in export
+    limit, _ = render_defaults(make_job("/f", limits=Limits(seconds=100)))
+    assert limit == "--time=3", "later than the worker's own end"
 
 
 @pytest.mark.parametrize(

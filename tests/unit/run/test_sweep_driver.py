@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.run.backend_contract import stands_still
+from tests.unit.run.backend_contract import stands_still, wait_until
 from tests.unit.run.sweeps import make_state
 from wherry.errors import BudgetError, JobError
-from wherry.model.job import Job
+from wherry.model.job import Job, TaskEnd
 from wherry.model.sweep import Beat, SweepCounts
 from wherry.run.backends.local import LocalBackend
 from wherry.run.port import Capacity
@@ -90,6 +90,18 @@ def test_nothing_is_asked_for_when_all_is_done(office: Office, tmp_path: Path) -
     begin(tmp_path, "true")
     office.drive()
     office.drive()
+    assert len(office.state.read_rounds()) == 1
+
+
+def test_nobody_is_asked_for_when_the_last_tasks_end_while_the_backend_is_asked(office: Office, tmp_path: Path) -> None:
+    class SlowBackend(ForkingBackend):
+        def poll(self, job: Job) -> dict[int, TaskEnd]:
+            assert wait_until(lambda: all(end.state.is_final for end in super(SlowBackend, self).poll(job).values()))
+            return super().poll(job)
+
+    begin(tmp_path, "true")
+    office.backend = SlowBackend(office.env)
+    assert office.drive().counts.succeeded == 3
     assert len(office.state.read_rounds()) == 1
 
 

@@ -30,10 +30,10 @@ from wherry.run.backends.slurm_words import (
     find_partition,
     is_out,
     parse_queue,
+    render_defaults,
     render_request,
     render_script,
     render_share,
-    render_time,
     split_rows,
 )
 from wherry.run.port import BackendInfo, Capacity, Prepared, Resource, TaskLogs
@@ -126,7 +126,7 @@ class SlurmBackend:
             write_atomically(script, render_script(job).encode())
             write_atomically(folder / _ASKED, json.dumps({"indices": list(indices)}).encode())
         self._demand(
-            ("sbatch", *self._share, *render_time(job), *self._engine_args, *render_request(job, indices), "--", str(script)),
+            ("sbatch", *self._share, *render_defaults(job), *self._engine_args, *render_request(job, indices), "--", str(script)),
             "Slurm does not take the workers",
         )
 

@@ -41,9 +41,13 @@ def render_share(limits: Limits, slots: int) -> tuple[str, ...]:
     return tuple(share)
 
 
-def render_time(job: Job) -> tuple[str, ...]:
-    """The deadline as Slurm's own limit, in minutes."""
-    return () if job.limits.seconds is None else (f"--time={math.ceil((job.limits.seconds + _KILL_AFTER) / 60)}",)
+def render_defaults(job: Job) -> tuple[str, ...]:
+    """What words of the user's may change: the deadline as Slurm's own limit, in minutes, and which variables go along.
+
+    Of the surroundings that is what finds programs and folders, and no credentials. Slurm adds what a login shell sets on the node.
+    """
+    minutes = () if job.limits.seconds is None else (f"--time={math.ceil((job.limits.seconds + _KILL_AFTER) / 60)}",)
+    return (*minutes, f"--export={_PASSED}")
 
 
 def find_partition(words: Sequence[str]) -> str | None:
@@ -57,7 +61,7 @@ def find_partition(words: Sequence[str]) -> str | None:
 
 
 def render_request(job: Job, indices: Sequence[int]) -> tuple[str, ...]:
-    """What sbatch is asked for. Of the surroundings only what finds programs and folders goes along: no credentials."""
+    """What sbatch is asked for in any case: by this a round is found and ended."""
     comment = ",".join(f"{name}={value}" for name, value in job.labels)
     streams = str(task_folder(job.folder, 0).parent).replace("%", "%%") + "/%a"
     return (
@@ -71,7 +75,6 @@ def render_request(job: Job, indices: Sequence[int]) -> tuple[str, ...]:
         f"--chdir={job.folder}",
         f"--output={streams}/stdout",
         f"--error={streams}/stderr",
-        f"--export={_PASSED}",
     )
 
 
