@@ -175,7 +175,7 @@ class _Worker:
     def _conclude(self, lease: Lease, folder: Path, streams: Streams, end: WatchEnd, taken: tuple[TakenInput, ...]) -> Lease | None:
         send_streams(self._state, lease, streams)
         metrics = send_metrics(self._state, lease, folder / METRICS / f"{lease.task}.jsonl")
-        outputs = send_outputs(self._state, lease, folder / OUTPUTS, self._spec.sweep.keep)
+        outputs, refused = send_outputs(self._state, lease, folder / OUTPUTS, self._spec.sweep.keep)
         if end.state is JobState.CANCELLED:
             return None  # no end: the task is done by whoever resumes
         if may_try_again(self._spec, lease, end.state, end.exit_code):
@@ -183,7 +183,7 @@ class _Worker:
         done = TaskDone(
             task=lease.task,
             attempt=lease.attempt,
-            state=end.state,
+            state=end.state if refused is None or end.state is not JobState.SUCCEEDED else JobState.FAILED,
             exit_code=end.exit_code,
             worker=self._place.worker,
             seconds=round(end.seconds, 3),
@@ -192,6 +192,7 @@ class _Worker:
             told=metrics.parameters,
             outputs=outputs,
             inputs=taken,
+            note=refused,
         )
         if self._state.commit(done):
             self._pulse.add(done)

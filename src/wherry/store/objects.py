@@ -4,8 +4,9 @@ What sweeps build on, and every store proves in one suite (tests/unit/store/obje
 what was put is seen by whoever asks after; of any number of `put_if_absent` of one key exactly one is True, and of
 `put_if_match` of one version likewise. A version stands for the bytes: it may be equal again when the bytes are.
 
-Keys are of parts with ``/`` between, each of letters, digits and ``_ = - .``, no ``-`` or ``.`` first; no key is another one's
-folder (``a`` and ``a/b``), because no folder could hold both. Trouble that may pass is a `TransferError`, all else a `StoreError`.
+Keys are of parts with ``/`` between, each of letters, digits and ``_ = - .``, no ``-`` or ``.`` first, 255 letters at most and 1000
+in all; no key is another one's folder (``a`` and ``a/b``), because no folder could hold both. Trouble that may pass is a
+`TransferError`, all else a `StoreError`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Protocol
 from wherry.errors import UsageError
 
 PAGE = 1000
+_LONGEST, _LONGEST_PART = 1000, 255
 _KEY = re.compile(r"[A-Za-z0-9_=][A-Za-z0-9_.=-]*(?:/[A-Za-z0-9_=][A-Za-z0-9_.=-]*)*")
 
 
@@ -83,6 +85,11 @@ class ObjectStore(Protocol):
 
 def check_key(key: str) -> str:
     """The key, if it is one."""
-    if not _KEY.fullmatch(key) or len(key) > 1000:
+    if not is_key(key):
         raise UsageError(f"not a key: {key[:100]!r}")
     return key
+
+
+def is_key(text: str) -> bool:
+    """Whether every store can have an object of this name."""
+    return bool(_KEY.fullmatch(text)) and len(text) <= _LONGEST and all(len(part) <= _LONGEST_PART for part in text.split("/"))
