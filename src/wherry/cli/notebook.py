@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import webbrowser
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from wherry.cli.browser import start_browser
 from wherry.cli.epilog import render_examples
 from wherry.cli.talk import say, show_progress
 from wherry.declare.targets import read_targets
@@ -113,7 +113,7 @@ def _tell_board(url: str) -> None:
 def _tell_address(browser: bool, url: str) -> None:
     print(url, flush=True)
     if browser:
-        webbrowser.open(url)
+        start_browser(url)
 
 
 def _find_target(targets: dict[str, Target], name: str) -> Target:

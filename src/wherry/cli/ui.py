@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
-import webbrowser
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from wherry.cli.browser import start_browser
 from wherry.cli.epilog import render_examples
 from wherry.cli.talk import say
 from wherry.errors import DeclarationError, UsageError
@@ -63,7 +62,7 @@ def run_ui(
     def tell(address: str, for_browser: str) -> None:
         print(address, flush=True)
         if browser:
-            threading.Thread(target=webbrowser.open, args=(for_browser,), daemon=True).start()  # one in a terminal does not return
+            start_browser(for_browser)
 
     with suppress(KeyboardInterrupt):  # the orderly way to end it
         serve_pages(desk, port, tell)
