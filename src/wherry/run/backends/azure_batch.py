@@ -146,11 +146,12 @@ class AzureBatchBackend:
             end = time.monotonic() + _PATIENCE
             with suppress(ResourceNotFoundError):
                 while ask(name):
-                    with suppress(ResourceExistsError):  # it is being deleted already
-                        delete(name, polling_interval=_PAUSE).wait(_PATIENCE)
                     if time.monotonic() > end:
                         raise self._give_up(f"delete {kind} {name}")
-                    time.sleep(_PAUSE)
+                    try:
+                        delete(name, polling_interval=_PAUSE).wait(_PATIENCE)
+                    except ResourceExistsError:  # it is being deleted already
+                        time.sleep(_PAUSE)
         self._jobs.clear()
 
     # -- one round
