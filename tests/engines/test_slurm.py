@@ -151,6 +151,7 @@ class TestSlurm(SweepBackendContract):
 
 @pytest.fixture
 def yard(cluster: SlurmCluster, tmp_path: Path) -> Yard:
+    cluster.wait_for_nodes()  # those that were drained need a moment
     return Yard(cluster, tmp_path)
 
 
