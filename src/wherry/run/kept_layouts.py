@@ -7,14 +7,13 @@ What the trees no longer have as it was written is for the full way, which has t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from wherry.errors import StoreError
-from wherry.formats.tar import TarEntry
+from wherry.formats.tar import file_entry
 from wherry.model.digest import Digest
 from wherry.model.progress import be_silent
 from wherry.run.environments import (
@@ -27,7 +26,7 @@ from wherry.run.environments import (
     tell_python,
 )
 from wherry.run.local_python import LocalPython, list_program_places
-from wherry.run.package_trees import PackageTrees, PlannedPackage, open_trees
+from wherry.run.package_trees import MissingTreeError, PackageTrees, PlannedPackage, open_trees
 from wherry.run.readiness import recall, remember
 from wherry.run.virtual_environment import fill_environment
 
@@ -50,10 +49,6 @@ class Layout:
 
     packages: tuple[PlannedPackage, ...]
     notes: tuple[str, ...]
-
-
-class _MissingTreeError(StoreError):
-    """A tree is not as it was written: only its wheel can tell what was in it."""
 
 
 def keep_layout(
@@ -93,7 +88,7 @@ def remake_environment(
     try:
         with open_trees(cache, python.minor) as trees:
             create_environment(prefix, record, partial(_fill, layout=layout, python=python, trees=trees))
-    except _MissingTreeError:
+    except MissingTreeError:
         return None
     return FoundEnvironment(prefix=prefix, record=record, state="ok"), (*layout.notes, *tell_python(record))
 
@@ -109,7 +104,6 @@ def _name_hint(name: str | None) -> str:
 def _render(package: PlannedPackage) -> dict[str, Any]:
     return {
         "sha256": package.sha256.hex,
-        "own": [(entry.path, entry.mode, entry.size) for entry in package.own],
         # Any bytes as text, one character each.
         "generated": [
             (one.path, one.mode, one.content.decode("latin-1")) for one in package.generated if isinstance(one.content, bytes)
@@ -122,11 +116,7 @@ def _parse(value: Mapping[str, Sequence[Any]]) -> PlannedPackage:
     texts = [(path, mode, text.encode("latin-1")) for path, mode, text in value["generated"]]
     return PlannedPackage(
         sha256=Digest(str(value["sha256"])),
-        own=tuple(TarEntry(path=path, mode=mode, size=size, content=_ask_wheel) for path, mode, size in value["own"]),
-        generated=tuple(TarEntry(path=path, mode=mode, size=len(data), content=data) for path, mode, data in texts),
+        own=None,
+        generated=tuple(file_entry(path, data, mode) for path, mode, data in texts),
         dropped=frozenset(value["dropped"]),
     )
-
-
-def _ask_wheel() -> Iterator[bytes]:
-    raise _MissingTreeError("a tree of the cache is not as it was written")

@@ -1,9 +1,9 @@
 """Packages unpacked once, in the cache, and linked into every environment that has them.
 
-A tree lies at ``trees/<sha256>/<minor>/``: `files/`, laid out as below an environment's prefix, and `sizes.json`. It
+A tree lies at ``trees/<sha256>/<minor>/``: `files/`, laid out as below an environment's prefix, and `stamps.json`. It
 appears whole or not at all; each file was checked against its package's own list while it was written. Whoever edits a file
-of an environment edits the tree's, for they are one: so a tree is looked over before it is used again (size and time of
-each file), and unpacked anew when it is not as it was written.
+of an environment edits the tree's, for they are one: so a tree is looked over before it is used again (size, time and mode
+of each file), and unpacked anew when it is not as it was written.
 """
 
 from __future__ import annotations
@@ -22,19 +22,25 @@ from wherry.model.digest import Digest
 from wherry.store.folders import make_folder
 from wherry.store.posix import clone_file, explain_os_errors, hold_lock
 
-_SIZES = "sizes.json"
+_STAMPS = "stamps.json"
+# Per path: size, time in ns, mode.
+_Stamps = Mapping[str, Sequence[int]]
 _MAKE_ROOM = "free some space, or WHERRY_CACHE on another disk"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedPackage:
-    """A package's files with paths below the prefix: its `own`, which are those of its list and the same everywhere, and
-    the `generated`, which name this environment. Those in `dropped` another package brings."""
+    """A package's files with paths below the prefix: its `own`, which are those of its list and the same everywhere (None:
+    those that its tree has), and the `generated`, which name this environment. Those in `dropped` another package brings."""
 
     sha256: Digest
-    own: tuple[TarEntry, ...]
+    own: tuple[TarEntry, ...] | None
     generated: tuple[TarEntry, ...]
     dropped: frozenset[str] = frozenset()
+
+
+class MissingTreeError(StoreError):
+    """A tree is not there as it was written, and only its package can tell what was in it."""
 
 
 class PackageTrees:
@@ -48,16 +54,16 @@ class PackageTrees:
 
     def lay_out(self, planned: PlannedPackage, prefix: Path) -> None:
         """Put a package's files below `prefix`; folders are made."""
-        tree = self._tree_of(planned)
-        wanted = [entry for entry in (*planned.own, *planned.generated) if entry.path not in planned.dropped]
-        linked = {entry.path for entry in planned.own}
+        tree, stamps = self._tree_of(planned)
+        linked = [path for path in stamps if path not in planned.dropped]
+        written = [entry for entry in planned.generated if entry.path not in planned.dropped]
         with explain_os_errors(prefix, _MAKE_ROOM):
-            self._make_folders(prefix, {entry.path.rpartition("/")[0] for entry in wanted})
-            for entry in wanted:
-                if entry.path in linked:
-                    clone_file(f"{tree}/{entry.path}", f"{prefix}/{entry.path}", link=not self._copy)
-                else:
-                    write_entry(entry, prefix / entry.path)
+            paths = (*linked, *(entry.path for entry in written))
+            self._make_folders(prefix, {path.rpartition("/")[0] for path in paths})
+            for path in linked:
+                clone_file(f"{tree}/{path}", f"{prefix}/{path}", link=not self._copy)
+            for entry in written:
+                write_entry(entry, prefix / entry.path)
 
     def _make_folders(self, prefix: Path, folders: set[str]) -> None:
         """Each is asked for once: there are hundreds, and packages share many."""
@@ -70,13 +76,17 @@ class PackageTrees:
                     with suppress(FileExistsError):
                         os.mkdir(place)  # noqa: PTH102 - text is quicker
 
-    def _tree_of(self, planned: PlannedPackage) -> Path:
+    def _tree_of(self, planned: PlannedPackage) -> tuple[Path, _Stamps]:
         final = self._folder / planned.sha256.hex / self._minor
-        if not _is_sound(final, planned.own):
+        stamps = _read_sound(final)
+        if planned.own is None:
+            if stamps is None:
+                raise MissingTreeError("is not as it was written", where=str(final))
+        elif stamps is None or not _has_all(stamps, planned.own):
             shutil.rmtree(final, ignore_errors=True)
             with explain_os_errors(self._folder, _MAKE_ROOM), make_folder(final) as making:
-                _unpack(planned.own, making)
-        return final / "files"
+                stamps = _unpack(planned.own, making)
+        return final / "files", stamps
 
 
 @contextmanager
@@ -89,15 +99,16 @@ def open_trees(cache: Path, minor: str, *, copy: bool = False) -> Iterator[Packa
         yield PackageTrees(folder, minor, copy=copy)
 
 
-def _unpack(files: Sequence[TarEntry], folder: Path) -> None:
-    sizes: dict[str, tuple[int, int]] = {}
+def _unpack(files: Sequence[TarEntry], folder: Path) -> _Stamps:
+    stamps: dict[str, tuple[int, int, int]] = {}
     for entry in files:
         target = folder / "files" / entry.path
         target.parent.mkdir(parents=True, exist_ok=True)
         write_entry(entry, target)
         state = target.stat()
-        sizes[entry.path] = (state.st_size, state.st_mtime_ns)
-    (folder / _SIZES).write_text(json.dumps(sizes), encoding="utf-8")
+        stamps[entry.path] = (state.st_size, state.st_mtime_ns, state.st_mode & 0o777)
+    (folder / _STAMPS).write_text(json.dumps(stamps), encoding="utf-8")
+    return stamps
 
 
 def write_entry(entry: TarEntry, target: Path) -> None:
@@ -114,15 +125,20 @@ def write_entry(entry: TarEntry, target: Path) -> None:
     target.chmod(entry.mode)
 
 
-def _is_sound(tree: Path, files: Sequence[TarEntry]) -> bool:
+def _read_sound(tree: Path) -> _Stamps | None:
+    """What a tree was written with, if all of it is still so."""
     try:
-        sizes: Mapping[str, Sequence[int]] = json.loads((tree / _SIZES).read_text(encoding="utf-8"))
-        for entry in files:
-            state = os.lstat(f"{tree}/files/{entry.path}")
-            if [state.st_size, state.st_mtime_ns] != sizes[entry.path] or state.st_size != entry.size:
-                return False
-            if state.st_mode & 0o777 != entry.mode:
-                return False
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
-    return True
+        stamps: _Stamps = json.loads((tree / _STAMPS).read_text(encoding="utf-8"))
+        for path, (size, time, mode) in stamps.items():
+            state = os.lstat(f"{tree}/files/{path}")
+            if state.st_size != size or state.st_mtime_ns != time or state.st_mode & 0o777 != mode:
+                return None
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+    return stamps
+
+
+def _has_all(stamps: _Stamps, files: Sequence[TarEntry]) -> bool:
+    return len(stamps) == len(files) and all(
+        (stamp := stamps.get(entry.path)) is not None and (stamp[0], stamp[2]) == (entry.size, entry.mode) for entry in files
+    )
