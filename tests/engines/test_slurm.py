@@ -15,6 +15,7 @@ from tests.engines.daemons import private_folder
 from tests.engines.images import busybox_entries, layer_bytes, put_image
 from tests.engines.slurm_cluster import SlurmCluster, run_slurm
 from tests.engines.slurm_sweeps import WORKER, Yard
+from tests.unit.engines.cluster_stand_ins import StandIn
 from tests.unit.run.backend_contract import ASLEEP, stands_still, wait_until
 from tests.unit.run.sweep_backend_contract import SweepBackendContract, make_spec
 from wherry.errors import EngineError, JobError
@@ -284,6 +285,22 @@ def test_a_node_without_the_image_says_so_and_the_other_does_its_tasks(cluster: 
     assert yard.read_numbers() == numbers(4)
     assert any("tiny" in (beat.trouble or "") or "no image" in (beat.trouble or "") for beat in state.read_beats())
     assert yard.list_left() == []
+
+
+def test_tasks_in_whichever_engine_the_nodes_have_from_one_file_of_the_image(yard: Yard) -> None:
+    require_tool("tar2sqfs")
+    apptainer = StandIn(yard.place / "bin", "apptainer")
+    (apptainer.folder / "tar2sqfs").unlink()  # the real one is wanted
+    store = DiskStore(yard.place / "images")
+    put_image(store, "tiny", [layer_bytes(busybox_entries())], cmd=("sh",), user="0:0", workdir="/app")
+    image = str(store.resolve("tiny").digest)
+    yard.begin('echo {i} > "$WHERRY_OUTPUTS/number"', 4, limits=Limits(cpus=8), engine="any", image=image)
+    place = f'export WHERRY_CACHE="{yard.place}/cache" WHERRY_STORE="{store.root}" PATH="{apptainer.folder}:$PATH"'
+    assert yard.drive(command=("sh", "-c", f'{place}; exec "$@"', "sh", *WORKER)).counts.succeeded == 4
+    assert yard.read_numbers() == numbers(4)
+    (file,) = (yard.place / "cache/root-files").glob("*.sif")
+    files = {word for call in apptainer.calls() for word in call["argv"] if word.endswith(".sif")}
+    assert files == {str(file)}
 
 
 @pytest.mark.parametrize(
