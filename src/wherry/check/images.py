@@ -136,7 +136,8 @@ def examine_image(
     report = examine_layers(
         facts, subject.name, subject.platform, subject.config, contents=contents, locked=locked, measured=built, gpu=gpu
     )
-    unrun = list(judge_locked_scripts(locked.debs, cache)) if locked else []
+    unpacked = [deb for deb in locked.debs if deb.name in report.packages] if locked else ()
+    unrun = list(judge_locked_scripts(unpacked, cache))
     return replace(report, findings=order_findings([*report.findings, *unrun])) if unrun else report
 
 

@@ -106,18 +106,14 @@ def _open_project(root: Path, wishes: Wishes) -> tuple[str, Wishes, CheckSetting
     """The image's name, and what its project says to the check."""
     # Only here, as below: reading a declaration, and an HTTP client, take longer to import than a known image to check.
     from wherry.declare.checked import read_checked_project
+    from wherry.lock.storage import read_lock
 
     project = read_checked_project(root)
     own, settings = wishes.limits, project.settings
     refuse_unknown(settings.silences)
     limits = SizeLimits(budget=own.budget or settings.limits.budget, layer=own.layer or settings.limits.layer)
     wishes = replace(wishes, limits=limits, gpu=wishes.gpu or DeclaredGpu(cuda=project.cuda))
-    lock = None
-    if wishes.files or wishes.measured:
-        from wherry.lock.storage import read_lock
-
-        lock = read_lock(root)
-    return project.name, wishes, settings, lock
+    return project.name, wishes, settings, read_lock(root)
 
 
 def _note_stamps(root: Path, name: str, reports: tuple[Report, ...]) -> tuple[Report, ...]:
