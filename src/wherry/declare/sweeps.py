@@ -90,7 +90,10 @@ def parse_sweep(name: str, table: object, where: str, root: Path) -> Sweep:
 
 def parse_template(value: object, parameters: Parameters, where: str) -> tuple[str, ...]:
     """The command: a text, split as a shell would, or a list of words."""
-    words = tuple(shlex.split(value)) if isinstance(value, str) else tuple(value) if isinstance(value, list) else ()
+    try:
+        words = tuple(shlex.split(value)) if isinstance(value, str) else tuple(value) if isinstance(value, list) else ()
+    except ValueError as error:
+        raise DeclarationError(f"{value!r}: {error}", where=where, hint="a list of words needs no quotes") from error
     if not words or not all(isinstance(word, str) for word in words):
         raise DeclarationError("which command?", where=where, hint='command = "python train.py --lr {lr}"')
     known = {*parameters.names, "task"}

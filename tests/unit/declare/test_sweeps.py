@@ -83,6 +83,7 @@ def test_kinds_of_parameters_go_with_each_other() -> None:
     [
         ({}, "no parameter 'lr'"),
         ({"command": None}, "which command"),
+        ({"command": "train.py '{lr}"}, "No closing quotation"),
         ({"command": "x {"}, "brace"),
         ({"command": "x {lr!r}", "grid": GRID}, "brace"),
         ({"command": "x {}", "grid": GRID}, "brace"),
