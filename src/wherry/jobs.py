@@ -41,7 +41,7 @@ from wherry.run.tasks import is_held
 from wherry.run.variables import METRICS, OUTPUTS, seed_variables
 from wherry.store.host import read_host_name, read_host_platform
 from wherry.store.places import jobs_path
-from wherry.store.posix import explain_os_errors, hold_lock
+from wherry.store.posix import explain_os_errors, hold_lock, open_untrusted
 
 # Given what the job's supervisor is to call at its end, a backend that is ready to take the job.
 OpenBackend = Callable[[Callable[[], None]], Backend]
@@ -299,7 +299,7 @@ def _digest(path: Path) -> tuple[int, str]:
 
 def _read_lines(path: Path) -> Iterable[bytes]:
     try:
-        with path.open("rb") as file:
+        with open_untrusted(path) as file:
             while line := file.readline(LONGEST_LINE + 1):
                 yield line
     except OSError:

@@ -141,6 +141,18 @@ def test_a_job_of_another_machine_is_left_alone(jobs: Jobs, begin: Callable[...,
         jobs.cancel(far, 0)
 
 
+def test_metrics_that_are_no_file(jobs: Jobs, begin: Callable[..., JobRecord], tmp_path: Path) -> None:
+    """A container writes to that folder: it must neither stop us nor lead us to other files."""
+    record = finish(jobs, begin("true"))
+    place = jobs.metrics_file(record)
+    (tmp_path / "elsewhere").write_bytes(b'{"metric": "secret", "value": 1}\n')
+    place.symlink_to(tmp_path / "elsewhere")
+    assert jobs.read_metrics(record).last == {}
+    place.unlink()
+    os.mkfifo(place)
+    assert jobs.read_metrics(record).last == {}
+
+
 def test_outputs_that_are_odd(tmp_path: Path) -> None:
     folder = tmp_path / "outputs"
     folder.mkdir()

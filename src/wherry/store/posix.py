@@ -13,9 +13,11 @@ import math
 import os
 import resource
 import signal
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from wherry.errors import StoreError
 
@@ -90,6 +92,15 @@ def sync_all() -> None:
 
 def is_root() -> bool:
     return os.geteuid() == 0
+
+
+def open_untrusted(path: Path) -> BinaryIO:
+    """A regular file in a folder that a stranger may write to. A link, a pipe or a device in its place is an `OSError`."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return os.fdopen(handle, "rb")
 
 
 def make_pipe(path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wherry.formats.job_metrics import LONGEST_LINE
 from wherry.formats.metric_series import MetricCourse
+from wherry.store.posix import open_untrusted
 
 _MOST_FILES = 64
 
@@ -39,7 +40,7 @@ class _Reading:
 
     def go_on(self) -> MetricCourse:
         try:
-            with self._path.open("rb") as file:
+            with open_untrusted(self._path) as file:
                 found = os.fstat(file.fileno())
                 if (found.st_dev, found.st_ino) != self._file or found.st_size < self._offset:
                     self._file, self._offset, self._course = (found.st_dev, found.st_ino), 0, MetricCourse()

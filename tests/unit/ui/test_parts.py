@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from pathlib import Path
 
@@ -108,6 +109,8 @@ def test_readings_go_on_where_they_ended(tmp_path: Path) -> None:
     path.write_bytes(b"")  # another file in its place
     assert readings.look(path).points_of("loss") == ()
     path.unlink()
+    assert readings.look(path).metrics.last == {}
+    os.mkfifo(path)  # whoever opened it would wait for ever
     assert readings.look(path).metrics.last == {}
     for number in range(100):
         readings.look(tmp_path / str(number))
