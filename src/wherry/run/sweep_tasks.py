@@ -11,7 +11,8 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -70,7 +71,8 @@ def run_tasks(
     with pulse.beating():
         claims = Claims(state, place.worker, indices, stop, _STILL * spec.beat, place.share)
         worker = _Worker(state, spec, launcher, place, pulse, stop, inputs)
-        threads = [threading.Thread(target=worker.work, args=(claims,), name=f"slot-{number}") for number in range(place.slots)]
+        # Twice as many as slots: while what one command left is sent and committed, its slot has the next command.
+        threads = [threading.Thread(target=worker.work, args=(claims,), name=f"slot-{number}") for number in range(2 * place.slots)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -103,23 +105,26 @@ class _Worker:
         self._pulse = pulse
         self._stop = stop
         self._inputs = inputs
+        self._slots = threading.BoundedSemaphore(place.slots)
 
     def work(self, claims: Claims) -> None:
-        """The life of one slot."""
+        """Take tasks and carry them to their ends, each in a slot for as long as its command runs."""
+        lease: Lease | None = None
         try:
             while not self._stop.given and self._pulse.trouble is None:
-                lease = claims.next()
-                if lease is None:
-                    return
-                while lease is not None:
-                    lease = self._attempt(lease)
+                with ExitStack() as slot:
+                    slot.enter_context(self._slots)
+                    lease = lease or claims.next()
+                    if lease is None:
+                        return
+                    lease = self._attempt(lease, slot.close)
         except WherryError as error:
             self._pulse.trouble = self._pulse.trouble or error
         except OSError as error:
             trouble = StoreError(error.strerror or str(error), where=str(error.filename or self._place.scratch))
             self._pulse.trouble = self._pulse.trouble or trouble
 
-    def _attempt(self, lease: Lease) -> Lease | None:
+    def _attempt(self, lease: Lease, leave_slot: Callable[[], None]) -> Lease | None:
         """One attempt; the lease for the next one, if there is to be one."""
         folder = self._place.scratch / f"{lease.task}.{lease.attempt}"
         with explain_os_errors(folder, "free some space where TMPDIR is"):
@@ -131,6 +136,7 @@ class _Worker:
             end, taken = self._watch(lease, folder, streams)
             if end.state is JobState.FAILED:
                 self._refuse_full_disk()
+            leave_slot()
             return self._conclude(lease, folder, streams, end, taken)
         finally:
             self._pulse.finish(lease)
