@@ -19,10 +19,12 @@ from wherry.store.objects import ObjectStore
 from wherry.store.objects_memory import MemoryObjects
 
 BEAT = 0.05
+# Processes are ended by it, and not those of tests that run at the same time.
+NAME = f"trial-{os.environ.get('PYTEST_XDIST_WORKER', '1')}"
 
 
 def make_state(
-    root: Path, script: str, tasks: int = 3, store: ObjectStore | None = None, name: str = "trial-1", **more: object
+    root: Path, script: str, tasks: int = 3, store: ObjectStore | None = None, name: str = NAME, **more: object
 ) -> SweepState:
     """A sweep that was begun: `script` is the shell's, with ``{i}`` for the parameter. Backends end what has `name` for its job."""
     parameters = Parameters(axes=(Axis(name="i", values=tuple(range(tasks))),))

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 from tests.unit.run.backend_contract import ASLEEP, stands_still, wait_until
-from tests.unit.run.sweeps import Crew, make_state
+from tests.unit.run.sweeps import NAME, Crew, make_state
 from wherry.errors import EngineError
 from wherry.model.job import Limits
 from wherry.model.sweep import Beat, Lease, Running
@@ -27,7 +27,7 @@ def test_what_is_kept_of_a_task(tmp_path: Path) -> None:
     assert beat is not None
     assert (beat.done, beat.running, beat.trouble) == (3, (), None)
     assert states(crew) == {0: ("succeeded", 0), 1: ("failed", 1), 2: ("failed", 2)}
-    assert (crew.text(1), crew.text(1, "stderr")) == ("out 1 trial-1 1\n", "err\n")
+    assert (crew.text(1), crew.text(1, "stderr")) == (f"out 1 {NAME} 1\n", "err\n")
     assert crew.text(2, "outputs/a b/.m") == "model\n"
     done = crew.state.read_done(2)
     assert done is not None
@@ -222,7 +222,7 @@ def test_ends_that_nobody_copied_are_read(tmp_path: Path) -> None:
     crew.work(indices=(0,))
     done = crew.state.read_done(0)
     assert done is not None
-    for page in list(crew.state.store.list("sweeps/trial-1/ends/")):
+    for page in list(crew.state.store.list(f"sweeps/{NAME}/ends/")):
         for one in page:
             crew.state.store.delete(one.key)
     assert states(crew) == {0: ("succeeded", 0)}

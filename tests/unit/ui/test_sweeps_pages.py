@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.run.backend_contract import wait_until
-from tests.unit.run.sweeps import Crew, make_state
+from tests.unit.run.sweeps import NAME, Crew, make_state
 from tests.unit.ui.conftest import PLACE, World
 from wherry.errors import TransferError
 from wherry.model.sweep import Axis, Draw, Parameters
@@ -47,43 +47,43 @@ def test_no_sweeps_say_how_to_make_one(world: World) -> None:
 
 
 def test_a_grid_of_tasks_and_what_they_found(world: World, state: SweepState, tmp_path: Path) -> None:
-    page = world.read("sweeps/trial-1")
+    page = world.read(f"sweeps/{NAME}")
     assert cells(page) == ["waiting"] * 3
     assert "Cancel this sweep" in page
     Crew(state, tmp_path).work(slots=1)
-    assert wait_until(lambda: cells(world.read("sweeps/trial-1")) == ["succeeded", "succeeded", "failed"])
-    page = world.read("sweeps/trial-1")
+    assert wait_until(lambda: cells(world.read(f"sweeps/{NAME}")) == ["succeeded", "succeeded", "failed"])
+    page = world.read(f"sweeps/{NAME}")
     assert "3 of 3 done" in page
     assert "Cancel this sweep" not in page
     assert 'aria-label="loss by i: 3 tasks, between 0.5 and 2.5.' in page
     assert re.findall(r'id="result-(\d)"', page) == ["0", "1", "2"]
-    assert re.findall(r'id="result-(\d)"', world.read("sweeps/trial-1?metric=loss&order=falling")) == ["2", "1", "0"]
+    assert re.findall(r'id="result-(\d)"', world.read(f"sweeps/{NAME}?metric=loss&order=falling")) == ["2", "1", "0"]
     assert "at most 9.00" in page
     assert "3 of 3 done" in world.read("sweeps")
 
 
 def test_a_task_of_a_sweep(world: World, state: SweepState, tmp_path: Path) -> None:
-    assert "It comes when the attempt has ended" in world.read("sweeps/trial-1/tasks/2")
+    assert "It comes when the attempt has ended" in world.read(f"sweeps/{NAME}/tasks/2")
     Crew(state, tmp_path).work()
-    page = world.read("sweeps/trial-1/tasks/2")
+    page = world.read(f"sweeps/{NAME}/tasks/2")
     for text in ("failed", "<dt>loss</dt><dd><b>2.5", "<dt>Exit code</dt><dd>3", "task 2 says &lt;/pre&gt;", "&lt;b&gt;"):
         assert text in page, text
     assert page.count("<script") == 1
-    answer = world.browser.get("/p/sweeps/trial-1/tasks/2/outputs/%3Cb%3E")
+    answer = world.browser.get(f"/p/sweeps/{NAME}/tasks/2/outputs/%3Cb%3E")
     assert (answer.content, answer.headers["content-type"]) == (b"x\n", "application/octet-stream")
-    assert world.browser.get("/p/sweeps/trial-1/tasks/2/stdout").text.startswith("task 2 says")
+    assert world.browser.get(f"/p/sweeps/{NAME}/tasks/2/stdout").text.startswith("task 2 says")
     for path in ("tasks/2/metrics", "tasks/2/..%2F..%2Fspec", "tasks/2/outputs/none"):
-        world.read(f"sweeps/trial-1/{path}", status=404)
+        world.read(f"sweeps/{NAME}/{path}", status=404)
     for task in ("3", "-1", "x", "9" * 30):
-        world.read(f"sweeps/trial-1/tasks/{task}", status=400)
+        world.read(f"sweeps/{NAME}/tasks/{task}", status=400)
 
 
 def test_a_sweep_is_cancelled(world: World, state: SweepState) -> None:
-    assert world.browser.post("/p/sweeps/trial-1/cancel").status_code == 403
-    answer = world.browser.post("/p/sweeps/trial-1/cancel", headers={"origin": PLACE})
-    assert answer.headers["location"] == "/p/sweeps/trial-1"
+    assert world.browser.post(f"/p/sweeps/{NAME}/cancel").status_code == 403
+    answer = world.browser.post(f"/p/sweeps/{NAME}/cancel", headers={"origin": PLACE})
+    assert answer.headers["location"] == f"/p/sweeps/{NAME}"
     assert state.is_cancelled()
-    assert wait_until(lambda: "wherry sweep resume trial-1" in world.read("sweeps/trial-1"))
+    assert wait_until(lambda: f"wherry sweep resume {NAME}" in world.read(f"sweeps/{NAME}"))
 
 
 def test_two_parameters_make_a_table(world: World, tmp_path: Path) -> None:
@@ -126,12 +126,12 @@ def test_a_store_that_does_not_answer_keeps_nobody_waiting(
 
     monkeypatch.setattr(FolderObjects, "list", hang)
     assert "reading …" in world.read("sweeps")
-    assert "Reading its state" in world.read("sweeps/trial-1")
+    assert "Reading its state" in world.read(f"sweeps/{NAME}")
     answer.set()
     assert wait_until(lambda: "the store does not answer" in world.read("sweeps"))
-    assert "the store does not answer" in world.read("sweeps/trial-1")
+    assert "the store does not answer" in world.read(f"sweeps/{NAME}")
     monkeypatch.undo()
-    assert wait_until(lambda: cells(world.read("sweeps/trial-1")) == ["waiting"] * 3)
+    assert wait_until(lambda: cells(world.read(f"sweeps/{NAME}")) == ["waiting"] * 3)
 
 
 def test_what_it_will_have_cost(world: World, state: SweepState, tmp_path: Path) -> None:
