@@ -140,7 +140,8 @@ class DockerLikeEngine:
         ):
             options += [flag, value] if value is not None else []
         for key, value in spec.env:
-            options += ["--env", f"{key}={value}"]
+            # What the client has itself it passes on by name: anybody may read a command line.
+            options += ["--env", key if self._env.get(key) == value else f"{key}={value}"]
         for key, _ in spec.secrets:
             options += ["--env", key]
         for key, value in spec.labels:

@@ -78,6 +78,14 @@ def test_secrets_stand_on_no_command_line(docker: Fake, image: EngineImage, way:
     assert docker.calls()[-1]["env"]["KEY"] == "s3cret"
 
 
+def test_what_this_shell_has_is_passed_on_by_name(docker: Fake, image: EngineImage) -> None:
+    env = {**docker.env, "TOKEN": "s3cret", "MODE": "shell"}
+    DockerEngine(env).run(RunSpec(image=image, name="n", env=(("TOKEN", "s3cret"), ("MODE", "mine"), ("HOME", "/tmp"))))
+    argv = docker.argvs()[-1]
+    assert [argv[at + 1] for at, word in enumerate(argv) if word == "--env"] == ["TOKEN", "MODE=mine", "HOME=/tmp"]
+    assert docker.calls()[-1]["env"]["TOKEN"] == "s3cret"
+
+
 @pytest.mark.parametrize("name", ["PATH", "DOCKER_HOST", "https_proxy"])
 def test_secrets_that_would_steer_the_client_are_refused(docker: Fake, image: EngineImage, name: str) -> None:
     with pytest.raises(UsageError, match=name):
