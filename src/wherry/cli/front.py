@@ -1,11 +1,12 @@
 """The entry point: small, so that what is asked most often is answered before anything heavy is imported.
 
-A rebuild of a known project goes straight to `wherry.rebuild`, a job or a check without options to what does it; everything else
-to the command line proper. Errors of ours become two lines and an exit code here, and nowhere else.
+A rebuild of a known project goes straight to `wherry.rebuild`, a known environment, a job or a check without options to what does
+it; everything else to the command line proper. Errors of ours become two lines and an exit code here, and nowhere else.
 """
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import signal
@@ -14,9 +15,13 @@ from types import FrameType
 
 from wherry.errors import WherryError
 
+# What is loaded stays, and is most of what a short command makes: Python's own 700 has it looked through over and over.
+_OBJECTS_BETWEEN_LOOKS = 50_000
+
 
 def main() -> None:
     """Run the command line; never returns."""
+    gc.set_threshold(_OBJECTS_BETWEEN_LOOKS, *gc.get_threshold()[1:])
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _terminate)
     _open_closed_streams()
@@ -39,6 +44,7 @@ def main() -> None:
         # Whoever read our output went away; give the interpreter nothing to flush into the closed pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
+    gc.freeze()  # nor is it looked through once more at the end
     sys.exit(code)
 
 

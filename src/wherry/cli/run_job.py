@@ -21,7 +21,6 @@ from wherry.errors import DeclarationError, JobError, UsageError
 from wherry.jobs import Jobs, JobWish, target_of
 from wherry.model.job import BackendKind, JobRecord, Limits, Target
 from wherry.run.backends.local import LocalBackend
-from wherry.run.grammar import parse_env
 
 if TYPE_CHECKING:
     from wherry.pipeline import Project
@@ -77,8 +76,14 @@ def complete_command(command: tuple[str, ...], root: Path) -> tuple[str, ...]:
     return command
 
 
+def _read_given(env: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    from wherry.run.grammar import parse_env  # it loads what engines are told, too
+
+    return parse_env(env, os.environ)
+
+
 def _wish(root: Path, target: Target, command: tuple[str, ...], options: JobOptions) -> JobWish:
-    given = parse_env(options.env, os.environ)
+    given = _read_given(options.env) if options.env else ()
     target = replace(target, network=options.network) if options.network else target
     return JobWish(
         root=root,
