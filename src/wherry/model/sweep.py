@@ -258,6 +258,10 @@ class TaskDone:
     inputs: tuple[TakenInput, ...] = ()
     note: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.task < 0 or not self.state.is_final or self.state is JobState.CANCELLED:
+            raise ValueError(f"task {self.task} has not ended: {self.state.value}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:

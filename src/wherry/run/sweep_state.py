@@ -21,13 +21,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from wherry.errors import StoreError
+from wherry.errors import FormatError, StoreError
 from wherry.formats.sweep_json import parse_document, parse_journal, render_document, render_journal
 from wherry.model.sweep import Beat, Lease, Round, SweepSpec, TaskDone
 from wherry.store.objects import Held, ObjectStore
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]")
 _SPELLED = re.compile(r"=([0-9A-F]{2})")
+_PLACE = re.compile(r"[0-9]{5,}/[0-9]{3}")
 _AT_ONCE = 16
 BLOCK = 1000  # tasks to a folder
 _D = TypeVar("_D", Round, Beat)
@@ -101,7 +102,7 @@ class SweepState:
     def read_done(self, task: int) -> TaskDone | None:
         key = f"{self._root}/_DONE/{spread(task)}"
         held = self.store.get(key)
-        return None if held is None else parse_document(held.data, TaskDone, key)
+        return None if held is None else _parse_done(held.data, key)
 
     def is_done(self, task: int) -> bool:
         return self.store.size(f"{self._root}/_DONE/{spread(task)}") is not None
@@ -116,7 +117,7 @@ class SweepState:
         blocks = [int(name) for name in self.store.folders(prefix) if name.isdecimal() and not is_known(int(name))]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             for keys in pool.map(lambda block: list(_list_keys(self.store, f"{prefix}{block:05}/")), blocks):
-                yield from (_task_of(key, len(prefix)) for key in keys)
+                yield from _find_tasks(keys, prefix)
 
     def list_leased(self) -> Iterator[int]:
         """The tasks that somebody has or had."""
@@ -156,7 +157,7 @@ class SweepState:
     def read_dones(self, tasks: Iterable[int]) -> Iterator[TaskDone]:
         """How these tasks ended: a call for each, some at once."""
         for key, held in _get_all(self.store, (f"{self._root}/_DONE/{spread(task)}" for task in tasks)):
-            yield parse_document(held.data, TaskDone, key)
+            yield _parse_done(held.data, key)
 
     def read_ends(self) -> dict[int, TaskDone]:
         """How each finished task ended."""
@@ -212,12 +213,22 @@ def _list_keys(store: ObjectStore, prefix: str) -> Iterator[str]:
 
 
 def _list_tasks(store: ObjectStore, prefix: str) -> Iterator[int]:
-    return (_task_of(key, len(prefix)) for key in _list_keys(store, prefix))
+    return _find_tasks(_list_keys(store, prefix), prefix)
 
 
-def _task_of(key: str, start: int) -> int:
-    """The task whose place begins there in a key."""
-    return int(key[start : start + 5]) * BLOCK + int(key[start + 6 :])
+def _find_tasks(keys: Iterable[str], prefix: str) -> Iterator[int]:
+    """The tasks whose places these are; what else lies there is nobody's."""
+    for key in keys:
+        place = key[len(prefix) :]
+        if _PLACE.fullmatch(place):
+            yield int(place[:-4]) * BLOCK + int(place[-3:])
+
+
+def _parse_done(data: bytes, key: str) -> TaskDone:
+    done = parse_document(data, TaskDone, key)
+    if not key.endswith(f"/{spread(done.task)}"):
+        raise FormatError(f"damaged: it is task {done.task}'s", where=key)
+    return done
 
 
 def _get_all(store: ObjectStore, keys: Iterable[str]) -> Iterator[tuple[str, Held]]:

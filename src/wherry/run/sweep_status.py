@@ -64,7 +64,7 @@ class StatusReader:
         beats = self._state.read_beats()
         for done in self._state.read_new_ends(self._copies):
             self._note(done)
-        unknown = [task for task in self._state.list_done_beside(self._is_whole) if not self._ends[task]]
+        unknown = [task for task in self._state.list_done_beside(self._is_whole) if task < len(self._ends) and not self._ends[task]]
         for done in self._state.read_dones(unknown):
             self._note(done)
         alive = self._find_alive(beats)
@@ -84,6 +84,8 @@ class StatusReader:
         return 0 not in self._ends[block * BLOCK : (block + 1) * BLOCK]
 
     def _note(self, done: TaskDone) -> None:
+        if done.task >= len(self._ends):
+            return  # no task of this sweep, whoever wrote that
         self._tell(done)
         self._ends[done.task] = _FINAL.index(done.state) + 1
         if done.state is not JobState.SUCCEEDED and len(self._failures) < _MOST_FAILURES:

@@ -79,6 +79,12 @@ def test_refused(data: bytes, said: str) -> None:
         parse_document(data, Lease, "key")
 
 
+@pytest.mark.parametrize("wrong", [b'"task":-1,"state":"failed"', b'"task":1,"state":"running"', b'"task":1,"state":"cancelled"'])
+def test_what_is_no_end_is_refused(wrong: bytes) -> None:
+    with pytest.raises(FormatError, match="has not ended"):
+        parse_document(b'{"format":1,"attempt":0,"worker":"w",%s}' % wrong, TaskDone, "key")
+
+
 def test_unknown_members_are_passed_over() -> None:
     assert parse_document(b'{"format":1,"task":7,"worker":"w","new":[1]}', Lease, "key") == Lease(task=7, worker="w")
 
