@@ -167,20 +167,29 @@ class Sweeps:
         rounds = [(made, SweepState(store, made.sweep)) for store in states.values() for made in self._list_tags(store)]
         if named is not None:
             rounds = [(made, of) for made, of in rounds if made.sweep == named.id]
+        if named is not None and rounds and not dry_run:
+            named.cancel()  # its driver, if there is one, would ask for other workers
         found: list[Removed] = []
         for made, of in rounds:
-            why = "it was named" if named else self._tell_orphan(made, of)
-            if why is None:
-                continue
-            backend, name = self.open_backend(of.read_spec(), of.store), f"{made.sweep}.{made.id}"
-            for resource in backend.list_resources():
-                if resource.round == name:
-                    found.append(Removed(id=resource.id, round=name, why=why))
-                    if not dry_run:
-                        backend.release(resource)
-            if not dry_run:
-                of.close_round(made)
+            try:
+                found += self._collect_round(made, of, "it was named" if named else self._tell_orphan(made, of), dry_run)
+            except WherryError as error:
+                if named is not None:
+                    raise
+                self._say(f"what stands of {made.sweep}.{made.id} is not known: {error}")
         return (*found, *(self._collect_untagged({f"{made.sweep}.{made.id}" for made, _ in rounds}, dry_run) if not named else ()))
+
+    def _collect_round(self, made: Round, of: SweepState, why: str | None, dry_run: bool) -> tuple[Removed, ...]:
+        """What stands of a round that is to go; nothing of one that may be needed, for which there is no `why`."""
+        if why is None:
+            return ()
+        backend, name = self.open_backend(of.read_spec(), of.store), f"{made.sweep}.{made.id}"
+        found = [resource for resource in backend.list_resources() if resource.round == name]
+        if not dry_run:
+            for resource in found:
+                backend.release(resource)
+            of.close_round(made)
+        return tuple(Removed(id=resource.id, round=name, why=why) for resource in found)
 
     def _list_tags(self, store: ObjectStore) -> tuple[Round, ...]:
         """Rounds that may stand; a store that cannot be read hides no other one's."""
@@ -223,13 +232,16 @@ class Sweeps:
 
     def _describe(self, wish: SweepWish) -> SweepSpec:
         provenance = read_provenance(wish.root, self._env)
+        price = wish.sweep.price or (wish.target.azure.price if wish.target.azure else None)
+        if wish.sweep.max_cost is not None and price is None:
+            raise UsageError("max-cost cannot be kept to: nobody knows what an hour costs", hint="price-per-hour in wherry.toml")
         return SweepSpec(
             id=f"{wish.sweep.name}-{os.urandom(3).hex()}",
             sweep=replace(
                 wish.sweep,
                 limits=wish.target.limits.narrowed_by(wish.sweep.limits),
                 env=tuple({**dict(wish.target.env), **dict(wish.sweep.env)}.items()),
-                price=wish.sweep.price or (wish.target.azure.price if wish.target.azure else None),
+                price=price,
             ),
             target=wish.target.name,
             backend=wish.target.backend.value,

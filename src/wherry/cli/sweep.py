@@ -131,7 +131,7 @@ def run_command(
         "grid": parse_grid(grid) if grid else None,
         "list": parse_list(rows) if rows else None,
         "csv": str(table) if table else None,
-        "random": parse_draws(draw or (), count, seed) if draw else None,
+        "random": parse_draws(draw or (), count, seed) if draw or count is not None else None,
         "cpus": cpus,
         "memory": memory,
         "gpus": gpus,
@@ -312,6 +312,7 @@ def _drive(sweeps: Sweeps, state: SweepState, as_json: bool, keep: float | None 
         status = sweeps.drive(state, look, stop, keep)
     print_status(spec, status, as_json)
     if stop.given:
+        sweeps.cancel(state)  # so that those who follow it elsewhere end, too
         say(f"cancelled; to go on: wherry sweep resume {state.id}")
         return _STOPPED
     return 0 if status.counts.succeeded == status.counts.total else 1
