@@ -19,12 +19,13 @@ POSIX_ONLY = {
 # The adapter; the sandbox, which is Linux by nature; and the readers that must not follow a link while they walk.
 ALLOWED = {
     "store/posix.py": POSIX_ONLY,
-    "engines/sandbox_process.py": {"memfd_create", "SIGKILL"},
+    "engines/sandbox_process.py": {"memfd_create", "getpgid", "SIGKILL"},
     "engines/unpack.py": {"O_NOFOLLOW", "fchmod"},
     "lock/build_sandbox.py": {"O_NOFOLLOW"},
     "store/disk.py": {"O_NOFOLLOW"},
     "store/folder_tree.py": {"O_DIRECTORY", "O_NOFOLLOW"},
     "run/notebook_start.py": {"chown", "getuid"},  # a program of its own, within an image
+    "run/backends/ray_round.py": {"killpg", "SIGKILL"},  # travels to a cluster's nodes alone, where wherry is not
 }
 
 
