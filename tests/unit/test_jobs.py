@@ -141,6 +141,22 @@ def test_a_job_of_another_machine_is_left_alone(jobs: Jobs, begin: Callable[...,
         jobs.cancel(far, 0)
 
 
+@pytest.mark.parametrize(
+    ("state", "ended", "seconds"),
+    [
+        (JobState.RUNNING, None, 20.0),
+        (JobState.SUCCEEDED, 107.0, 7.0),
+        (JobState.SUCCEEDED, 40.0, 0.0),  # the clock was set back meanwhile
+        (JobState.LOST, None, None),
+    ],
+)
+def test_how_long_it_took(
+    begin: Callable[..., JobRecord], jobs: Jobs, state: JobState, ended: float | None, seconds: float | None
+) -> None:
+    record = replace(finish(jobs, begin("true")), started=100.0, state=state, ended=ended)
+    assert record.count_seconds(120.0) == seconds
+
+
 def test_metrics_that_are_no_file(jobs: Jobs, begin: Callable[..., JobRecord], tmp_path: Path) -> None:
     """A container writes to that folder: it must neither stop us nor lead us to other files."""
     record = finish(jobs, begin("true"))

@@ -128,7 +128,7 @@ def _flatten(described: dict[str, Any]) -> dict[str, str]:
             found[name] = _render_value(value)
     found["started"] = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(described["started"]))
     if described["ended"] is not None:
-        found["seconds"] = f"{described['ended'] - described['started']:.1f}"
+        found["seconds"] = f"{max(described['ended'] - described['started'], 0.0):.1f}"
     found |= {f"output.{output['path']}": output["sha256"][:12] for output in described["outputs"]}
     return found
 
@@ -147,8 +147,8 @@ def _render_code(record: JobRecord) -> str:
 
 
 def _render_length(record: JobRecord) -> str:
-    seconds = (record.ended or time.time()) - record.started
-    if record.state.is_final and record.ended is None:
+    seconds = record.count_seconds(time.time())
+    if seconds is None:
         return ""
     return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 3600)}:{int(seconds // 60 % 60):02}:{int(seconds % 60):02}"
 

@@ -166,6 +166,12 @@ class JobRecord:
     exit_code: int | None = None
     outputs: tuple[Output, ...] = ()
 
+    def count_seconds(self, now: float) -> float | None:
+        """From its begin to its end, or to `now`; None where nobody knows its end. Clocks are set back, time does not go there."""
+        if self.ended is None and self.state.is_final:
+            return None
+        return max((now if self.ended is None else self.ended) - self.started, 0.0)
+
 
 def combine_ends(ends: Sequence[TaskEnd]) -> TaskEnd:
     """A job's end out of those of its tasks: running while one is, else the worst."""

@@ -73,10 +73,10 @@ def _name_last(course: MetricCourse) -> dict[str, str]:
 def _name_facts(record: JobRecord) -> dict[str, str]:
     given = {name: value for name, value in record.limits.items() if value is not None}
     limits = {f"limit: {name}": format_size(value) if name == "memory" else str(value) for name, value in given.items()}
-    seconds = (record.ended or time.time()) - record.started
+    seconds = record.count_seconds(time.time())
     return {
         "command": " ".join(record.command),
-        "took": format_length(seconds) if record.ended or not record.state.is_final else "",
+        "took": "" if seconds is None else format_length(seconds),
         "exit code": "" if record.exit_code is None else str(record.exit_code),
         "seed": "" if record.seed is None else str(record.seed),
         "target": record.target,
