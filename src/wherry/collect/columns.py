@@ -61,10 +61,11 @@ def _walk(path: str, value: Any, depth: int) -> Iterator[tuple[str, Any]]:
     if not isinstance(value, dict) or not value or depth > _DEEPEST:
         yield path, value
         return
+    odd = {name: inner for name, inner in value.items() if not name or "." in name or len(path) + len(name) > _LONGEST_NAME}
+    if odd:
+        yield path, odd
     for name, inner in value.items():
-        if not name or "." in name or len(path) + len(name) > _LONGEST_NAME:
-            yield path, {name: inner}
-        else:
+        if name not in odd:
             yield from _walk(f"{path}.{name}", inner, depth + 1)
 
 

@@ -34,10 +34,10 @@ def test_names_and_kinds() -> None:
 
 
 def test_what_does_not_fit_stays_whole() -> None:
-    _, second = rows(record({"a": 1}), record({"a": "one", "list": [1, 2], "odd.name": 3, "great": 2**60, "empty": {}}))
+    _, second = rows(record({"a": 1}), record({"a": "one", "list": [1, 2], "odd.name": 3, "great": 2**60, "empty": {}, "": 4}))
     assert set(second) == {REST}
     assert json.loads(second[REST]) == {
-        "reading.a": "one", "reading.list": [1, 2], "reading": {"odd.name": 3}, "reading.great": 2**60, "reading.empty": {},
+        "reading.a": "one", "reading.list": [1, 2], "reading": {"odd.name": 3, "": 4}, "reading.great": 2**60, "reading.empty": {},
     }  # fmt: skip
 
 
