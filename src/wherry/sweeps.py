@@ -113,9 +113,17 @@ class Sweeps:
         variables = dict(record.variables)
         return replace(spec, prefix=str(prefix), variables=variables, conda=record.conda, lock=record.lock, python=record.python)
 
-    def drive(self, state: SweepState, look: Look, stop: StopSign, keep: float | None = None) -> SweepStatus:
-        """Carry a sweep on to its end. `keep`: leave what it was given standing for so many seconds from now."""
+    def drive(
+        self, state: SweepState, look: Look, stop: StopSign, keep: float | None = None, max_cost: float | None = None
+    ) -> SweepStatus:
+        """Carry a sweep on to its end. `keep`: leave what it was given standing for so many seconds from now.
+
+        `max_cost`: what all of it may cost, in place of what was said when it was begun.
+        """
         spec = state.read_spec()
+        if max_cost is not None:
+            _refuse_bound(spec.sweep.price)
+            spec = replace(spec, sweep=replace(spec.sweep, max_cost=max_cost))
         state.resume()
         return SweepDriver(
             state,
@@ -233,8 +241,8 @@ class Sweeps:
     def _describe(self, wish: SweepWish) -> SweepSpec:
         provenance = read_provenance(wish.root, self._env)
         price = wish.sweep.price or (wish.target.azure.price if wish.target.azure else None)
-        if wish.sweep.max_cost is not None and price is None:
-            raise UsageError("max-cost cannot be kept to: nobody knows what an hour costs", hint="price-per-hour in wherry.toml")
+        if wish.sweep.max_cost is not None:
+            _refuse_bound(price)
         return SweepSpec(
             id=f"{wish.sweep.name}-{os.urandom(3).hex()}",
             sweep=replace(
@@ -286,6 +294,12 @@ class Sweeps:
         """Addresses of the sweeps that were begun here, the oldest first."""
         places = sorted(self.place.glob("*.address"), key=lambda place: place.stat().st_mtime_ns)
         return {place.stem: place.read_text() for place in places}
+
+
+def _refuse_bound(price: float | None) -> None:
+    """No cost can be bounded where there is no price."""
+    if price is None:
+        raise UsageError("max-cost cannot be kept to: nobody knows what an hour costs", hint="price-per-hour in wherry.toml")
 
 
 def _open_azure_batch(spec: SweepSpec, store: ObjectStore, env: Mapping[str, str], say: Say) -> SweepBackend:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.unit.run.sweeps import make_state
-from wherry.errors import UsageError
+from wherry.errors import BudgetError, UsageError
 from wherry.model.job import BackendKind, Target
-from wherry.model.sweep import Parameters, Round, Sweep
+from wherry.model.sweep import Beat, Parameters, Round, Sweep
+from wherry.run.sweep_watch import StopSign
 from wherry.store.objects_folder import FolderObjects
 from wherry.sweeps import Sweeps, SweepWish
 
@@ -25,6 +26,19 @@ def test_a_bound_of_cost_that_nobody_could_keep_is_refused(tmp_path: Path) -> No
     with pytest.raises(UsageError, match="max-cost cannot be kept to"):
         sweeps.plan(wish)
     assert sweeps.plan(replace(wish, sweep=replace(sweep, price=0.5))).cost == 3.0
+    begun = make_state(tmp_path, "true")
+    with pytest.raises(UsageError, match="max-cost cannot be kept to"):
+        sweeps.drive(begun, lambda _status: None, StopSign(), max_cost=3.0)
+
+
+def test_another_bound_than_it_was_begun_with(tmp_path: Path) -> None:
+    begun = make_state(tmp_path, "true", price=3600.0, max_cost=3.0)
+    begun.write_beat(Beat(worker="w", number=1, slots=1, spent=3.0, over=True))
+    sweeps = Sweeps({"WHERRY_JOBS": str(tmp_path / "jobs")})
+    with pytest.raises(BudgetError, match=r"may cost 3\.00"):
+        sweeps.drive(begun, lambda _status: None, StopSign())
+    with pytest.raises(BudgetError, match=r"may cost 2\.00"):
+        sweeps.drive(begun, lambda _status: None, StopSign(), max_cost=2.0)
 
 
 def test_a_round_of_a_sweep_that_is_gone_hides_no_other(tmp_path: Path) -> None:

@@ -163,10 +163,15 @@ def run_command(
         ("wherry sweep resume depth-3fa2 --state s3://sweeps", "of another machine"),
     ),
 )
-def resume_command(sweep: Id = None, state: Annotated[str | None, STATE] = None, as_json: AsJson = False) -> None:
+def resume_command(
+    sweep: Id = None,
+    max_cost: Annotated[float | None, MAX_COST] = None,
+    state: Annotated[str | None, STATE] = None,
+    as_json: AsJson = False,
+) -> None:
     """Carry a sweep on that was cancelled, or whose driver is gone; finished tasks are not run again."""
     sweeps = Sweeps(os.environ, say)
-    raise typer.Exit(_drive(sweeps, sweeps.find(sweep, state), as_json))
+    raise typer.Exit(_drive(sweeps, sweeps.find(sweep, state), as_json, max_cost=max_cost))
 
 
 @sweep_app.command(
@@ -306,10 +311,10 @@ def _find_target(root: Path, name: str) -> Target:
     return targets[name]
 
 
-def _drive(sweeps: Sweeps, state: SweepState, as_json: bool, keep: float | None = None) -> int:
+def _drive(sweeps: Sweeps, state: SweepState, as_json: bool, keep: float | None = None, max_cost: float | None = None) -> int:
     spec = state.read_spec()
     with _stopped_by_signals() as stop, show_status(spec) as look:
-        status = sweeps.drive(state, look, stop, keep)
+        status = sweeps.drive(state, look, stop, keep, max_cost)
     print_status(spec, status, as_json)
     if stop.given:
         sweeps.cancel(state)  # so that those who follow it elsewhere end, too

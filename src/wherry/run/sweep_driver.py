@@ -210,7 +210,7 @@ def plan_round(spec: SweepSpec, capacity: Capacity, post: Post, now: float, stat
 
 def _refuse_more(spec: SweepSpec, status: SweepStatus) -> BudgetError:
     cost, most = status.cost(spec.sweep.price) or 0.0, spec.sweep.max_cost or 0.0
-    return BudgetError(f"it has cost {cost:.2f}, and may cost {most:.2f}", where=spec.id, hint="a larger max-cost")
+    return BudgetError(f"it has cost {cost:.2f}, and may cost {most:.2f}", where=spec.id, hint="wherry sweep resume --max-cost")
 
 
 def _explain(status: SweepStatus, last_words: list[str]) -> JobError:
