@@ -89,6 +89,8 @@ class Sandbox:
     def release(self) -> int:
         """Let the sandbox outlive us; the process number of its command."""
         command = self._find_command(10.0)
+        if self.command_path is None and _wait_until(lambda: self.process.poll() is not None, 10.0):
+            command = None  # bwrap's own child was seen, before it could not become the command
         os.close(self._info)
         if command is None:
             self.process.kill()
