@@ -209,7 +209,7 @@ def cancel_command(sweep: Id = None, state: Annotated[str | None, STATE] = None)
 )
 def logs_command(
     sweep: Id = None,
-    task: Annotated[list[int] | None, typer.Option("--task", metavar="N", help="Of this task; again.")] = None,
+    task: Annotated[list[int] | None, typer.Option("--task", metavar="N", min=0, help="Of this task; again.")] = None,
     follow: Annotated[bool, FOLLOW] = False,
     workers: Annotated[bool, typer.Option("--workers", help="Instead: what keeps workers from going on.")] = False,
     state: Annotated[str | None, STATE] = None,
