@@ -100,6 +100,38 @@ def remove_unneeded(
     say(f"{'would free' if dry_run else 'freed'} {format_size(sum(each.size for each in waste))} in {len(waste)} files")
 
 
+@channel_app.command(
+    "upload",
+    epilog=render_examples(
+        ("wherry channel upload fleet s3://fleet-updates/vans", "after each release and refresh"),
+        ("wherry channel upload fleet az://updates --dry-run", "what would move"),
+    ),
+)
+def upload_folder(
+    channel: ChannelFolder,
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="s3://BUCKET/PREFIX, az://, gs://, or a folder.")],
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a channel into an object store, what changed and in the order in which devices may see it.
+
+    Devices read it at the store's own web address. Credentials are those of the cloud's own tools, never in ADDRESS.
+    """
+    from wherry.deliver.channel_upload import upload_channel
+    from wherry.store.objects_open import open_objects
+
+    done = upload_channel(channel, open_objects(address, os.environ, say), dry_run=dry_run)
+    if as_json:
+        sent = [{"path": path, "size": size} for path, size in done.sent]
+        print_json({"schema": CHANNEL_SCHEMA, "dry_run": dry_run, "sent": sent, "removed": list(done.removed), "kept": done.kept})
+        return
+    for path, size in done.sent:
+        print(f"{path}  {format_size(size)}")
+    for path in done.removed:
+        print(f"{path}  removed")
+    say(f"{'would send' if dry_run else 'sent'} {format_size(done.size)} in {len(done.sent)} files, {done.kept} are there already")
+
+
 def status_document(status: ChannelStatus, now: datetime) -> dict[str, Any]:
     """``channel status --json``."""
     roles = [
