@@ -90,11 +90,15 @@ class SlurmCluster:
             return subprocess.Popen(argv, env=self.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
 
     def wait_for_nodes(self) -> None:
-        """Until all of them are idle."""
+        """Until all of them are idle. Those that a crash of the controller left drained are brought back, as people have to."""
         for _ in range(300):
             done = subprocess.run(["sinfo", "-h", "-o", "%T %D"], env=self.environment, capture_output=True, text=True, timeout=60)
             if done.stdout.split() == ["idle", str(len(NODES))]:
                 return
+            if "drained" in done.stdout:
+                subprocess.run(
+                    ["scontrol", "update", f"nodename={','.join(NODES)}", "state=resume"], env=self.environment, timeout=60
+                )
             time.sleep(0.1)
         logs = "".join(path.read_text(errors="replace")[-600:] for path in sorted(self.folder.glob("slurm*.log")))
         cannot_run(f"Slurm's nodes are not idle: {logs}")

@@ -94,35 +94,6 @@ class TestSlurm(SweepBackendContract):
         os.kill(int((tmp_path / "pid").read_text()), 9)
         assert self.finish(backend(), job) == [JobState.LOST]
 
-    def test_a_controller_that_is_killed_ends_nothing(
-        self,
-        cluster: SlurmCluster,
-        backend: Callable[[], SweepBackend],
-        said: list[str],
-        worker: Callable[..., Job],
-        tmp_path: Path,
-    ) -> None:
-        job = worker(f'echo up > {tmp_path}/up; while [ ! -e "{tmp_path}/go" ]; do sleep 0.05; done')
-        here = backend()
-        here.submit(job, (0,))
-        assert wait_until(lambda: (tmp_path / "up").exists())
-        cluster.kill_controller()
-        try:
-            assert self.states(here, job) == [JobState.RUNNING]
-            assert "does not answer" in said[0]
-            (tmp_path / "go").touch()
-            assert wait_until((task_folder(job.folder, 0) / "exit-code").exists)
-        finally:
-            cluster.start_controller()
-        assert wait_until(lambda: self.states(here, job) == [JobState.SUCCEEDED])
-        here.cancel(job, 0)
-        # A killed controller comes back with what it last saved: earlier workers, too, that had ended by then.
-        for resource in here.list_resources():
-            assert resource.round != job.id
-            here.release(resource)
-        assert here.list_resources() == ()
-        cluster.wait_for_nodes()
-
     def test_drained_nodes_are_told_with_what_brings_them_back(
         self, cluster: SlurmCluster, backend: Callable[[], SweepBackend], said: list[str], worker: Callable[..., Job]
     ) -> None:
@@ -188,37 +159,6 @@ def test_what_a_killed_worker_had_is_taken_over(yard: Yard) -> None:
     assert yard.read_numbers() == numbers(4)
     assert sorted(done.attempt for done in state.read_ends().values()) == [0, 0, 1, 1]
     assert yard.list_left() == []
-
-
-def test_a_controller_that_is_killed_and_comes_back_commits_nothing_twice(cluster: SlurmCluster, yard: Yard) -> None:
-    script = 'begin; if [ {i} -lt 4 ]; then wait; else wait back; fi; echo {i} > "$WHERRY_OUTPUTS/number"'
-    state = yard.begin(script, 6, limits=Limits(cpus=8))
-    steps: list[str] = []
-
-    def look(status: SweepStatus) -> None:
-        if not steps and len(yard.list_begun()) == 4:
-            steps.append("killed")
-            cluster.kill_controller()
-            yard.go()
-        elif steps == ["killed"] and status.counts.done == 4 and any("does not answer" in line for line in yard.said):
-            steps.append("started")
-            cluster.start_controller()
-            yard.go("back")
-
-    try:
-        status = yard.drive(look)
-    finally:
-        if steps == ["killed"]:
-            cluster.start_controller()
-    assert status.counts.succeeded == 6
-    assert yard.read_numbers() == numbers(6)
-    dones = state.read_ends()
-    cluster.wait_for_nodes()
-    # It comes back with what it last saved, and may run workers again that had ended by then.
-    sweeps = Sweeps({**cluster.environment, "WHERRY_JOBS": str(yard.place / "jobs")})
-    sweeps.collect(None, state.store.url, dry_run=False)
-    assert wait_until(lambda: yard.list_left() == [])
-    assert (state.read_ends(), yard.read_numbers()) == (dones, numbers(6))
 
 
 def test_what_a_task_leaves_running_is_ended(yard: Yard, tmp_path: Path) -> None:
