@@ -103,7 +103,7 @@ def remove_unneeded(
 @channel_app.command(
     "upload",
     epilog=render_examples(
-        ("wherry channel upload fleet s3://fleet-updates/vans", "after each release and refresh"),
+        ("wherry channel upload fleet s3://updates/vans", "after each release"),
         ("wherry channel upload fleet az://updates --dry-run", "what would move"),
     ),
 )
