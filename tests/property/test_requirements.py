@@ -50,6 +50,7 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
         read(data)
 
 
+@example("./", "==1")
 @given(TEXTS, TEXTS)
 @settings(max_examples=400, deadline=None)
 def test_any_lines_are_read_or_refused_without_showing_a_secret(before: str, after: str) -> None:

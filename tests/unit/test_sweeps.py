@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.run.sweeps import make_state
+from tests.unit.run.sweeps import NAME, make_state
 from wherry.errors import BudgetError, UsageError
 from wherry.model.job import BackendKind, Target
 from wherry.model.sweep import Beat, Parameters, Round, Sweep
@@ -16,7 +16,7 @@ from wherry.store.objects_folder import FolderObjects
 from wherry.sweeps import Sweeps, SweepWish
 
 LOCAL = Target(name="local", backend=BackendKind.LOCAL)
-OVER = Round(sweep="trial-1", id="r1", backend="local", target="local", owner="me", begun=1.0, expires=2.0, workers=1, price=None)
+OVER = Round(sweep=NAME, id="r1", backend="local", target="local", owner="me", begun=1.0, expires=2.0, workers=1, price=None)
 
 
 def test_a_bound_of_cost_that_nobody_could_keep_is_refused(tmp_path: Path) -> None:

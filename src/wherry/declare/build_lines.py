@@ -102,7 +102,7 @@ def parse_folder(text: str, where: str, allowed: AllowedBuilds) -> Requirement:
     match = _PATH.fullmatch(text)
     if match is None or allowed.root is None:
         raise Refused(_refusal(_last_part(text), where, "a path is not fixed by a digest", _released("")))
-    folder = posixpath.normpath(match["path"].strip())
+    folder = posixpath.normpath(redact(match["path"].strip()))  # before the slashes go by which a login is known
     return take_folder(folder, match["extras"] or "", (match["marker"] or "").strip(), where, allowed)
 
 

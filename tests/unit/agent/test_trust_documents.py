@@ -106,6 +106,7 @@ def test_unknown_members_are_let_be(store: TrustStore, repository: TufRepository
 
 def test_to_believe_takes_no_http_stack() -> None:
     """python-tuf's own client would bring one along; a device counts every byte that it says."""
-    program = "import sys, wherry.agent.trust; print(*sys.modules)"
+    # Devices have none of the clouds' libraries, which securesystemslib loads where it finds them.
+    program = "import sys; sys.modules['azure'] = None; import wherry.agent.trust; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert not {"urllib3", "requests", "http.client", "ssl", "typer", "rich", "msgspec", "tuf.ngclient"} & set(loaded)

@@ -16,7 +16,7 @@ from wherry.errors import UsageError
 from wherry.run.environments import FoundEnvironment
 from wherry.run.kept_layouts import Keeping, remake_environment
 
-LATER = time.time_ns() + 10**12  # so that no stamp counts as too young to be believed
+LATER = time.time_ns() + 10**15  # so that no stamp counts as too young to be believed
 KEEPING = Keeping(files=("wherry.lock", "wherry.toml"), since=LATER, frozen=False)
 
 
