@@ -117,8 +117,6 @@ def export_iotedge(
     """
     # The network's modules load when there is something to export.
     from wherry.deliver.edge import choose_module_name, parse_restart, plan_deployment, start_deployment
-    from wherry.deliver.edge_options import derive_create_options, split_env
-    from wherry.formats.iotedge import find_create_options
 
     options = replace(
         _parse_options(publish, volume, env, memory, cpus, create_options),
@@ -132,18 +130,30 @@ def export_iotedge(
     wanted = Platform.parse(platform, where="--platform") if platform else None
     found, login = _find_image(image, channel, wanted, repository, credentials, brought_as, offline, plain_http)
     name = choose_module_name(module, brought_as or (found.reference.repository if found.reference else ""))
-    told = EdgeModule(
-        name=name,
-        image=found.name_brought(brought_as) if brought_as else found.name_pulled(),
+    told = replace(
+        _describe_module(name, found, options, former, brought_as),
         version=version or found.version,
-        pulled=not brought_as,
-        create_options=derive_create_options(name, found.config, options, found.health, find_create_options(former, name)),
-        env=split_env(options.env)[0],
         restart=None if restart is None else parse_restart(restart),
         startup_order=startup_order,
     )
     deployment = plan_deployment(former, told, _parse_routes(route), login)
     _write(deployment, told, None if dry_run else output, dry_run=dry_run, as_json=as_json)
+
+
+def _describe_module(
+    name: str, found: EdgeImage, options: EdgeOptions, former: Mapping[str, Any], brought_as: str | None
+) -> EdgeModule:
+    """The module as its image, docker's options and the former manifest make it."""
+    from wherry.deliver.edge_options import derive_create_options, split_env
+    from wherry.formats.iotedge import find_create_options
+
+    return EdgeModule(
+        name=name,
+        image=found.name_brought(brought_as) if brought_as else found.name_pulled(),
+        pulled=not brought_as,
+        create_options=derive_create_options(name, found.config, options, found.health, find_create_options(former, name)),
+        env=split_env(options.env)[0],
+    )
 
 
 def _parse_options(
